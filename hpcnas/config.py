@@ -1,0 +1,233 @@
+"""The configuration of a run: frozen dataclasses whose defaults are the paper's numbers.
+
+Every number of the paper stands here once. `run.toml` in the run folder holds the resolved
+configuration; `read_config` and `write_config` are its only reader and writer.
+"""
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hpcnas.errors import UsageError
+from hpcnas.representation.space import FLAT, FLAT_CONSTRAINED, HIERARCHICAL, SearchSpace
+
+SEARCHES = ("evolution", "random")
+DUPLICATES = ("evaluate", "redraw", "reuse")
+PRECISIONS = ("auto", "fp32", "bf16")
+CLUSTERS = ("auto", "slurm", "local", "debug")
+MAX_CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SearchConfig:
+    """How the search moves (paper sections 3.1 to 3.3)."""
+
+    algorithm: str = "evolution"
+    steps: int = 7000  # genotypes trained and evaluated in all, section 4.1
+    population: int = 200  # initial random genotypes
+    tournament: float = 0.05  # share of the evaluated population that a tournament draws
+    duplicates: str = "evaluate"
+    initial_mutations: int = 1000  # section 3.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("--search", self.algorithm, SEARCHES)
+        _one_of("--duplicates", self.duplicates, DUPLICATES)
+        _at_least("--steps", self.steps, 1)
+        _at_least("--population", self.population, 1)
+        _at_least("--seed", self.seed, 0)
+        _at_least("initial_mutations", self.initial_mutations, 0)
+        if not 0 < self.tournament <= 1:
+            raise UsageError(f"--tournament {self.tournament:g} must be a share of the population above 0 and at most 1, as 0.05")
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeConfig:
+    """How a genotype is trained to get its fitness (paper section 4.1, small model)."""
+
+    fitness: str = "train"  # train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION
+    dataset: str = "cifar10"
+    data: str = ""  # folder of the data set; empty: $HPCNAS_DATA, else ~/.cache/hpcnas
+    train_steps: int = 5000
+    batch: int = 256
+    repeats: int = 4
+    channels: int = 16  # c0
+    cells: int = 1  # N, cells of a group
+    crop: int = 24  # pixels
+    precision: str = "auto"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    milestones: tuple[float, ...] = (0.8, 0.9)  # shares of train_steps: 4000 and 4500 of 5000
+    split_seed: int = 0  # which 10,000 of CIFAR-10's training images validate
+
+    def __post_init__(self) -> None:
+        _one_of("--precision", self.precision, PRECISIONS)
+        for option, value in (
+            ("--train-steps", self.train_steps),
+            ("--batch", self.batch),
+            ("--repeats", self.repeats),
+            ("--channels", self.channels),
+            ("--cells", self.cells),
+            ("--crop", self.crop),
+        ):
+            _at_least(option, value, 1)
+        if self.learning_rate <= 0 or not 0 <= self.momentum < 1 or self.weight_decay < 0:
+            raise UsageError("learning_rate must be above 0, momentum in [0, 1), weight_decay at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """Where and how workers run; nothing here changes a result, all of it may change on resume."""
+
+    cluster: str = "auto"
+    workers: int = 200
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    time: str = ""  # Slurm's syntax; empty: the partition's default
+    gpus_per_worker: int = 1
+    cpus_per_worker: int = 4
+    mem: str = ""
+    exclude: str = ""
+    setup: tuple[str, ...] = ()
+    slurm: tuple[str, ...] = ()  # KEY=VALUE, passed to sbatch as they are
+    lease_s: float = 300.0
+    heartbeat_s: float = 30.0
+    stall_s: float = 1800.0
+
+    def __post_init__(self) -> None:
+        _one_of("--cluster", self.cluster, CLUSTERS)
+        _at_least("--workers", self.workers, 1)
+        _at_least("--gpus-per-worker", self.gpus_per_worker, 0)
+        _at_least("--cpus-per-worker", self.cpus_per_worker, 1)
+        for pair in self.slurm:
+            if "=" not in pair:
+                raise UsageError(f"--slurm {pair} must be KEY=VALUE, as in constraint=a100")
+        if not 0 < self.heartbeat_s < self.lease_s:
+            raise UsageError(f"heartbeat_s {self.heartbeat_s:g} must be above 0 and below lease_s {self.lease_s:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything about a run. `space`, `search` (but for steps) and `recipe` are fixed once it exists."""
+
+    space: SearchSpace = HIERARCHICAL
+    search: SearchConfig = field(default_factory=SearchConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    store: str = "sqlite"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and lists, by section, as run.toml and the run row hold them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], base: "RunConfig | None" = None) -> "RunConfig":
+        """The configuration with `values` (by section, any subset) laid over `base` or the paper's.
+
+        Raises:
+            UsageError: an unknown section or key, a value of the wrong type or out of range.
+        """
+        config = base or cls()
+        for section, given in values.items():
+            if section == "store":
+                config = replace(config, store=_typed("store", given, str))
+            elif section in ("space", "search", "recipe", "cluster") and isinstance(given, dict):
+                config = replace(config, **{section: _overlay(section, getattr(config, section), given)})
+            else:
+                raise UsageError(f"[{section}] is no section of a configuration; there are space, search, recipe, cluster and store")
+        return config
+
+    def changed_from(self, other: "RunConfig") -> list[str]:
+        """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        free = {("search", "steps"), ("recipe", "data")}
+        return [
+            f"{section}.{key}"
+            for section in ("space", "search", "recipe")
+            for key in mine[section]
+            if (section, key) not in free and mine[section][key] != theirs[section][key]
+        ]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    # An afternoon on one machine: the paper's method on a tenth of its training.
+    "quick": {"search": {"steps": 200, "population": 40}, "recipe": {"train_steps": 500, "repeats": 2}, "cluster": {"workers": 4}},
+    # Minutes on a laptop: shows that everything works, says little about architectures.
+    "smoke": {
+        "search": {"steps": 24, "population": 8},
+        "recipe": {"dataset": "digits", "train_steps": 40, "batch": 64, "repeats": 2, "channels": 4},
+        "cluster": {"workers": 2, "cluster": "local", "cpus_per_worker": 1},
+    },
+}
+
+
+def default_space(kind: str) -> SearchSpace:
+    """The paper's space of that name.
+
+    Raises:
+        UsageError: `kind` is not one of hierarchical, flat, flat-constrained.
+    """
+    spaces = {"hierarchical": HIERARCHICAL, "flat": FLAT, "flat-constrained": FLAT_CONSTRAINED}
+    return spaces[kind] if kind in spaces else SearchSpace(kind)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The sections of a TOML file, unchecked but for its size and syntax.
+
+    Raises:
+        UsageError: the file is missing, larger than 1 MiB or no TOML.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes; that is no hpcnas configuration")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+
+
+def config_toml(config: RunConfig) -> str:
+    """The configuration as TOML text; None is left out."""
+    values = config.to_dict()
+    lines = [f"store = {json.dumps(values.pop('store'))}"]
+    for section, entries in values.items():
+        lines.append(f"\n[{section}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in entries.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _overlay(section: str, current: Any, given: dict[str, Any]) -> Any:
+    hints = get_type_hints(type(current))
+    for key in given:
+        if key not in hints:
+            raise UsageError(f"{section}.{key} is unknown; [{section}] has {', '.join(hints)}")
+    return replace(current, **{key: _typed(f"{section}.{key}", value, hints[key]) for key, value in given.items()})
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    if isinstance(value, bool):
+        raise UsageError(f"{name} = {str(value).lower()} must not be a boolean")
+    if hint is float and isinstance(value, int):
+        return float(value)
+    if isinstance(value, (list, tuple)) and getattr(hint, "__origin__", None) is tuple:
+        return tuple(_typed(name, item, hint.__args__[0]) for item in value)
+    if not (isinstance(hint, type) and isinstance(value, hint)) and not (hint == int | None and (value is None or isinstance(value, int))):
+        raise UsageError(f"{name} = {value!r} has the wrong type; it must be {getattr(hint, '__name__', hint)}")
+    return value
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{option} {value} is unknown; choose one of {', '.join(allowed)}")
+
+
+def _at_least(option: str, value: int, least: int) -> None:
+    if value < least:
+        raise UsageError(f"{option} {value} must be at least {least}")

@@ -1,0 +1,206 @@
+"""What the population remembers, and what workers, head and store say to each other."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where an individual stands; the arrows are those of the lease table in docs/reliability.md."""
+
+    QUEUED = "queued"  # born, or given back: waits for a worker
+    LEASED = "leased"  # a worker trains it under the row's current token
+    EVALUATED = "evaluated"  # every repeat has its fitness row; terminal
+    FAILED = "failed"  # no fitness, in no tournament; terminal unless retried by hand
+
+
+class Verdict(StrEnum):
+    """The answer to a message about a lease or to a claim."""
+
+    OK = "ok"  # done, or already done by the same message before
+    STALE = "stale"  # the token is not current any more: stop this training
+    DRAIN = "drain"  # done; finish what is leased, then leave
+    WAIT = "wait"  # nothing to do right now: ask again
+    FINISHED = "finished"  # the run has all its genotypes: leave
+
+
+class FailureKind(StrEnum):
+    """Why an attempt ended without a fitness."""
+
+    OUT_OF_MEMORY = "oom"  # once more elsewhere, then failed
+    NOT_A_NUMBER = "nan"
+    TIMEOUT = "timeout"
+    BUILD = "build"  # deterministic: failed at once
+    TOO_LARGE = "too-large"  # deterministic: failed at once
+    CRASH = "crash"
+    STALLED = "stalled"  # the heartbeat beat, training stood still
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A genotype as the head breeds it.
+
+    Attributes:
+        genotype: JSON text of the genotype file format.
+        parent_id: the individual it was mutated from; None for a random one.
+        mutation: what changed, as text such as "level 2 motif 3: 1-4 none -> conv1x1"; "" for a random one.
+        parameters: trainable parameters of the run's small model.
+        copied_from: with duplicates=reuse, the evaluated individual whose fitness rows it takes over.
+    """
+
+    digest: str
+    genotype: str
+    parent_id: int | None
+    mutation: str
+    parameters: int
+    copied_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker process as it introduces itself; its id is a fresh uuid for every process."""
+
+    worker_id: str
+    host: str
+    pid: int
+    device: str = ""
+    slurm_job: str = ""  # raw job id, or ""
+    slurm_task: str = ""  # array job_task as squeue prints it, or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to train one genotype, valid as long as its token is the row's.
+
+    Attributes:
+        done: repeats that have their fitness row already; only the others are to be trained.
+        expected_s: seconds one repeat is expected to take, from the run's own history; None if unknown.
+    """
+
+    individual_id: int
+    token: int
+    genotype: str
+    digest: str
+    parameters: int
+    done: tuple[int, ...]
+    expected_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to a claim: a lease (verdict OK), or why there is none (WAIT, DRAIN, FINISHED)."""
+
+    verdict: Verdict
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """The accuracy of one repeat.
+
+    Attributes:
+        accuracy: share of validation images classified rightly, in [0, 1], finite.
+        seconds: training and evaluation of this repeat, wall time.
+    """
+
+    repeat: int
+    accuracy: float
+    seed: int
+    steps: int
+    seconds: float
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a worker could not give a fitness; `error` is the message, `trace` the traceback."""
+
+    kind: FailureKind
+    error: str
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """One full-size training.
+
+    Attributes:
+        model: cifar or imagenet.
+        error_top1, error_top5: percent on the test set (CIFAR) or validation set (ImageNet); top5 may be None.
+        devices: how many, and which, such as "8 x NVIDIA H100".
+        individual_id: None when the genotype is of no individual of the run (published, a file).
+    """
+
+    individual_id: int | None
+    digest: str
+    model: str
+    channels: int
+    dataset: str
+    run: int
+    error_top1: float
+    error_top5: float | None
+    parameters: int
+    seconds: float
+    devices: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseView:
+    """What the head watches of a running lease: (token, heartbeat) standing still means lost."""
+
+    individual_id: int
+    token: int
+    worker_id: str
+    heartbeat: int  # a counter, not a time
+    progress: float  # share of the work done, 0 to 1; standing still while heartbeat moves means stalled
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many individuals are in each state, and workers that have not left."""
+
+    queued: int
+    leased: int
+    evaluated: int
+    failed: int
+    workers: int
+
+    @property
+    def born(self) -> int:
+        """All individuals; steps are numbered 1..born."""
+        return self.queued + self.leased + self.evaluated + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Individual:
+    """A row of the population, read back.
+
+    Attributes:
+        id: equal to the evolution step in which it was born, from 1.
+        accuracies: one per finished repeat, in repeat order.
+    """
+
+    id: int
+    digest: str
+    genotype: str
+    parent_id: int | None
+    mutation: str
+    step: int
+    parameters: int
+    state: State
+    token: int
+    worker_id: str
+    errors: int
+    losses: int
+    preemptions: int
+    reason: str
+    accuracies: tuple[float, ...]
+    seconds: float
+
+    @property
+    def fitness(self) -> float | None:
+        """Mean accuracy over the repeats of an evaluated individual; None in any other state."""
+        if self.state is not State.EVALUATED or not self.accuracies:
+            return None
+        return sum(self.accuracies) / len(self.accuracies)

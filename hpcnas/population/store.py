@@ -1,0 +1,142 @@
+"""The contracts of the population: what a worker may say, and what the head may do.
+
+`WorkQueue` is the worker's side. SQLiteStore and PostgresStore keep it themselves; the service's
+client keeps it over TCP; one conformance suite runs over all of them. `Store` adds the head's side.
+
+Promises of every implementation:
+- A method that returned has been made durable; one that raised StoreUnavailable may or may not have
+  been, and the same call again with the same arguments is safe and gives the same answer.
+- A token is granted once, to one claim; tokens of an individual grow by one with each grant.
+- A message under an older token is answered STALE and never becomes fitness; a message under a
+  newer token than the row's (a restored older database) raises DamagedRunError.
+- Losing a race is an answer, never an exception.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from hpcnas.population.records import Birth, Claim, Counts, Failure, Final, Fitness, LeaseView, Verdict, WorkerInfo
+
+
+class WorkQueue(ABC):
+    """What a worker says: join, claim, heartbeat, record, fail or release, leave."""
+
+    @abstractmethod
+    def join(self, worker: WorkerInfo) -> str:
+        """Introduce a worker process.
+
+        Returns:
+            The run's configuration as JSON (RunConfig.to_dict).
+        """
+
+    @abstractmethod
+    def claim(self, worker_id: str, claim_id: str) -> Claim:
+        """Lease the next queued genotype; the same claim_id again returns the same lease while it is current."""
+
+    @abstractmethod
+    def heartbeat(self, individual_id: int, token: int, progress: float) -> Verdict:
+        """Count one beat and note the progress (0 to 1). OK, DRAIN (go on, then leave) or STALE (stop)."""
+
+    @abstractmethod
+    def record(self, individual_id: int, token: int, fitness: Fitness) -> Verdict:
+        """Write one repeat's accuracy; the last one makes the individual evaluated, in the same transaction.
+
+        The same row again is OK and changes nothing; another value for the same repeat is refused
+        (STALE) and noted as an event. A late record of a lapsed lease that nobody else was granted is taken.
+
+        Raises:
+            ValueError: the accuracy is not finite or not in [0, 1].
+        """
+
+    @abstractmethod
+    def fail(self, individual_id: int, token: int, failure: Failure) -> Verdict:
+        """Give the genotype back with an error: queued again, or failed when its attempts are used up."""
+
+    @abstractmethod
+    def release(self, individual_id: int, token: int, reason: str) -> Verdict:
+        """Give the genotype back without blame (preemption, time limit), to the front of the queue."""
+
+    @abstractmethod
+    def leave(self, worker_id: str, reason: str) -> None:
+        """Note that a worker process ended by itself."""
+
+    @abstractmethod
+    def record_final(self, final: Final) -> Verdict:
+        """Write the errors of one full-size training; the same again is OK and changes nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections and files. Nothing else may be called afterwards."""
+
+
+class Store(WorkQueue):
+    """What the head does beside: breed, watch leases, count, keep events."""
+
+    @abstractmethod
+    def begin_epoch(self) -> int:
+        """Become the run's head. Every later write of an earlier epoch's head raises RunHeldError."""
+
+    @abstractmethod
+    def add(self, births: Sequence[Birth]) -> list[int]:
+        """Queue newborn individuals in one transaction (or, with copied_from, add them evaluated).
+
+        Returns:
+            Their ids, which are their steps: dense, growing, never reused.
+        """
+
+    @abstractmethod
+    def leases(self) -> list[LeaseView]:
+        """All running leases, for the head to watch on its own monotonic clock."""
+
+    @abstractmethod
+    def expire(self, lease: LeaseView, reason: str, *, blame_genotype: bool = False) -> bool:
+        """Take a lease away if its (token, heartbeat) are still those of `lease`.
+
+        losses += 1, queued again, or failed at the third loss; with blame_genotype (a stall) errors += 1 instead.
+
+        Returns:
+            Whether it was taken; False when the worker was heard of meanwhile.
+        """
+
+    @abstractmethod
+    def evaluated(self, offset: int = 0) -> list[tuple[int, float]]:
+        """(id, fitness) of evaluated individuals in the order in which they became so, from position `offset` on.
+
+        `offset` counts the rows already read, so that the head follows the population incrementally.
+        """
+
+    @abstractmethod
+    def genotype(self, individual_id: int) -> str:
+        """Genotype JSON of an individual. Raises KeyError when there is none of that id."""
+
+    @abstractmethod
+    def find_digest(self, digest: str) -> int | None:
+        """The first individual with that digest that did not fail, evaluated ones first; None if there is none."""
+
+    @abstractmethod
+    def counts(self) -> Counts:
+        """Individuals by state and live workers, in constant time."""
+
+    @abstractmethod
+    def set_draining(self, draining: bool) -> None:
+        """While draining, claims are answered DRAIN and heartbeats DRAIN."""
+
+    @abstractmethod
+    def set_finished(self, finished: bool) -> None:
+        """Once finished, claims are answered FINISHED."""
+
+    @abstractmethod
+    def waiting_workers(self) -> int:
+        """How many workers asked and found nothing since they last got a lease (for stores without a service)."""
+
+    @abstractmethod
+    def retry(self, individual_id: int) -> None:
+        """Queue a failed individual anew with its attempts back. Raises UsageError if it is not failed."""
+
+    @abstractmethod
+    def note(self, kind: str, **details: object) -> None:
+        """Append to the event log: kind is a word such as "submitted", details JSON values."""
+
+    @abstractmethod
+    def lost_workers(self, worker_ids: Iterable[str], reason: str) -> None:
+        """Note workers that ended without leaving; their leases are expired separately."""

@@ -1,0 +1,115 @@
+"""Motifs and genotypes: what an architecture is (paper sections 2.1 and 2.2)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hpcnas.errors import GenotypeError
+from hpcnas.representation.primitives import NONE, PRIMITIVES
+
+
+@dataclass(frozen=True, slots=True)
+class Motif:
+    """A small graph G over the operations of the level below.
+
+    Attributes:
+        rows: rows[i - 2][j - 1] is G[i][j] for node i = 2..n and predecessor j = 1..i-1:
+            0 for none, k >= 1 for the k-th operation of the level below, on the edge *from*
+            j *to* i (the reverse of nasbench's matrix[src, dst]).
+    Raises:
+        GenotypeError: no rows, a row of another length than its number of predecessors, or
+            a negative operation.
+    Source: Liu et al. 2018, equation (1).
+    """
+
+    rows: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            raise GenotypeError("a motif has no rows; it needs at least 2 nodes, source and sink")
+        for index, row in enumerate(self.rows):
+            if len(row) != index + 1:
+                raise GenotypeError(
+                    f"row {index + 1} of a motif (node {index + 2}) has {len(row)} operations; it needs {index + 1}, "
+                    f"one for each of the nodes 1..{index + 1} before it"
+                )
+            if min(row) < 0:
+                raise GenotypeError(f"operation {min(row)} is negative; 0 is none, k >= 1 an operation of the level below")
+
+    @property
+    def nodes(self) -> int:
+        """|G|, source and sink included."""
+        return len(self.rows) + 1
+
+    def operation(self, i: int, j: int) -> int:
+        """G[i][j]: the operation from node j to node i, 1 <= j < i <= nodes."""
+        return self.rows[i - 2][j - 1]
+
+    def edges(self) -> Iterator[tuple[int, int, int]]:
+        """(j, i, k) of every edge that is not none, by ascending i, then j."""
+        for i, row in enumerate(self.rows, start=2):
+            for j, k in enumerate(row, start=1):
+                if k:
+                    yield j, i, k
+
+    def with_operation(self, i: int, j: int, k: int) -> "Motif":
+        """The motif that has [G]_ij = k and is otherwise this one."""
+        row = self.rows[i - 2]
+        changed = (*row[: j - 1], k, *row[j:])
+        return Motif((*self.rows[: i - 2], changed, *self.rows[i - 1 :]))
+
+
+@dataclass(frozen=True, slots=True)
+class Genotype:
+    """The motifs of every level above the primitives; the last level is the cell alone.
+
+    Attributes:
+        levels: levels[l - 2] holds the motifs of level l = 2..L; operations of level 2 count
+            the primitives, those of level l > 2 the motifs of level l - 1, from 1.
+    Raises:
+        GenotypeError: no level, more than one motif at the last, or an operation that the
+            level below has not.
+    Source: Liu et al. 2018, equation (2).
+    """
+
+    levels: tuple[tuple[Motif, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.levels or len(self.levels[-1]) != 1:
+            raise GenotypeError("a genotype needs at least one level, and exactly one motif, the cell, at the last")
+        for level, motifs in enumerate(self.levels, start=2):
+            pool = self.pool_size(level)
+            for motif in motifs:
+                highest = max(max(row) for row in motif.rows)
+                if highest > pool:
+                    raise GenotypeError(f"operation {highest} at level {level} does not exist; the level below has {pool}")
+
+    @property
+    def cell(self) -> Motif:
+        """The single motif of the last level."""
+        return self.levels[-1][0]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the cell is built of primitives directly (L = 2)."""
+        return len(self.levels) == 1
+
+    @property
+    def space(self) -> str:
+        """`flat` or `hierarchical`, as genotype files name it."""
+        return "flat" if self.is_flat else "hierarchical"
+
+    def pool_size(self, level: int) -> int:
+        """How many operations, none excluded, a motif of `level` (2..L) chooses from."""
+        return len(PRIMITIVES) if level == 2 else len(self.levels[level - 3])
+
+    def operation_name(self, level: int, k: int) -> str:
+        """The name of operation k in a motif of `level`: none, a primitive or motif1, motif2, ..."""
+        if k == 0:
+            return NONE
+        return PRIMITIVES[k - 1] if level == 2 else f"motif{k}"
+
+    def with_motif(self, level: int, m: int, motif: Motif) -> "Genotype":
+        """The genotype whose motif m (from 1) of `level` (2..L) is `motif`."""
+        motifs = self.levels[level - 2]
+        changed = (*motifs[: m - 1], motif, *motifs[m:])
+        return Genotype((*self.levels[: level - 2], changed, *self.levels[level - 1 :]))

