@@ -1,0 +1,64 @@
+# make demo | make test | make soak | make bench; see README.md
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_RUN ?= runs/demo
+SOAK_MINUTES ?= 60
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test lint types tests docs-test soak bench install install-test system-packages clean
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hpcnas needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 2; }
+
+$(VENV)/.installed: $(VENV)/bin/python setup.py constraints.txt
+	@echo "installing hpcnas with torch (about 5 GB) into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/bin/python setup.py constraints.txt
+	@echo "installing hpcnas with torch (about 5 GB) and the test tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+# A real evolutionary search with real training on scikit-learn's digits: two workers, minutes, no download but packages.
+demo: install
+	$(BIN)/hpcnas head --preset smoke --cluster local --run $(DEMO_RUN)
+	$(BIN)/hpcnas report --run $(DEMO_RUN)
+	@echo "The run is in $(DEMO_RUN); look around with: $(BIN)/hpcnas status --run $(DEMO_RUN); $(BIN)/hpcnas show best --run $(DEMO_RUN)"
+
+test: install-test system-packages lint types tests
+
+# Slurm, PostgreSQL, a browser and a small data set of images for the tests that use the real thing.
+system-packages:
+	@tests/system-packages
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+# Two processes on two cores; what measures time runs alone afterwards.
+tests:
+	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadgroup -m "not serial"
+	$(PYTEST) -q -m serial
+
+docs-test: install-test
+	$(PYTEST) -q tests/docs
+
+soak: install-test
+	$(BIN)/python -m tests.chaos.soak --minutes $(SOAK_MINUTES)
+
+bench: install-test
+	$(BIN)/hpcnas bench store
+	$(BIN)/hpcnas bench train
+	$(BIN)/hpcnas bench loader
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
