@@ -1,10 +1,17 @@
 """The search spaces: how many levels, motifs and nodes a genotype has (paper section 2.2)."""
 
 from dataclasses import dataclass
+from math import prod
 
 from hpcnas.errors import UsageError
 
 KINDS = ("hierarchical", "flat", "flat-constrained")
+MAX_LEVELS = 8
+MAX_MOTIFS = 64
+MAX_NODES = 64
+# Primitives in one cell once its motifs are written out, 60 in the paper's space. Levels multiply,
+# so a small file could otherwise describe a network that nothing can hold.
+MAX_OPERATIONS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +44,15 @@ class SearchSpace:
             )
         if not self.motifs or self.motifs[-1] != 1 or min(self.motifs) < 1:
             raise UsageError(f"--motifs {_joined(self.motifs)} must be positive and end with 1, the cell, as in 6,1")
-        if min(self.nodes) < 2 or max(self.nodes) > 64 or max(self.motifs) > 64:
-            raise UsageError(f"--motifs {_joined(self.motifs)} --nodes {_joined(self.nodes)}: up to 64 motifs, 2 to 64 nodes")
+        if min(self.nodes) < 2 or max(self.nodes) > MAX_NODES or max(self.motifs) > MAX_MOTIFS or len(self.motifs) > MAX_LEVELS:
+            raise UsageError(
+                f"--motifs {_joined(self.motifs)} --nodes {_joined(self.nodes)}: up to {MAX_LEVELS} levels, "
+                f"{MAX_MOTIFS} motifs and 2 to {MAX_NODES} nodes are allowed"
+            )
+        if prod(n * (n - 1) // 2 for n in self.nodes) > MAX_OPERATIONS:
+            raise UsageError(
+                f"--nodes {_joined(self.nodes)} allows cells of more than {MAX_OPERATIONS} operations; take fewer nodes"
+            )
         if (self.kind == "hierarchical") == (len(self.motifs) == 1):
             raise UsageError(
                 f"--space {self.kind} does not go with --motifs {_joined(self.motifs)}; "

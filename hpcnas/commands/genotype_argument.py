@@ -1,0 +1,46 @@
+"""What GENOTYPE means on the command line: an id of the run, `best`, `published` or a JSON file."""
+
+from pathlib import Path
+
+from hpcnas.errors import UsageError
+from hpcnas.representation.codec import genotype_from_json, read_genotype
+from hpcnas.representation.genotype import Genotype
+from hpcnas.representation.presets import PUBLISHED
+from hpcnas.run_folder import RunFolder
+
+GENOTYPE_HELP = "An id of the run, best, published, or a genotype file (JSON)."
+
+
+def resolve_genotype(text: str, folder: RunFolder) -> tuple[Genotype, int | None]:
+    """The genotype a user named, and its id in the run if it has one.
+
+    Args:
+        text: `published`; `best`, the fittest individual of the run; a number, its individual of
+            that id; anything else is the path of a genotype file (write ./best for a file called best).
+        folder: read only for `best` and ids.
+    Raises:
+        UsageError: no such individual, nothing evaluated yet, no run there, or no genotype in the file.
+    """
+    if text == "published":
+        return PUBLISHED, None
+    if text == "best" or text.isdecimal():
+        return _of_run(text, folder)
+    path = Path(text)
+    if not path.exists():
+        raise UsageError(f"{text} is no genotype; give an id of the run, best, published, or the path of a genotype file")
+    return read_genotype(path), None
+
+
+def _of_run(text: str, folder: RunFolder) -> tuple[Genotype, int]:
+    from hpcnas.population.queries import Population  # only here, so that a genotype file needs no database
+
+    with Population.open(folder.require().path) as population:
+        if text == "best":
+            found = population.best()
+            if found is None:
+                raise UsageError(f"{folder.path} has no evaluated genotype yet, so there is no best; wait, or give an id")
+        else:
+            found = population.individual(int(text)) if len(text) < 19 else None
+            if found is None:
+                raise UsageError(f"{folder.path} has no individual {text[:20]}; `hpcnas population` lists the ids")
+    return genotype_from_json(found.genotype), found.id
