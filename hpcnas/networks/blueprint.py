@@ -1,0 +1,121 @@
+"""The three skeletons around the cell as plain data (paper section 4.1), shared by counts, reference and plan."""
+
+from dataclasses import dataclass
+
+from hpcnas.errors import UsageError
+
+MODELS = ("small", "cifar", "imagenet")
+TAILS = ("none", "stride1", "stride2")
+
+DEFAULT_CHANNELS = {"small": 16, "cifar": 64, "imagenet": 64}  # c0, section 4.1
+DEFAULT_CELLS = {"small": 1, "cifar": 2, "imagenet": 2}  # N, section 4.1
+DEFAULT_CLASSES = {"small": 10, "cifar": 10, "imagenet": 1000}
+IMAGE_PX = {"small": 32, "cifar": 32, "imagenet": 299}  # what a network is evaluated on
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A 3x3 convolution with batch normalisation and ReLU, at the network's entry."""
+
+    name: str
+    c_in: int
+    c_out: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The genotype's cell, C = `channels` wide at its input."""
+
+    name: str
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Separable:
+    """The 3x3 separable convolution after a cell; it takes whatever width the cell emits."""
+
+    name: str
+    c_out: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A skeleton, layer by layer; global average pooling and a linear classifier follow.
+
+    Attributes:
+        image_px: height and width of an evaluation image.
+    """
+
+    model: str
+    channels: int
+    cells: int
+    classes: int
+    tail: str
+    image_px: int
+    layers: tuple[Convolution | Cell | Separable, ...]
+
+
+def blueprint(
+    model: str = "small",
+    *,
+    channels: int | None = None,
+    cells: int | None = None,
+    classes: int | None = None,
+    in_channels: int = 3,
+    tail: str = "none",
+) -> Blueprint:
+    """Lay out a skeleton.
+
+    Args:
+        model: small (the search's), cifar (the same at full size) or imagenet.
+        channels: c0, the width of the first cell; None takes the paper's.
+        cells: N, cells of a group (ImageNet's first group always has one); None takes the paper's.
+        tail: what stands between the last cell and the pooling: none, or a separable convolution of
+            stride 1 with the cell's width (stride1), or of stride 2 with twice of it (stride2).
+        classes: width of the classifier; None is 10, or 1000 for ImageNet.
+    Raises:
+        UsageError: an unknown model or tail, or a number below 1.
+    Source: Liu et al. 2018, section 4.1; the tail is a choice.
+    """
+    _check(model, tail, {"--channels": channels, "--cells": cells, "classes": classes, "in_channels": in_channels})
+    c0 = channels or DEFAULT_CHANNELS[model]
+    n = cells or DEFAULT_CELLS[model]
+    if model == "imagenet":
+        stem = (
+            Convolution("stem.0", in_channels, max(1, c0 // 2), 2),
+            Convolution("stem.1", max(1, c0 // 2), c0, 2),
+        )
+        groups = (1, n, n, n)
+    else:
+        stem = (Convolution("stem.0", in_channels, c0, 1),)
+        groups = (n, n, n)
+    layers = (*stem, *_body(c0, groups, tail))
+    return Blueprint(model, c0, n, classes or DEFAULT_CLASSES[model], tail, IMAGE_PX[model], layers)
+
+
+def _body(c0: int, groups: tuple[int, ...], tail: str) -> list[Cell | Separable]:
+    layers: list[Cell | Separable] = []
+    width, index, last = c0, 0, sum(groups) - 1
+    for size in groups:
+        for place in range(size):
+            layers.append(Cell(f"cells.{index}", width))
+            ends_group = place == size - 1
+            if index == last:
+                ends_group = tail == "stride2"
+            if index < last or tail != "none":
+                width = 2 * width if ends_group else width
+                layers.append(Separable(f"between.{index}", width, 2 if ends_group else 1))
+            index += 1
+    return layers
+
+
+def _check(model: str, tail: str, numbers: dict[str, int | None]) -> None:
+    if model not in MODELS:
+        raise UsageError(f"--model {model} is unknown; choose one of {', '.join(MODELS)}")
+    if tail not in TAILS:
+        raise UsageError(f"--tail {tail} is unknown; choose one of {', '.join(TAILS)}")
+    for option, value in numbers.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{option} {value} must be at least 1")

@@ -1,0 +1,158 @@
+"""Parameters, multiply-adds and widths of a network, without building it. Stdlib only: the head counts every child."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from hpcnas.errors import GenotypeError
+from hpcnas.networks.blueprint import Cell, Convolution, Separable, blueprint
+from hpcnas.representation.genotype import Genotype
+from hpcnas.representation.live import live_levels
+from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, PRIMITIVES, SEPARABLE3X3
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How large a network is.
+
+    Attributes:
+        trainable: weights that the optimiser changes.
+        all_variables: those and the running means and variances of batch normalisation.
+        macs: multiply-adds of convolutions and classifier for one evaluation image.
+        output_widths: channels that each cell emits, in order.
+    """
+
+    model: str
+    channels: int
+    cells: int
+    trainable: int
+    all_variables: int
+    macs: int
+    output_widths: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Of a part of the network: output width, weights, batch-normalised channels, multiply-adds for one pixel."""
+
+    width: int
+    weights: int = 0
+    normalised: int = 0
+    macs: int = 0
+
+    def then(self, other: "_Cost") -> "_Cost":
+        return _Cost(other.width, self.weights + other.weights, self.normalised + other.normalised, self.macs + other.macs)
+
+    @property
+    def trainable(self) -> int:
+        return self.weights + 2 * self.normalised
+
+
+def count(
+    genotype: Genotype,
+    model: str = "small",
+    *,
+    channels: int | None = None,
+    cells: int | None = None,
+    classes: int | None = None,
+    in_channels: int = 3,
+    tail: str = "none",
+    image_px: int | None = None,
+) -> Counts:
+    """Count a network; the arguments are those of `blueprint`.
+
+    Args:
+        image_px: image size that `macs` is for; None takes 32 (CIFAR) or 299 (ImageNet).
+    Raises:
+        GenotypeError: the cell's sink cannot be reached from its source.
+        UsageError: an unknown model or tail, or a number below 1.
+    """
+    plan = blueprint(model, channels=channels, cells=cells, classes=classes, in_channels=in_channels, tail=tail)
+    size = image_px or plan.image_px
+    width, widths, trainable, normalised, macs = in_channels, [], 0, 0, 0
+    for layer in plan.layers:
+        if not isinstance(layer, Cell):
+            size = (size - 1) // layer.stride + 1
+        cost = _layer_cost(genotype, layer, width)
+        if isinstance(layer, Cell):
+            widths.append(cost.width)
+        pixels = size * size
+        trainable, normalised, macs = trainable + cost.trainable, normalised + cost.normalised, macs + cost.macs * pixels
+        width = cost.width
+    trainable, macs = trainable + (width + 1) * plan.classes, macs + width * plan.classes
+    return Counts(plan.model, plan.channels, plan.cells, trainable, trainable + 2 * normalised, macs, tuple(widths))
+
+
+def cell_width(genotype: Genotype, channels: int) -> int:
+    """Channels that the cell emits when `channels` enter it.
+
+    Raises:
+        GenotypeError: the cell's sink cannot be reached from its source.
+    """
+    return _cell_cost(genotype, channels).width
+
+
+def _layer_cost(genotype: Genotype, layer: Convolution | Cell | Separable, width: int) -> _Cost:
+    if isinstance(layer, Cell):
+        return _cell_cost(genotype, layer.channels)
+    if isinstance(layer, Separable):
+        return _depthwise(width).then(_conv1x1(width, layer.c_out))
+    weights = 9 * layer.c_in * layer.c_out
+    return _Cost(layer.c_out, weights, layer.c_out, weights)
+
+
+def _conv1x1(c_in: int, c_out: int) -> _Cost:
+    return _Cost(c_out, c_in * c_out, c_out, c_in * c_out)
+
+
+def _depthwise(c: int) -> _Cost:
+    return _Cost(c, 9 * c, c, 9 * c)
+
+
+def _primitive(name: str, c_in: int, C: int) -> _Cost:
+    if name == CONV1X1:
+        return _conv1x1(c_in, C)
+    if name == DEPTHWISE3X3:
+        return _depthwise(c_in)
+    if name == SEPARABLE3X3:
+        return _depthwise(c_in).then(_conv1x1(c_in, C))
+    return _Cost(c_in)
+
+
+@lru_cache(maxsize=4096)
+def _cell_cost(genotype: Genotype, C: int) -> _Cost:
+    levels = live_levels(genotype)
+    if levels[-1][0] is None:
+        raise GenotypeError("the cell's sink cannot be reached from its source, so that there is no network to build")
+
+    def operation(level: int, k: int) -> Callable[[int], _Cost]:
+        """Cost of operation k in a motif of `level`, by the width of its input."""
+        if level == 2:
+            return lru_cache(maxsize=None)(lambda c_in: _primitive(PRIMITIVES[k - 1], c_in, C))
+        inside = assembled(level - 1, k)
+        # Section 2.3: a 1x1 convolution to C channels after each motif below the cell.
+        return lru_cache(maxsize=None)(lambda c_in: _then_project(inside(c_in), C))
+
+    def assembled(level: int, m: int) -> Callable[[int], _Cost]:
+        motif = levels[level - 2][m - 1]
+        if motif is None:
+            raise GenotypeError(f"motif {m} of level {level} has no path from source to sink")
+        operations = {k: operation(level, k) for _, _, k in motif.edges}
+
+        def cost(c_in: int) -> _Cost:
+            widths = {1: c_in}
+            total = _Cost(c_in)
+            for i in motif.nodes[1:]:
+                parts = [operations[k](widths[j]) for j, k in motif.inputs(i)]
+                widths[i] = sum(part.width for part in parts)
+                for part in parts:
+                    total = total.then(part)
+            return _Cost(widths[motif.nodes[-1]], total.weights, total.normalised, total.macs)
+
+        return cost
+
+    return assembled(len(levels) + 1, 1)(C)
+
+
+def _then_project(inside: _Cost, C: int) -> _Cost:
+    return inside.then(_conv1x1(inside.width, C))
