@@ -1,0 +1,116 @@
+"""The ledger of submissions: what was asked of the cluster, kept in the run folder so that any later head finds its workers.
+
+One line of JSON per change, the last line of an intent wins. An intent is written, and on the disk,
+*before* the cluster is asked: an answer that got lost leaves a line without a job, and the intent's
+name, which the tasks carry as their comment, finds them again.
+"""
+
+import dataclasses
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcnas.run_folder import RunFolder
+
+MAX_LINE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One submission of `count` tasks.
+
+    Attributes:
+        intent: a name given before asking; 12 hex digits.
+        job: the array's job id, or the process id of a local worker; "" while the answer is unknown.
+        identity: of a local process, what tells it from another with the same number; "" on Slurm.
+        gpus: value of CUDA_VISIBLE_DEVICES that a local worker was given.
+        ended: no task of it is there any more, or it was refused.
+    """
+
+    intent: str
+    cluster: str
+    count: int
+    job: str = ""
+    identity: str = ""
+    gpus: str = ""
+    ended: bool = False
+
+    def tasks(self) -> list[str]:
+        """Names of its tasks, as squeue prints them."""
+        if self.cluster == "slurm":
+            return [f"{self.job}_{index}" for index in range(self.count)]
+        return [self.job]
+
+
+class Ledger:
+    """Submissions of one run folder. One process writes (the head, under its lock); others may read."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._path = folder.slurm / "submissions.jsonl"
+        self._entries: dict[str, Submission] = {}
+        self.run_mark = ""  # names the run in the comment of its tasks
+        self._read()
+
+    @property
+    def path(self) -> Path:
+        """The file, RUN/slurm/submissions.jsonl."""
+        return self._path
+
+    def new(self, cluster: str, count: int, gpus: str = "") -> Submission:
+        """Write down the intent to submit `count` tasks."""
+        return self.write(Submission(uuid.uuid4().hex[:12], cluster, count, gpus=gpus))
+
+    def write(self, entry: Submission) -> Submission:
+        """Make this the state of its intent, durably."""
+        if not self.run_mark:
+            self.run_mark = "hpcnas-" + uuid.uuid4().hex[:12]
+            self._append({"run": self.run_mark, "path": str(self._folder.path)})
+        self._append(dataclasses.asdict(entry))
+        self._entries[entry.intent] = entry
+        return entry
+
+    def open(self, cluster: str) -> list[Submission]:
+        """Submissions on `cluster` of which tasks may still be there, oldest first."""
+        return [entry for entry in self._entries.values() if entry.cluster == cluster and not entry.ended]
+
+    def all(self, cluster: str) -> list[Submission]:
+        """Every submission on `cluster`, oldest first."""
+        return [entry for entry in self._entries.values() if entry.cluster == cluster]
+
+    def _read(self) -> None:
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the last line of a head killed while it wrote: that intent was never submitted
+            if "run" in values:
+                # A copied run folder is another run: the tasks of the original are not its own.
+                self.run_mark = values["run"] if values["path"] == str(self._folder.path) else ""
+                self._entries.clear()
+            else:
+                entry = Submission(**values)
+                self._entries[entry.intent] = entry
+        if not self.run_mark:
+            self._entries.clear()
+
+    def _append(self, values: dict[str, object]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            file.write(self._separator() + json.dumps(values).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _separator(self) -> bytes:
+        """A line feed when the file ends inside a line, so that the torn one spoils no other."""
+        with self._path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return b""
+            file.seek(-1, os.SEEK_END)
+            return b"" if file.read(1) == b"\n" else b"\n"

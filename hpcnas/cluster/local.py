@@ -1,0 +1,171 @@
+"""Workers on this machine: submitit's local executor, detached so that they outlive the head."""
+
+import os
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.local.local import LocalJob
+
+from hpcnas.cluster.gpus import visible_gpus
+from hpcnas.cluster.launch import Launcher, run_task
+from hpcnas.cluster.ledger import Ledger, Submission
+from hpcnas.cluster.pruning import prune_folder
+from hpcnas.config import ClusterConfig
+from hpcnas.run_folder import RunFolder
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+FOREVER_MIN = 60 * 24 * 365
+
+
+class LocalLauncher(Launcher):
+    """One process per worker, GPUs dealt in turn, threads shared out so that workers do not crowd the cores."""
+
+    def __init__(self, folder: RunFolder, config: ClusterConfig) -> None:
+        self._folder = folder
+        self._config = config
+        self._ledger = Ledger(folder)
+
+    def submit(self, count: int) -> list[str]:
+        """Start `count` processes; their names are process ids."""
+        executor = _DetachedExecutor(self._folder.slurm)
+        names = []
+        for _ in range(count):
+            intent = self._ledger.new("local", 1, gpus=self._next_gpus())
+            executor.update_parameters(**self._parameters(intent.gpus))
+            job = executor.submit(run_task, str(self._folder.path))
+            names.append(self._ledger.write(replace(intent, job=job.job_id, identity=identity(int(job.job_id)))).job)
+        return names
+
+    def alive(self) -> dict[str, str]:
+        """The worker processes of this run that are there, whichever head started them."""
+        states = {}
+        for entry in self._ledger.open("local"):
+            if entry.job and self._is_there(entry):
+                states[entry.job] = "RUNNING"
+            elif _is_of_this_boot(entry):
+                self._ledger.write(replace(entry, ended=True))
+        return states
+
+    def cancel(self, tasks: Iterable[str] | None = None) -> int:
+        """SIGTERM to their processes: a worker gives its genotype back and leaves."""
+        there = self.alive()
+        wanted = [task for task in (there if tasks is None else tasks) if task in there]
+        for task in wanted:
+            try:
+                os.kill(int(task), signal.SIGTERM)
+            except ProcessLookupError:
+                continue  # it ended between the look and the signal
+        return len(wanted)
+
+    def script(self, count: int) -> str:
+        """The command of every worker, with its environment."""
+        lines = [f"# {count} processes on {socket.gethostname()}, each:"]
+        lines += list(self._config.setup)
+        lines.append(" ".join(f"{name}={value}" for name, value in sorted(self._threads().items())))
+        lines.append(shlex.join([sys.executable, "-m", "submitit.core._submit", str(self._folder.slurm)]))
+        return "\n".join(lines) + "\n"
+
+    def prune(self) -> int:
+        """Delete submitit's files of ended workers, but for the newest logs."""
+        return prune_folder(self._folder.slurm, {entry.job for entry in self._ledger.open("local")})
+
+    def _is_there(self, entry: Submission) -> bool:
+        _reap(int(entry.job))
+        return identity(int(entry.job)) == entry.identity != ""
+
+    def _next_gpus(self) -> str:
+        """The GPUs least in use, comma-separated; "" when this machine has none or none are wanted."""
+        gpus, each = visible_gpus(), self._config.gpus_per_worker
+        if not gpus or not each:
+            return ""
+        self.alive()
+        taken = [gpu for entry in self._ledger.open("local") for gpu in entry.gpus.split(",")]
+        return ",".join(sorted(gpus, key=lambda gpu: (taken.count(gpu), gpus.index(gpu)))[:each])
+
+    def _parameters(self, gpus: str) -> dict[str, Any]:
+        exports = {**self._threads(), "CUDA_VISIBLE_DEVICES": gpus}
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+        return {"timeout_min": FOREVER_MIN, "stderr_to_stdout": True, "setup": [*lines, *self._config.setup]}
+
+    def _threads(self) -> dict[str, str]:
+        cores = len(os.sched_getaffinity(0))
+        share = str(max(1, cores // self._config.workers))
+        return {name: os.environ.get(name, share) for name in THREAD_VARIABLES}
+
+
+class _DetachedExecutor(submitit.LocalExecutor):
+    """submitit's executor, its controller started in a session of its own.
+
+    submitit's start_controller leaves it in the head's process group, where the terminal's Ctrl-C
+    kills it, and with the head's output open, so that a pipe behind the head never ends.
+    """
+
+    def _submit_command(self, command: str) -> LocalJob:  # type: ignore[type-arg]
+        controller = shlex.join([sys.executable, "-m", "submitit.local._local", str(self.folder)])
+        # exec: the controller names its files by its own process id, which must be the one we know.
+        text = "\n".join([*self.parameters["setup"], f"exec {controller}"])
+        environment = {
+            **os.environ,
+            "SUBMITIT_EXECUTOR": "local",
+            "SUBMITIT_LOCAL_COMMAND": command,
+            "SUBMITIT_LOCAL_NTASKS": "1",
+            "SUBMITIT_LOCAL_JOB_NUM_NODES": "1",
+            "SUBMITIT_LOCAL_NODEID": "0",
+            "SUBMITIT_LOCAL_TIMEOUT_S": str(60 * self.parameters["timeout_min"]),
+            "SUBMITIT_LOCAL_SIGNAL_DELAY_S": "30",
+            "SUBMITIT_LOCAL_WITH_SHELL": "",
+            "SUBMITIT_STDERR_TO_STDOUT": "1",
+        }
+        pid = os.posix_spawn(
+            "/bin/bash",
+            ["bash", "-c", text],
+            environment,
+            file_actions=_redirections(self.folder / "controller.log"),
+            setsid=True,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores these; a child must not inherit that
+        )
+        return LocalJob(folder=self.folder, job_id=str(pid), tasks=[0])
+
+
+def identity(pid: int) -> str:
+    """What tells this process from every other one with its number: boot, start time; "" if it is not there or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] in "ZX" else f"{_boot()}:{fields[19]}"
+
+
+def _boot() -> str:
+    """This machine since it was switched on: processes of another are neither seen nor judged."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        boot = ""
+    return f"{socket.gethostname()}:{boot}"
+
+
+def _is_of_this_boot(entry: Submission) -> bool:
+    return not entry.identity or entry.identity.startswith(f"{_boot()}:")
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # started by an earlier head: its parent reaps it
+
+
+def _redirections(log: Path) -> list[tuple[Any, ...]]:
+    return [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]

@@ -1,0 +1,43 @@
+"""Keep submitit's folder small: it cleans nothing itself, and file systems of clusters count files."""
+
+import re
+from pathlib import Path
+
+KEPT_LOGS = 300  # of ended tasks, the newest
+_TASK_FILE = re.compile(
+    r"^(?P<job>\d+)(?:_\d+)?_(?:\d+_)?(?P<kind>submitted\.pkl|result\.pkl|submission\.sh|log\.(?:out|err))$"
+)
+
+
+def prune_folder(folder: Path, open_jobs: set[str]) -> int:
+    """Delete the files of jobs that are not in `open_jobs`, but for the newest `KEPT_LOGS` logs.
+
+    Files that are not submitit's are left alone; so are pickles and scripts of open jobs, which a
+    requeued task reads again.
+
+    Returns:
+        How many files were deleted.
+    """
+    if not folder.is_dir():
+        return 0
+    logs: list[Path] = []
+    others: list[Path] = []
+    for path in folder.iterdir():
+        match = _TASK_FILE.match(path.name)
+        if match and match["job"] not in open_jobs:
+            (logs if match["kind"].startswith("log") else others).append(path)
+        elif path.name.startswith(".submission_file_") and path.is_symlink() and not path.exists():
+            others.append(path)
+    logs.sort(key=_modified)
+    doomed = [*others, *logs[: max(0, len(logs) - KEPT_LOGS)]]
+    for path in doomed:
+        path.unlink(missing_ok=True)
+    # The script of a deleted submission leaves submitit's link to it dangling: gone with the next call.
+    return len(doomed)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
