@@ -1,0 +1,67 @@
+"""Algorithm 1's line: g <- tournament(M), g' <- mutate(g). The head and the simulation both breed here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from random import Random
+
+from hpcnas.config import SearchConfig
+from hpcnas.evolution.initialization import random_genotype
+from hpcnas.evolution.mutation import Admits, mutate
+from hpcnas.evolution.selection import RankedPopulation
+from hpcnas.representation.genotype import Genotype
+from hpcnas.representation.space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Offspring:
+    """A newborn genotype.
+
+    Attributes:
+        parent_id: the winner of the tournament; None for a random genotype.
+        mutation: Mutation.describe(), or "" for a random genotype.
+    """
+
+    genotype: Genotype
+    parent_id: int | None
+    mutation: str
+
+
+def rng_for_step(seed: int, step: int) -> Random:
+    """The source of randomness of one evolution step.
+
+    Departs: the paper has one stream for a run. Here every step has its own, derived from (seed,
+    step), so that a head that was killed goes on exactly where it was with no state to restore.
+    """
+    return Random(sha256(f"hpcnas breeding {seed} {step}".encode()).digest())
+
+
+def breed(
+    step: int,
+    space: SearchSpace,
+    search: SearchConfig,
+    population: RankedPopulation,
+    genotype_of: Callable[[int], Genotype],
+    rng: Random,
+    admits: Admits | None = None,
+) -> Offspring:
+    """Breed the genotype of one evolution step.
+
+    Random are: every genotype of random search, the first `search.population` of evolution, and a later one
+    that is asked for before any has been evaluated (more workers than initial genotypes): no worker waits.
+
+    Args:
+        step: from 1.
+        population: the evaluated individuals, all that the tournament may draw from.
+        genotype_of: looks the tournament's winner up by its id.
+        rng: of this step, see rng_for_step.
+        admits: the parameter constraint, None where there is none.
+    Raises:
+        UsageError: no valid genotype is admitted.
+    Source: Liu et al. 2018, sections 3.2 to 3.4, algorithm 1.
+    """
+    if search.algorithm == "random" or step <= search.population or not len(population):
+        return Offspring(random_genotype(space, rng, search.initial_mutations, admits), None, "")
+    parent = population.tournament(rng, search.tournament)
+    mutation = mutate(genotype_of(parent), rng, admits)
+    return Offspring(mutation.genotype, parent, mutation.describe())

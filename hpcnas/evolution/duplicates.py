@@ -1,0 +1,57 @@
+"""What becomes of an offspring whose network was bred before (`--duplicates`).
+
+About a third of all mutations give the parent's network again: a seventh draws the same operation,
+and a fifth of the others changes nothing that is alive.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpcnas.evolution.breeding import Offspring
+from hpcnas.representation.canonical import digest
+
+MAX_REDRAWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Newborn:
+    """An offspring with the digest of its network.
+
+    Attributes:
+        copied_from: with `reuse`, the evaluated individual of the same network whose fitness it takes over;
+            None when it has to be trained.
+    """
+
+    offspring: Offspring
+    digest: str
+    copied_from: int | None = None
+
+
+def resolve_duplicate(
+    policy: str, draw: Callable[[], Offspring], find: Callable[[str], int | None], is_evaluated: Callable[[int], bool]
+) -> Newborn:
+    """Breed one offspring under a policy.
+
+    Args:
+        policy: `evaluate` trains every offspring, as the paper does; `redraw` breeds again until the network
+            is new; `reuse` takes the fitness of an evaluated individual of the same network over.
+        draw: breeds; called again to redraw, at most MAX_REDRAWS times in all, then the duplicate is trained.
+        find: a live or evaluated individual by digest, evaluated ones first, None if there is none.
+        is_evaluated: whether the individual found has its fitness; one still in training is not waited for.
+    """
+    newborn = _newborn(draw)
+    if policy == "redraw":
+        for _ in range(MAX_REDRAWS - 1):
+            if find(newborn.digest) is None:
+                break
+            newborn = _newborn(draw)
+    elif policy == "reuse":
+        twin = find(newborn.digest)
+        if twin is not None and is_evaluated(twin):
+            return Newborn(newborn.offspring, newborn.digest, twin)
+    return newborn
+
+
+def _newborn(draw: Callable[[], Offspring]) -> Newborn:
+    offspring = draw()
+    return Newborn(offspring, digest(offspring.genotype))

@@ -1,0 +1,86 @@
+"""The one operator of the search: another operation on one edge of one motif (paper section 3.1)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple, TypeAlias
+
+from hpcnas.errors import GenotypeError
+from hpcnas.representation.genotype import Genotype
+from hpcnas.representation.live import is_valid
+from hpcnas.representation.primitives import PRIMITIVES
+
+Admits: TypeAlias = Callable[[Genotype], bool]
+MAX_DRAWS = 10_000
+
+
+class Draw(NamedTuple):
+    """Where equation (3) changes a genotype, and to what: [G_motif^(level)]_(successor, predecessor) <- operation."""
+
+    level: int
+    motif: int
+    successor: int
+    predecessor: int
+    operation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One mutation of a parent.
+
+    Attributes:
+        genotype: the child.
+        level: 2..L. motif: 1..M_l.
+        successor, predecessor: the edge from node predecessor to node successor.
+        old, new: its operation before and after, 0 for none; equal in one of seven draws.
+    """
+
+    genotype: Genotype
+    level: int
+    motif: int
+    successor: int
+    predecessor: int
+    old: int
+    new: int
+
+    def describe(self) -> str:
+        """What changed, as "level 2 motif 3: 1-4 none -> conv1x1"."""
+        old, new = (self.genotype.operation_name(self.level, k) for k in (self.old, self.new))
+        return f"level {self.level} motif {self.motif}: {self.predecessor}-{self.successor} {old} -> {new}"
+
+
+def mutate(genotype: Genotype, rng: Random, admits: Admits | None = None) -> Mutation:
+    """Change one operation of a genotype at random, and again until the child is valid and admitted.
+
+    Args:
+        admits: further condition on the child, such as a limit on its parameters; the same parent
+            is mutated again until it holds.
+    Raises:
+        GenotypeError: no child of MAX_DRAWS was valid and admitted.
+    Source: Liu et al. 2018, section 3.1, equation (3).
+    """
+    motifs = tuple(len(level) for level in genotype.levels)
+    for _ in range(MAX_DRAWS):
+        draw = draw_mutation(motifs, tuple(level[0].nodes for level in genotype.levels), rng)
+        level, m, i, j, new = draw
+        motif = genotype.levels[level - 2][m - 1]
+        child = genotype.with_motif(level, m, motif.with_operation(i, j, new))
+        if is_valid(child) and (admits is None or admits(child)):
+            return Mutation(child, level, m, i, j, motif.operation(i, j), new)
+    raise GenotypeError(f"none of {MAX_DRAWS} mutations of a genotype was valid and admitted; raise --max-parameters")
+
+
+def draw_mutation(motifs: tuple[int, ...], nodes: tuple[int, ...], rng: Random) -> Draw:
+    """Draw level, motif, successor, predecessor and operation, each uniformly, in this order.
+
+    Args:
+        motifs, nodes: M_l and |G^(l)| for l = 2..L, as in SearchSpace.
+    """
+    # int(random() * n) instead of randrange(n): 4 times as fast, and n is far too small for its bias of n / 2^53.
+    draw = rng.random
+    index = int(draw() * len(motifs))
+    m = int(draw() * motifs[index])
+    i = int(draw() * (nodes[index] - 1)) + 2
+    j = int(draw() * (i - 1)) + 1
+    pool = motifs[index - 1] if index else len(PRIMITIVES)
+    return Draw(index + 2, m + 1, i, j, int(draw() * (pool + 1)))
