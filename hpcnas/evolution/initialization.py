@@ -22,7 +22,7 @@ def random_genotype(space: SearchSpace, rng: Random, mutations: int = 1000, admi
     """
     chain = identity_chain(space)
     for _ in range(MAX_DRAWS):
-        genotype = _walk(chain, space, mutations, rng)
+        genotype = _walk(chain, mutations, rng)
         if is_valid(genotype) and (admits is None or admits(genotype)):
             return genotype
     raise UsageError(
@@ -30,10 +30,11 @@ def random_genotype(space: SearchSpace, rng: Random, mutations: int = 1000, admi
     )
 
 
-def _walk(start: Genotype, space: SearchSpace, mutations: int, rng: Random) -> Genotype:
+def _walk(start: Genotype, mutations: int, rng: Random) -> Genotype:
     # On nested lists: 1000 frozen genotypes would take ten times as long.
+    nodes = tuple(tuple(motif.nodes for motif in motifs) for motifs in start.levels)
     levels = [[[list(row) for row in motif.rows] for motif in motifs] for motifs in start.levels]
     for _ in range(mutations):
-        level, m, i, j, k = draw_mutation(space.motifs, space.nodes, rng)
+        level, m, i, j, k = draw_mutation(nodes, rng)
         levels[level - 2][m - 1][i - 2][j - 1] = k
     return Genotype(tuple(tuple(Motif(tuple(map(tuple, rows))) for rows in motifs) for motifs in levels))

@@ -59,10 +59,9 @@ def mutate(genotype: Genotype, rng: Random, admits: Admits | None = None) -> Mut
         GenotypeError: no child of MAX_DRAWS was valid and admitted.
     Source: Liu et al. 2018, section 3.1, equation (3).
     """
-    motifs = tuple(len(level) for level in genotype.levels)
+    nodes = tuple([tuple([len(motif.rows) + 1 for motif in motifs]) for motifs in genotype.levels])
     for _ in range(MAX_DRAWS):
-        draw = draw_mutation(motifs, tuple(level[0].nodes for level in genotype.levels), rng)
-        level, m, i, j, new = draw
+        level, m, i, j, new = draw_mutation(nodes, rng)
         motif = genotype.levels[level - 2][m - 1]
         child = genotype.with_motif(level, m, motif.with_operation(i, j, new))
         if is_valid(child) and (admits is None or admits(child)):
@@ -70,17 +69,17 @@ def mutate(genotype: Genotype, rng: Random, admits: Admits | None = None) -> Mut
     raise GenotypeError(f"none of {MAX_DRAWS} mutations of a genotype was valid and admitted; raise --max-parameters")
 
 
-def draw_mutation(motifs: tuple[int, ...], nodes: tuple[int, ...], rng: Random) -> Draw:
+def draw_mutation(nodes: tuple[tuple[int, ...], ...], rng: Random) -> Draw:
     """Draw level, motif, successor, predecessor and operation, each uniformly, in this order.
 
     Args:
-        motifs, nodes: M_l and |G^(l)| for l = 2..L, as in SearchSpace.
+        nodes: nodes[l - 2][m - 1] is the number of nodes of motif m of level l.
     """
     # int(random() * n) instead of randrange(n): 4 times as fast, and n is far too small for its bias of n / 2^53.
     draw = rng.random
-    index = int(draw() * len(motifs))
-    m = int(draw() * motifs[index])
-    i = int(draw() * (nodes[index] - 1)) + 2
+    index = int(draw() * len(nodes))
+    m = int(draw() * len(nodes[index]))
+    i = int(draw() * (nodes[index][m] - 1)) + 2
     j = int(draw() * (i - 1)) + 1
-    pool = motifs[index - 1] if index else len(PRIMITIVES)
+    pool = len(nodes[index - 1]) if index else len(PRIMITIVES)
     return Draw(index + 2, m + 1, i, j, int(draw() * (pool + 1)))

@@ -65,5 +65,35 @@ def live_levels(genotype: Genotype) -> tuple[tuple[LiveMotif | None, ...], ...]:
 
 
 def is_valid(genotype: Genotype) -> bool:
-    """Whether the cell's sink can be reached from its source."""
-    return live_levels(genotype)[-1][0] is not None
+    """Whether the cell's sink can be reached from its source.
+
+    Asked of every mutation, so it follows the edges forward only and makes no live graph.
+    """
+    if _has_direct_edge(genotype):
+        return True
+    dead = {0}
+    for motifs in genotype.levels:
+        dead = {0, *(k for k, motif in enumerate(motifs, start=1) if not _reaches_sink(motif.rows, dead))}
+    return 1 not in dead
+
+
+def _has_direct_edge(genotype: Genotype) -> bool:
+    # From source to sink at once, on every level that it goes through: so it is in three genotypes of four.
+    k = 1
+    for motifs in reversed(genotype.levels):
+        k = motifs[k - 1].rows[-1][0]
+        if not k:
+            return False
+    return True
+
+
+def _reaches_sink(rows: tuple[tuple[int, ...], ...], dead: set[int]) -> bool:
+    reached = [True]
+    for row in rows:
+        for is_reached, k in zip(reached, row, strict=False):
+            if is_reached and k not in dead:
+                reached.append(True)
+                break
+        else:
+            reached.append(False)
+    return reached[-1]
