@@ -1,0 +1,22 @@
+"""Memory and queue of a run: the store's contract, SQLite and PostgreSQL behind it, the head's service, the outbox.
+
+All SQL of the project is used here. `open_store` gives the head its store, `connect_queue` a worker its own.
+"""
+
+from hpcnas.config import RunConfig
+from hpcnas.population.store import Store
+from hpcnas.run_folder import RunFolder
+
+
+def open_store(folder: RunFolder, config: RunConfig) -> Store:
+    """The store of a run, created if the run has none yet.
+
+    Raises:
+        DamagedRunError: the database is damaged, newer, of another run, or gone while its backups are there.
+        StoreUnavailable: it cannot be reached at the moment.
+    """
+    from hpcnas.population.sqlite_store import SQLiteStore
+
+    if folder.database.exists() or any(folder.backup.glob("*")):
+        return SQLiteStore.open(folder)
+    return SQLiteStore.create(folder, config)

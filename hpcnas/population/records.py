@@ -99,6 +99,7 @@ class Fitness:
     """The accuracy of one repeat.
 
     Attributes:
+        repeat: 0 to repeats - 1.
         accuracy: share of validation images classified rightly, in [0, 1], finite.
         seconds: training and evaluation of this repeat, wall time.
     """

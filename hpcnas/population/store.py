@@ -15,6 +15,7 @@ Promises of every implementation:
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
+from hpcnas.config import RunConfig
 from hpcnas.population.records import Birth, Claim, Counts, Failure, Final, Fitness, LeaseView, Verdict, WorkerInfo
 
 
@@ -31,11 +32,21 @@ class WorkQueue(ABC):
 
     @abstractmethod
     def claim(self, worker_id: str, claim_id: str) -> Claim:
-        """Lease the next queued genotype; the same claim_id again returns the same lease while it is current."""
+        """Lease the next queued genotype; the same claim_id again returns the same lease while it is current.
+
+        A claim_id whose lease is over is answered WAIT: draw a fresh one for every new question, and repeat
+        the same one only after StoreUnavailable. Claims from a quarantined host are answered DRAIN.
+
+        Raises:
+            UsageError: the worker never joined.
+        """
 
     @abstractmethod
     def heartbeat(self, individual_id: int, token: int, progress: float) -> Verdict:
-        """Count one beat and note the progress (0 to 1). OK, DRAIN (go on, then leave) or STALE (stop)."""
+        """Count one beat and note the progress (0 to 1). OK, DRAIN (go on, then leave) or STALE (stop).
+
+        A lapsed lease that nobody was granted since is taken up again: the loss stays counted, the training goes on.
+        """
 
     @abstractmethod
     def record(self, individual_id: int, token: int, fitness: Fitness) -> Verdict:
@@ -45,7 +56,7 @@ class WorkQueue(ABC):
         (STALE) and noted as an event. A late record of a lapsed lease that nobody else was granted is taken.
 
         Raises:
-            ValueError: the accuracy is not finite or not in [0, 1].
+            ValueError: the accuracy is not finite or not in [0, 1], or the repeat none of 0 to repeats - 1.
         """
 
     @abstractmethod
@@ -77,8 +88,11 @@ class Store(WorkQueue):
         """Become the run's head. Every later write of an earlier epoch's head raises RunHeldError."""
 
     @abstractmethod
-    def add(self, births: Sequence[Birth]) -> list[int]:
+    def add(self, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:
         """Queue newborn individuals in one transaction (or, with copied_from, add them evaluated).
+
+        Args:
+            rng_state: kept in the same transaction and given back by `rng_state`, so that no restart draws twice.
 
         Returns:
             Their ids, which are their steps: dense, growing, never reused.
@@ -140,3 +154,38 @@ class Store(WorkQueue):
     @abstractmethod
     def lost_workers(self, worker_ids: Iterable[str], reason: str) -> None:
         """Note workers that ended without leaving; their leases are expired separately."""
+
+    @abstractmethod
+    def set_config(self, config: RunConfig) -> None:
+        """Keep a changed configuration (what may change on resume) for `join` and readers."""
+
+    @abstractmethod
+    def rng_state(self) -> str:
+        """What the last `add` with an rng_state was given; "" before the first."""
+
+    @abstractmethod
+    def failure_share(self, last: int = 50) -> float:
+        """Failed genotypes among the last `last` that ended, divided by `last` (not by how many there were).
+
+        So the rule of 20 % needs 11 failures among the first 50. Quarantined hosts do not count.
+        """
+
+    @abstractmethod
+    def first_failure(self) -> str:
+        """The first failed attempt, with its traceback, as text; "" when nothing failed."""
+
+    @abstractmethod
+    def suspicious_hosts(self) -> list[str]:
+        """Hosts where the last 3 attempts failed, of 3 genotypes that failed nowhere else, while another host works."""
+
+    @abstractmethod
+    def quarantine(self, host: str) -> list[int]:
+        """Answer claims from `host` with DRAIN from now on and give its genotypes their attempts back.
+
+        Returns:
+            Ids of failed genotypes that are queued again by this.
+        """
+
+    @abstractmethod
+    def quarantined_hosts(self) -> list[str]:
+        """Hosts that get no more leases, to be excluded at the next submission."""

@@ -1,0 +1,63 @@
+"""Telling a bug, a bad genotype and a bad host apart (docs/reliability.md, "Failures are data")."""
+
+from hpcnas.population import rules
+from hpcnas.population.records import State
+from hpcnas.population.transaction import Transaction
+
+FAILURES_IN_A_ROW = 3  # of different genotypes that failed nowhere else
+
+
+def failure_share(tx: Transaction, last: int) -> float:
+    """Failed genotypes among the `last` ones that ended, as a share of `last`: few genotypes prove nothing.
+
+    Attempts on quarantined hosts do not count.
+    """
+    outcomes = [row[0] for row in tx.rows("read_last_closed", last=last)]
+    return sum(outcome != rules.EVALUATED for outcome in outcomes) / last
+
+
+def first_failure(tx: Transaction) -> str:
+    """The first failed attempt with its traceback, as text for a person; "" when nothing failed."""
+    row = tx.row("read_first_trace")
+    if row is None:
+        return ""
+    individual_id, host, outcome, error, trace = row
+    return f"genotype {individual_id} on {host}: {outcome}: {error}\n{trace}".rstrip()
+
+
+def suspicious_hosts(tx: Transaction) -> list[str]:
+    """Hosts where the last three attempts failed, of three genotypes that failed nowhere else.
+
+    Lost and preempted attempts say nothing. A host is suspected only while genotypes were evaluated on
+    another one: when everything fails everywhere it is a bug, and no host should be sent away for it.
+    """
+    return [str(row[0]) for row in tx.rows("read_failed_hosts") if _is_suspicious(tx, str(row[0]))]
+
+
+def quarantine(tx: Transaction, host: str) -> list[int]:
+    """Give a host no more leases, and its genotypes their attempts back.
+
+    Returns:
+        Ids of the genotypes that had failed by it and are queued again.
+    """
+    blamed = tx.rows("read_blamed_on_host", host=host)
+    if not tx.run("insert_quarantine", host=host):
+        return []
+    again = []
+    for individual_id, errors in blamed:
+        standing = tx.read_standing(individual_id)
+        if standing is None:
+            continue
+        after = rules.excused(standing, int(errors))
+        if after != standing:
+            tx.write_standing(individual_id, after)
+        if standing.state is State.FAILED and after.state is State.QUEUED:
+            again.append(int(individual_id))
+    tx.note("quarantined", {"host": host, "queued_again": again})
+    return again
+
+
+def _is_suspicious(tx: Transaction, host: str) -> bool:
+    newest = tx.rows("read_last_on_host", host=host, last=FAILURES_IN_A_ROW)
+    genotypes = {individual_id for individual_id, outcome, elsewhere in newest if outcome != rules.EVALUATED and not elsewhere}
+    return len(genotypes) == FAILURES_IN_A_ROW and bool(tx.value("was_evaluated_elsewhere", host=host))

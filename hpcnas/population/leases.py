@@ -1,0 +1,202 @@
+"""The worker's messages, each as one transaction over the rules of the leases.
+
+Shared by every store: SQLite and PostgreSQL differ in their statements, not here.
+"""
+
+import math
+
+from hpcnas.errors import DamagedRunError, UsageError
+from hpcnas.population import rules
+from hpcnas.population.records import Claim, Failure, Fitness, Lease, LeaseView, State, Verdict
+from hpcnas.population.rules import Judgement, Standing
+from hpcnas.population.transaction import Transaction
+
+
+def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
+    """Grant the next queued genotype, or the same one again to the same claim.
+
+    Raises:
+        UsageError: the worker never joined this run.
+    """
+    before = tx.row("read_attempt_of_claim", claim_id=claim_id)
+    if before:
+        standing = tx.read_standing(before[0])
+        if standing and standing.state is State.LEASED and standing.token == before[1]:
+            return Claim(Verdict.OK, _lease(tx, before[0], standing.token))
+        return Claim(Verdict.WAIT)  # that lease is over: a delayed message must not become a second one
+    if tx.finished:
+        return Claim(Verdict.FINISHED)
+    worker = tx.row("read_worker", id=worker_id)
+    if worker is None:
+        raise UsageError(f"worker {worker_id} never joined this run; a worker joins before it claims")
+    host, ended, waiting, quarantined = worker
+    if tx.draining or quarantined:
+        return Claim(Verdict.DRAIN)
+    picked = tx.row("pick_queued", host=host)
+    if (picked is None) != bool(waiting) or ended is not None:
+        tx.run("write_waiting", id=worker_id, waiting=int(picked is None))
+    return Claim(Verdict.WAIT) if picked is None else Claim(Verdict.OK, _grant(tx, picked[0], worker_id, host, claim_id))
+
+
+def heartbeat(tx: Transaction, individual_id: int, token: int, progress: float) -> Verdict:
+    """Count one beat; a lapsed lease that nobody was granted since is taken up again."""
+    standing, judgement = _judge(tx, individual_id, token)
+    if judgement is Judgement.LAPSED:
+        _take_up(tx, individual_id, standing)
+    elif judgement is not Judgement.CURRENT:
+        return Verdict.STALE
+    # A share outside [0, 1] or no number at all must not reach the stall detection.
+    tx.run("write_beat", id=individual_id, progress=min(1.0, max(0.0, progress)) if math.isfinite(progress) else 0.0)
+    return Verdict.DRAIN if tx.draining or tx.finished else Verdict.OK
+
+
+def record(tx: Transaction, individual_id: int, token: int, fitness: Fitness, repeats: int) -> Verdict:
+    """Write one repeat; the last one makes the individual evaluated.
+
+    Raises:
+        ValueError: the accuracy is not finite or not in [0, 1], or the repeat is none of 0..repeats-1.
+    """
+    if not (math.isfinite(fitness.accuracy) and 0 <= fitness.accuracy <= 1):
+        raise ValueError(f"accuracy {fitness.accuracy} must be a finite number in [0, 1]")
+    if not 0 <= fitness.repeat < repeats:
+        raise ValueError(f"repeat {fitness.repeat} must be one of 0 to {repeats - 1}")
+    standing, judgement = _judge(tx, individual_id, token)
+    if judgement is Judgement.STALE:
+        return Verdict.STALE
+    known = {int(repeat): accuracy for repeat, accuracy in tx.rows("read_repeats", id=individual_id)}
+    if fitness.repeat in known:
+        return _answer_again(tx, individual_id, token, fitness, known[fitness.repeat])
+    if judgement is Judgement.OVER and standing.state is not State.QUEUED:
+        return Verdict.STALE
+    if judgement is Judgement.LAPSED:
+        _take_up(tx, individual_id, standing)
+    _insert_fitness(tx, individual_id, token, fitness)
+    if len(known) + 1 == repeats:
+        known[fitness.repeat] = fitness.accuracy
+        _close_evaluated(tx, individual_id, token, [known[repeat] for repeat in sorted(known)])
+    return Verdict.OK
+
+
+def fail(tx: Transaction, individual_id: int, token: int, failure: Failure) -> Verdict:
+    """Count an error against the genotype: queued again, or failed."""
+    standing, judgement = _judge(tx, individual_id, token)
+    if judgement is Judgement.OVER:
+        return Verdict.OK  # the same message again
+    if judgement is Judgement.STALE:
+        return Verdict.STALE
+    after = rules.failed(standing, failure.kind, _host(tx, standing))
+    tx.write_standing(individual_id, after)
+    _end_attempt(tx, individual_id, after, failure.kind.value, failure.error, failure.trace)
+    return Verdict.OK
+
+
+def release(tx: Transaction, individual_id: int, token: int, reason: str) -> Verdict:
+    """Give back without blame, to the front of the queue."""
+    standing, judgement = _judge(tx, individual_id, token)
+    if judgement is Judgement.OVER:
+        return Verdict.OK
+    if judgement is Judgement.STALE:
+        return Verdict.STALE
+    after = rules.preempted(standing)
+    tx.write_standing(individual_id, after)
+    _end_attempt(tx, individual_id, after, rules.PREEMPTED, reason)
+    return Verdict.OK
+
+
+def expire(tx: Transaction, view: LeaseView, reason: str, stalled: bool) -> bool:
+    """Take a lease away that stood still since `view`; whether it did."""
+    standing = tx.read_standing(view.individual_id)
+    if standing is None or standing.state is not State.LEASED:
+        return False
+    if (standing.token, standing.heartbeat) != (view.token, view.heartbeat):
+        return False
+    host = _host(tx, standing)
+    after = rules.stalled(standing, host) if stalled else rules.lost(standing, host)
+    tx.write_standing(view.individual_id, after)
+    _end_attempt(tx, view.individual_id, after, "stalled" if stalled else rules.LOST, reason)
+    return True
+
+
+def _close_evaluated(tx: Transaction, individual_id: int, token: int, accuracies: list[float]) -> None:
+    fitness = sum(accuracies) / len(accuracies)
+    tx.run("write_evaluated", id=individual_id, fitness=fitness, position=tx.value("next_position"))
+    order = tx.value("next_ended_order")
+    ending = {"ended_order": order, "outcome": rules.EVALUATED, "closed": 1, "error": "", "trace": ""}
+    tx.run("end_attempt", id=individual_id, token=token, **ending)
+
+
+def _end_attempt(tx: Transaction, individual_id: int, after: Standing, outcome: str, error: str, trace: str = "") -> None:
+    closed = int(after.state is State.FAILED)
+    order = tx.value("next_ended_order")
+    tx.run(
+        "end_attempt",
+        id=individual_id,
+        token=after.token,
+        ended_order=order,
+        outcome=outcome,
+        closed=closed,
+        error=error,
+        trace=trace,
+    )
+
+
+def _judge(tx: Transaction, individual_id: int, token: int) -> tuple[Standing, Judgement]:
+    standing = tx.read_standing(individual_id)
+    judgement = rules.judge(standing, token) if standing else Judgement.NEWER
+    if standing is None or judgement is Judgement.NEWER:
+        raise DamagedRunError(
+            f"a worker holds token {token} of genotype {individual_id}, which this database never granted: it is older than "
+            "the worker's lease, or of another run; stop the workers, then run `hpcnas restore`"
+        )
+    return standing, judgement
+
+
+def _grant(tx: Transaction, individual_id: int, worker_id: str, host: str, claim_id: str) -> Lease:
+    standing = tx.read_standing(individual_id)
+    if standing is None:
+        raise LookupError(f"individual {individual_id} was picked and is not there")
+    after = rules.granted(standing, worker_id, claim_id)
+    tx.write_standing(individual_id, after)
+    tx.run("insert_attempt", id=individual_id, token=after.token, claim_id=claim_id, worker_id=worker_id, host=host)
+    return _lease(tx, individual_id, after.token)
+
+
+def _lease(tx: Transaction, individual_id: int, token: int) -> Lease:
+    genotype = tx.row("read_genotype", id=individual_id)
+    if genotype is None:
+        raise LookupError(f"individual {individual_id} has a lease and no genotype")
+    done = tuple(int(repeat) for repeat, _ in tx.rows("read_repeats", id=individual_id))
+    expected = tx.row("read_expected_s")
+    return Lease(individual_id, token, *genotype, done=done, expected_s=expected[0] if expected else None)
+
+
+def _take_up(tx: Transaction, individual_id: int, standing: Standing) -> None:
+    tx.write_standing(individual_id, rules.taken_up(standing))
+    tx.run("resume_attempt", id=individual_id, token=standing.token)
+
+
+def _host(tx: Transaction, standing: Standing) -> str:
+    worker = tx.row("read_worker", id=standing.worker_id)
+    return str(worker[0]) if worker else ""
+
+
+def _answer_again(tx: Transaction, individual_id: int, token: int, fitness: Fitness, known: float) -> Verdict:
+    if known == fitness.accuracy:
+        return Verdict.OK
+    details = {"id": individual_id, "repeat": fitness.repeat, "token": token, "kept": known, "refused": fitness.accuracy}
+    tx.note("refused", details)
+    return Verdict.STALE
+
+
+def _insert_fitness(tx: Transaction, individual_id: int, token: int, fitness: Fitness) -> None:
+    tx.run(
+        "insert_fitness",
+        id=individual_id,
+        repeat=fitness.repeat,
+        accuracy=float(fitness.accuracy),
+        seed=fitness.seed,
+        token=token,
+        steps=fitness.steps,
+        seconds=float(fitness.seconds),
+        device=fitness.device,
+    )

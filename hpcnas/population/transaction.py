@@ -1,0 +1,65 @@
+"""What the rules of the leases see of a database: named statements inside one transaction."""
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from typing import Any
+
+from hpcnas.population.records import State
+from hpcnas.population.rules import Standing
+
+Row = tuple[Any, ...]
+_COLUMNS = tuple(field.name for field in fields(Standing))
+
+
+class Transaction(ABC):
+    """One transaction: all of it becomes durable, or none.
+
+    Attributes:
+        epoch, draining, finished: the run's flags as this transaction sees them.
+    """
+
+    epoch: int
+    draining: bool
+    finished: bool
+
+    @abstractmethod
+    def rows(self, statement: str, **values: object) -> list[Row]:
+        """All rows of a named query."""
+
+    @abstractmethod
+    def run(self, statement: str, **values: object) -> int:
+        """Execute a named statement; the number of rows it changed. `:now` is given by the store's clock."""
+
+    def row(self, statement: str, **values: object) -> Row | None:
+        """The first row of a named query, or None."""
+        rows = self.rows(statement, **values)
+        return rows[0] if rows else None
+
+    def value(self, statement: str, **values: object) -> Any:
+        """The first column of the first row.
+
+        Raises:
+            LookupError: no row.
+        """
+        row = self.row(statement, **values)
+        if row is None:
+            raise LookupError(f"{statement} gave no row")
+        return row[0]
+
+    def read_standing(self, individual_id: int) -> Standing | None:
+        """The lease columns of an individual, locked until the transaction ends; None if there is none of that id."""
+        row = self.row("read_standing", id=individual_id)
+        if row is None:
+            return None
+        return Standing(State(row[0]), *row[1:10], bool(row[10]), *row[11:])
+
+    def write_standing(self, individual_id: int, standing: Standing) -> None:
+        """Put one arrow of the lease table into the row."""
+        values = {name: getattr(standing, name) for name in _COLUMNS}
+        values.update(state=standing.state.value, lapsed=int(standing.lapsed))
+        self.run("write_standing", id=individual_id, **values)
+
+    def note(self, kind: str, details: dict[str, object]) -> None:
+        """Append to the event log."""
+        self.run("insert_event", kind=kind, details=json.dumps(details, default=str))
