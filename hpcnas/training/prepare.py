@@ -1,0 +1,128 @@
+"""Turns a data set into a few .npy files, once, however many workers start at the same time."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from hpcnas.errors import DataError
+from hpcnas.training.sources import Arrays, check_name, image_files, read_source
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # of the prepared files; another number is another folder
+_DONE = "classes.json"
+
+
+def data_folder(folder: str = "") -> Path:
+    """Where data sets lie: `--data`, else $HPCNAS_DATA, else ~/.cache/hpcnas; absolute."""
+    return Path(folder or os.environ.get("HPCNAS_DATA") or "~/.cache/hpcnas").expanduser().absolute()
+
+
+class Prepared:
+    """A data set's arrays, each read from disk when it is asked for: a search never opens the test images."""
+
+    def __init__(self, classes: int, folder: Path | None = None, arrays: Arrays | None = None) -> None:
+        self.classes = classes
+        self._folder = folder
+        self._arrays = arrays
+
+    def load(self, name: str) -> NDArray[Any] | None:
+        """One of train_images, train_labels, test_images, test_labels; None where there is no test part.
+
+        Raises:
+            DataError: the prepared file is damaged.
+        """
+        if self._folder is None:
+            found: NDArray[Any] | None = getattr(self._arrays, name)
+            return found
+        path = self._folder / f"{name}.npy"
+        if not path.exists():
+            return None
+        try:
+            loaded: NDArray[Any] = np.load(path, allow_pickle=False)
+            return loaded
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path} is damaged ({error}); delete {self._folder}, it is made anew") from error
+
+
+def prepare(name: str, folder: str = "", download: bool = False) -> Prepared:
+    """Read a data set, or what an earlier call made of it.
+
+    The first process of many holds a lock, reads and renames its work into place; the others wait and use it.
+    A folder that cannot be written to is no obstacle: then every process reads for itself.
+
+    Args:
+        name: cifar10, cifar100, fashion-mnist, digits or folder:PATH.
+        folder: see `data_folder`.
+        download: whether missing files may be fetched.
+    Raises:
+        UsageError: an unknown name.
+        DataError: missing or damaged data, with the way to get it.
+    """
+    check_name(name)
+    root = data_folder(folder)
+    if name == "digits":  # comes with scikit-learn, faster to read than a cache
+        return _in_memory(name, root, download)
+    ready = root / "prepared" / f"{_key(name)}-v{FORMAT}"
+    if (ready / _DONE).exists():
+        return _prepared(ready)
+    try:
+        ready.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(f"{ready}.lock").acquire()
+    except OSError as error:
+        log.warning("cannot write to %s (%s): every process reads %s for itself", root, error.strerror, name)
+        return _in_memory(name, root, download)
+    with held:
+        if not (ready / _DONE).exists():
+            _write(read_source(name, root, download), ready)
+        return _prepared(ready)
+
+
+def _in_memory(name: str, root: Path, download: bool) -> Prepared:
+    arrays = read_source(name, root, download)
+    return Prepared(arrays.classes, arrays=arrays)
+
+
+def _prepared(ready: Path) -> Prepared:
+    try:
+        return Prepared(int(json.loads((ready / _DONE).read_text())), folder=ready)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{ready} is damaged ({error}); delete it, it is made anew") from error
+
+
+def _key(name: str) -> str:
+    """The folder's name; for images of one's own it changes with the list of files."""
+    if not name.startswith("folder:"):
+        return name
+    path = Path(name.removeprefix("folder:")).absolute()
+    digest = hashlib.sha256(str(path).encode())
+    for directory in sorted(p for p in path.rglob("*") if p.is_dir()):
+        for file in image_files(directory):
+            status = file.stat()
+            digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return f"folder-{digest.hexdigest()[:16]}"
+
+
+def _write(arrays: Arrays, ready: Path) -> None:
+    """Make `ready` appear whole: files into a folder beside it, then one rename."""
+    beside = Path(tempfile.mkdtemp(prefix=f".{ready.name}-", dir=ready.parent))
+    try:
+        for name in ("train_images", "train_labels", "test_images", "test_labels"):
+            array = getattr(arrays, name)
+            if array is not None:
+                np.save(beside / f"{name}.npy", array)
+        (beside / _DONE).write_text(json.dumps(arrays.classes))
+        beside.chmod(0o755)  # mkdtemp makes it private, but a lab shares its data
+        beside.rename(ready)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise

@@ -1,0 +1,37 @@
+"""Fitness by real training: the data set once, then one genotype after the other."""
+
+from collections.abc import Iterator, Mapping
+
+
+from hpcnas.config import RecipeConfig
+from hpcnas.errors import UsageError
+from hpcnas.population.records import Fitness
+from hpcnas.representation.genotype import Genotype
+from hpcnas.training.data import load_dataset
+from hpcnas.training.engine import choose_device, make_engine
+from hpcnas.training.fitness import Progress
+
+
+class TrainedEvaluator:
+    """Trains genotypes by the recipe's data set and schedule (paper section 4.1).
+
+    Raises:
+        DataError: the data set is missing or damaged.
+        UsageError: the crop is larger than the images, or the device is not there.
+    """
+
+    def __init__(self, recipe: RecipeConfig, *, device: str = "auto") -> None:
+        self.recipe = recipe
+        self.device = choose_device(device)
+        self.data = load_dataset(recipe.dataset, recipe.data, split_seed=recipe.split_seed)
+        if recipe.crop > self.data.image_px:
+            raise UsageError(f"--crop {recipe.crop} is larger than the {self.data.image_px} px of {recipe.dataset}'s images")
+        if recipe.batch > len(self.data.train.labels):
+            raise UsageError(
+                f"--batch {recipe.batch} is larger than the {len(self.data.train.labels)} training images of {recipe.dataset}"
+            )
+        self.engine = make_engine(recipe, self.data, self.device)
+
+    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+        """See `Evaluator.evaluate`."""
+        return self.engine.train(genotype, seeds, progress=progress)
