@@ -8,6 +8,7 @@ name, which the tasks carry as their comment, finds them again.
 import dataclasses
 import json
 import os
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +46,13 @@ class Submission:
 
 
 class Ledger:
-    """Submissions of one run folder. One process writes (the head, under its lock); others may read."""
+    """Submissions of one run folder. One process writes (the head, under its lock), by any thread; others may read."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._path = folder.slurm / "submissions.jsonl"
         self._entries: dict[str, Submission] = {}
+        self._lock = threading.Lock()
         self.run_mark = ""  # names the run in the comment of its tasks
         self._read()
 
@@ -65,11 +67,12 @@ class Ledger:
 
     def write(self, entry: Submission) -> Submission:
         """Make this the state of its intent, durably."""
-        if not self.run_mark:
-            self.run_mark = "hpcnas-" + uuid.uuid4().hex[:12]
-            self._append({"run": self.run_mark, "path": str(self._folder.path)})
-        self._append(dataclasses.asdict(entry))
-        self._entries[entry.intent] = entry
+        with self._lock:
+            if not self.run_mark:
+                self.run_mark = "hpcnas-" + uuid.uuid4().hex[:12]
+                self._append({"run": self.run_mark, "path": str(self._folder.path)})
+            self._append(dataclasses.asdict(entry))
+            self._entries = {**self._entries, entry.intent: entry}  # a new one: other threads may be reading the old
         return entry
 
     def open(self, cluster: str) -> list[Submission]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hpcnas.cluster.gpus import visible_gpus
 
 SQUEUE_TIMEOUT_S = 30.0
+LIMIT_VARIABLE = "HPCNAS_TIME_LIMIT_S"  # in the batch script of a worker: its wall time
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,13 @@ class Deadline:
     @classmethod
     def of_this_task(cls, environment: Mapping[str, str] = os.environ) -> "Deadline":
         """The deadline of the Slurm job that this process belongs to; without one, or without a limit, none."""
-        if not environment.get("SLURM_JOB_ID"):
-            return cls()
+        job, limit = environment.get("SLURM_JOB_ID", ""), environment.get(LIMIT_VARIABLE, "")
         start, end = environment.get("SLURM_JOB_START_TIME", ""), environment.get("SLURM_JOB_END_TIME", "")
-        if start.isdigit() and end.isdigit():
+        if job and start.isdigit() and end.isdigit():  # since Slurm 23.02
             return cls(int(end) - int(start) - _process_age_s())
-        return cls(_time_left_by_squeue(environment["SLURM_JOB_ID"]))
+        if limit.isdigit():
+            return cls(int(limit) - _process_age_s())
+        return cls(_time_left_by_squeue(job)) if job else cls()
 
     def left_s(self) -> float | None:
         """Seconds left, negative when over; None when there is no limit, or none is known."""
@@ -91,7 +93,7 @@ def duration_s(text: str) -> float | None:
 
 
 def _time_left_by_squeue(job: str) -> float | None:
-    """For Slurm before 22.05, which does not tell a job its times."""
+    """For a worker started by hand inside a job of a Slurm that does not tell its times."""
     try:
         answer = subprocess.run(
             ["squeue", "--noheader", f"--jobs={job}", "--format=%L"],

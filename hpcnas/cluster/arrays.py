@@ -1,0 +1,214 @@
+"""Workers as Slurm job arrays: submitit's Slurm executor, with what a run of weeks needs around it.
+
+The intent to submit is on the disk before sbatch is asked, and its name goes with the tasks as their
+comment: an answer that was lost ("Socket timed out") is looked up, never asked for again blindly.
+"""
+
+import math
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hpcnas.cluster import slurm
+from hpcnas.cluster.batch import JOB_NAME, ArrayExecutor, batch_parameters, place_pickles, refusal
+from hpcnas.cluster.launch import Launcher, run_task
+from hpcnas.cluster.ledger import Ledger, Submission
+from hpcnas.cluster.pruning import prune_folder
+from hpcnas.cluster.slurm import QueuedTask, SlurmFailed
+from hpcnas.config import ClusterConfig
+from hpcnas.errors import ClusterError
+from hpcnas.run_folder import RunFolder
+
+POLL_S = 60.0  # squeue at most once in this time; $HPCNAS_SQUEUE_S for sites that want it rarer
+LOOKS_TO_GIVE_UP = 2  # answers of squeue that do not show a submission until it counts as never made, or ended
+FORGET_S = 30.0  # how long squeue may go on showing a task whose worker said that it leaves
+
+
+class SlurmLauncher(Launcher):
+    """Starts workers in arrays and watches them by one squeue a minute, asked in the background."""
+
+    def __init__(self, folder: RunFolder, config: ClusterConfig) -> None:
+        self._folder = folder
+        self._config = config
+        if shutil.which("srun") is None:
+            raise ClusterError(
+                "the command srun is not there; start the head on a login node of the cluster, or use --cluster local"
+            )
+        self._poll_s = float(os.environ.get("HPCNAS_SQUEUE_S") or POLL_S)
+        self._ledger = Ledger(folder)
+        self._excluded: set[str] = set()
+        self._max_array_size: int | None = None
+        self._lock = threading.Lock()
+        self._states: dict[str, str] | None = None if self._ledger.open("slurm") else {}
+        self._forgotten: dict[str, float] = {}
+        self._completing: set[str] = set()
+        self._looks: dict[str, int] = {}  # intent -> answers that did not show it
+        self._last_poll = -math.inf
+        self._poll: threading.Thread | None = None
+
+    def check(self, count: int) -> None:
+        """Let Slurm validate the very script, by `sbatch --test-only`, which submits nothing."""
+        executor = self._executor("check")
+        script = executor.script(min(count, self._array_size()))
+        try:
+            slurm.run(["sbatch", "--test-only"], script=script, environment=executor.environment)
+        except SlurmFailed as failed:
+            raise ClusterError(refusal(str(failed), count, self._config)) from failed
+
+    def submit(self, count: int) -> list[str]:
+        """Submit arrays of at most MaxArraySize tasks."""
+        if not self._settle(self._lost()):
+            return []
+        names: list[str] = []
+        while len(names) < count:
+            entry = self._ledger.new("slurm", min(count - len(names), self._array_size()))
+            try:
+                entry = self._submit_array(entry)
+            except SlurmFailed as failed:
+                if failed.is_certain:
+                    self._ledger.write(replace(entry, ended=True))
+                    if not names:
+                        raise ClusterError(refusal(str(failed), count, self._config)) from failed
+                elif self._settle([entry]):
+                    continue
+                break
+            names += entry.tasks()
+        return names
+
+    def alive(self) -> dict[str, str] | None:
+        """The answer of the latest squeue; asks for another in the background when that is a minute old."""
+        with self._lock:
+            due = time.monotonic() - self._last_poll >= self._poll_s
+            if due and self._poll is None and self._ledger.open("slurm"):
+                self._poll = threading.Thread(target=self._look, name="squeue", daemon=True)
+                self._poll.start()
+            return None if self._states is None else dict(self._states)
+
+    def cancel(self, tasks: Iterable[str] | None = None) -> int:
+        """One scancel for all; of whole arrays when `tasks` is None."""
+        if tasks is None:
+            queued = slurm.queue()
+            if queued is None:
+                raise ClusterError("Slurm does not answer squeue: nothing was cancelled; try again when it does")
+            names = sorted({task.name for task in self._own(queued) if task.is_active})
+        else:
+            names = sorted(tasks)
+        try:
+            for start in range(0, len(names), 500):  # a command line has its limits
+                slurm.run(["scancel", *names[start : start + 500]])
+        except SlurmFailed as failed:
+            raise ClusterError(f"Slurm did not cancel the workers: {failed}") from failed
+        return len(names)
+
+    def forget(self, task: str) -> None:
+        """Leave `task` out until squeue shows it waiting again, or running still after half a minute."""
+        with self._lock:
+            self._forgotten[task] = time.monotonic()
+            if self._states is not None:
+                self._states.pop(task, None)
+
+    def exclude(self, hosts: Iterable[str]) -> None:
+        """Pass these nodes to --exclude from now on; names that Slurm does not know are left out."""
+        self._excluded |= set(hosts) & slurm.node_names()
+
+    def script(self, count: int) -> str:
+        """The batch script of an array of `count` workers, the very text that sbatch is given."""
+        return self._executor("INTENT").script(min(count, self._array_size()))
+
+    def prune(self) -> int:
+        """Delete submitit's files of arrays that ended, but for the newest logs."""
+        return prune_folder(self._folder.slurm, {entry.job for entry in self._ledger.open("slurm")})
+
+    def _submit_array(self, entry: Submission) -> Submission:
+        executor = self._executor(entry.intent)
+        jobs = executor.map_array(run_task, [str(self._folder.path)] * entry.count)
+        entry = self._ledger.write(replace(entry, job=jobs[0].job_id.split("_")[0]))
+        with self._lock:
+            if self._states is not None:
+                self._states.update(dict.fromkeys(entry.tasks(), "PENDING"))
+        return entry
+
+    def _executor(self, intent: str) -> ArrayExecutor:
+        parameters = batch_parameters(self._config, self._comment(intent), self._excluded)
+        return ArrayExecutor(self._folder.slurm, intent, parameters, slurm.clean_environment())
+
+    def _comment(self, intent: str) -> str:
+        return f"{self._ledger.run_mark or 'hpcnas'}/{intent}"
+
+    def _array_size(self) -> int:
+        if self._max_array_size is None:
+            self._max_array_size = slurm.max_array_size()
+        return self._max_array_size
+
+    def _lost(self) -> list[Submission]:
+        return [entry for entry in self._ledger.open("slurm") if not entry.job]
+
+    def _settle(self, lost: list[Submission]) -> bool:
+        """Find out what became of submissions without an answer; whether all are settled."""
+        if not lost:
+            return True
+        queued = slurm.queue()
+        if queued is not None:
+            self._adopt(queued)
+        return not any(entry.intent == other.intent for entry in lost for other in self._lost())
+
+    def _adopt(self, queued: list[QueuedTask]) -> None:
+        """Take over the tasks of submissions whose answer was lost; give up those that squeue does not show."""
+        jobs = {task.comment.rpartition("/")[2]: task.name.split("_")[0] for task in queued}
+        for entry in self._lost():
+            if entry.intent in jobs:
+                entry = self._ledger.write(replace(entry, job=jobs[entry.intent]))
+                place_pickles(self._folder.slurm, entry, str(self._folder.path))
+            else:
+                self._miss(entry)
+
+    def _look(self) -> None:
+        asked = time.monotonic()
+        entries = self._ledger.open("slurm")  # those submitted while squeue runs may be missing in its answer
+        queued = slurm.queue()
+        with self._lock:
+            if queued is None:
+                self._states = None
+            else:
+                self._adopt(queued)
+                self._take(queued, entries)
+            self._last_poll, self._poll = asked, None
+
+    def _take(self, queued: list[QueuedTask], entries: list[Submission]) -> None:
+        active = {task.name: task.state for task in self._own(queued) if task.is_active}
+        stuck = {name for name, state in active.items() if state == "COMPLETING" and name in self._completing}
+        self._completing = {name for name, state in active.items() if state == "COMPLETING"}
+        now = time.monotonic()
+        gone = {
+            name
+            for name, since in self._forgotten.items()
+            if active.get(name) in ("RUNNING", "COMPLETING") and now - since < FORGET_S
+        }
+        self._forgotten = {name: self._forgotten[name] for name in gone}
+        states = {name: state for name, state in active.items() if name not in gone | stuck}
+        asked = {entry.intent for entry in entries}
+        for entry in self._ledger.open("slurm"):
+            if entry.intent not in asked and entry.job:
+                states = {**dict.fromkeys(entry.tasks(), "PENDING"), **states}
+            elif entry.job and not any(name.split("_")[0] == entry.job for name in active):
+                self._miss(entry)
+        self._states = states
+
+    def _miss(self, entry: Submission) -> None:
+        self._looks[entry.intent] = self._looks.get(entry.intent, 0) + 1
+        if self._looks[entry.intent] >= LOOKS_TO_GIVE_UP:
+            self._ledger.write(replace(entry, ended=True))
+
+    def _own(self, queued: list[QueuedTask]) -> list[QueuedTask]:
+        """Tasks of this run: by their comment; by job id and name where a site rewrites comments."""
+        jobs = {entry.job for entry in self._ledger.all("slurm") if entry.job}
+        intents = {entry.intent for entry in self._ledger.all("slurm")}
+        return [
+            task
+            for task in queued
+            if task.comment.rpartition("/")[2] in intents
+            or (task.name.split("_")[0] in jobs and task.job_name == JOB_NAME and not task.comment.startswith("hpcnas-"))
+        ]

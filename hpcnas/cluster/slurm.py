@@ -1,0 +1,241 @@
+"""What Slurm says: its commands with a time-out, their answers as values, "no answer" as None.
+
+No decision is taken from "no answer". Nothing here needs accounting but `gpu_seconds`.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hpcnas.cluster.task import duration_s
+from hpcnas.errors import HpcnasError
+
+ASK_TIMEOUT_S = 30.0
+DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own default
+KEPT_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
+# An outer job's, and what would filter or reshape the answers.
+DROPPED_PREFIXES = (
+    *("SLURM", "SRUN_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SUBMITIT_", "PMI"),
+    *("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES"),
+)
+ENDED_STATES = frozenset(
+    (
+        "COMPLETED",
+        "CANCELLED",
+        "FAILED",
+        "TIMEOUT",
+        "PREEMPTED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "BOOT_FAIL",
+        "DEADLINE",
+        "REVOKED",
+    )
+)
+LOST_CONNECTION = ("timed out", "unable to contact", "zero bytes", "connection", "communication", "try again")
+
+
+class SlurmFailed(HpcnasError):
+    """A command of Slurm's gave an error: its message.
+
+    Attributes:
+        is_certain: whether Slurm itself refused. Otherwise the command may have had its effect:
+            it was stopped by our time-out, or lost its connection.
+    """
+
+    def __init__(self, message: str, *, is_certain: bool) -> None:
+        super().__init__(message)
+        self.is_certain = is_certain
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedTask:
+    """A line of squeue: one job, or one task of an array.
+
+    Attributes:
+        name: job id, or array job and index such as 12_3.
+        reason: why it waits, as Slurm puts it; "None" when it does not.
+        node: "" while it waits.
+        elapsed_s: since its (last) start.
+    """
+
+    name: str
+    state: str
+    node: str
+    reason: str
+    elapsed_s: float
+    job_name: str
+    comment: str
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it runs, waits, or is about to do either again."""
+        # A job that cannot be launched is requeued and held: only a person starts it again.
+        return self.state not in ENDED_STATES and self.reason != "launch failed requeued held"
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition as scontrol shows it; times in seconds, None for unlimited or not set."""
+
+    name: str
+    is_default: bool
+    state: str
+    default_time_s: float | None
+    max_time_s: float | None
+    nodes: str
+    gpus: int
+
+
+def clean_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for Slurm's commands: nothing of a job that this process may itself be in, but SLURM_CONF."""
+    return {
+        name: value for name, value in environment.items() if name in KEPT_VARIABLES or not name.startswith(DROPPED_PREFIXES)
+    }
+
+
+def run(
+    command: list[str], timeout_s: float = ASK_TIMEOUT_S, *, environment: Mapping[str, str] | None = None, script: str = ""
+) -> str:
+    """Run one of Slurm's commands, `script` as its standard input.
+
+    Returns:
+        Its standard output.
+
+    Raises:
+        SlurmFailed: it is missing, failed, or did not end within `timeout_s`.
+    """
+    environment = clean_environment() if environment is None else environment
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            env=dict(environment),
+            input=script,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SlurmFailed(f"{command[0]} did not answer within {timeout_s:g} s", is_certain=False) from error
+    except OSError as error:
+        raise SlurmFailed(f"cannot run {command[0]}: {error.strerror}", is_certain=True) from error
+    if answer.returncode != 0:
+        message = _message(command[0], answer.stderr) or f"{command[0]} ended with code {answer.returncode}"
+        raise SlurmFailed(message, is_certain=answer.returncode > 0 and not _is_lost_connection(message))
+    return answer.stdout
+
+
+def ask(command: list[str], timeout_s: float = ASK_TIMEOUT_S) -> str | None:
+    """The command's output, or None when there is no answer."""
+    try:
+        return run(command, timeout_s)
+    except SlurmFailed:
+        return None
+
+
+def queue(timeout_s: float = ASK_TIMEOUT_S) -> list[QueuedTask] | None:
+    """All jobs of this user, one line per array task, those that ended minutes ago included; None without an answer."""
+    form = "%i|%T|%N|%M|%r|%j|%k"
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", f"--format={form}"]
+    answer = ask(command, timeout_s)
+    if answer is None:
+        return None
+    lines = [line.split("|", 6) for line in answer.splitlines() if line.strip()]
+    if any(len(fields) != 7 for fields in lines):
+        return None  # whatever this is, it is not squeue's answer
+    return [
+        QueuedTask(name, state, node, reason, duration_s(elapsed) or 0.0, job_name, comment.strip())
+        for name, state, node, elapsed, reason, job_name, comment in lines
+    ]
+
+
+def max_array_size() -> int:
+    """How many tasks an array may have: indices go from 0 to this less one."""
+    for line in (ask(["scontrol", "show", "config"]) or "").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "MaxArraySize" and value.strip().isdigit():
+            return max(1, int(value))
+    return DEFAULT_MAX_ARRAY_SIZE
+
+
+def partitions() -> list[Partition] | None:
+    """Every partition that this user may see; None without an answer."""
+    answer = ask(["scontrol", "--oneliner", "show", "partition"])
+    if answer is None:
+        return None
+    found = []
+    for line in answer.splitlines():
+        values = dict(word.split("=", 1) for word in line.split() if "=" in word)
+        if "PartitionName" in values:
+            found.append(_partition(values))
+    return found
+
+
+def find_partition(name: str, known: Iterable[Partition]) -> Partition | None:
+    """The partition of that name, the default one for ""; of a list such as "a,b" the first."""
+    wanted = name.split(",")[0]
+    return next((part for part in known if (part.name == wanted if wanted else part.is_default)), None)
+
+
+def node_names() -> set[str]:
+    """Every node that this user may see; empty without an answer."""
+    return set((ask(["sinfo", "--noheader", "--Node", "--format=%N"]) or "").split())
+
+
+def gpu_seconds(jobs: Iterable[str]) -> float | None:
+    """GPU-seconds that these jobs took by Slurm's accounting; None where there is none."""
+    names = ",".join(jobs)
+    if not names:
+        return 0.0
+    answer = ask(
+        [
+            "sacct",
+            "--noheader",
+            "--parsable2",
+            "--allocations",
+            "--duplicates",
+            f"--jobs={names}",
+            "--format=ElapsedRaw,AllocTRES",
+        ]
+    )
+    if answer is None:
+        return None
+    total = 0.0
+    for line in answer.splitlines():
+        elapsed, _, resources = line.partition("|")
+        total += float(elapsed or 0) * _gpus(resources)
+    return total
+
+
+def _partition(values: Mapping[str, str]) -> Partition:
+    nodes, resources = values.get("Nodes", ""), values.get("TRES", "")
+    return Partition(
+        name=values["PartitionName"],
+        is_default=values.get("Default") == "YES",
+        state=values.get("State", ""),
+        default_time_s=duration_s(values.get("DefaultTime", "")),
+        max_time_s=duration_s(values.get("MaxTime", "")),
+        nodes=nodes,
+        gpus=_gpus(resources),
+    )
+
+
+def _gpus(resources: str) -> int:
+    """Number of GPUs in a list such as cpu=4,mem=8G,gres/gpu=2."""
+    pairs = dict(item.split("=", 1) for item in resources.split(",") if "=" in item)
+    count = pairs.get("gres/gpu", "0")
+    return int(count) if count.isdigit() else 0
+
+
+def _message(command: str, stderr: str) -> str:
+    """The last error of what a command of Slurm's printed, without its prefixes."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line] or lines
+    return errors[-1].rpartition("error: ")[2].removeprefix("Batch job submission failed: ") if errors else ""
+
+
+def _is_lost_connection(message: str) -> bool:
+    return any(words in message.lower() for words in LOST_CONNECTION)

@@ -1,0 +1,49 @@
+"""The clusters of these tests: started once, never a real one, skipped with the reason where Slurm cannot run.
+
+With HPCNAS_REQUIRE_SLURM=1, as in CI, a missing Slurm is a failure.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.starter import Cluster, missing
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.slurm)
+            # One worker of pytest-xdist runs them all: a cluster belongs to one process.
+            item.add_marker(pytest.mark.xdist_group("slurm"))
+
+
+def require(accounting: bool = False) -> None:
+    """Skip where no cluster can be started; fail there when HPCNAS_REQUIRE_SLURM=1."""
+    reason = missing(accounting)
+    if reason and os.environ.get("HPCNAS_REQUIRE_SLURM") == "1":
+        pytest.fail(f"HPCNAS_REQUIRE_SLURM=1, but {reason}")
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def accounted() -> Iterator[Cluster]:
+    """Two nodes of two GPUs, with accounting."""
+    require(accounting=True)
+    cluster = Cluster(nodes=2, gpus=2, accounting=True).start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def plain() -> Iterator[Cluster]:
+    """Two nodes of two GPUs, without accounting: sacct fails."""
+    require()
+    cluster = Cluster(nodes=2, gpus=2).start()
+    yield cluster
+    cluster.stop()
