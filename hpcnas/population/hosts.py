@@ -13,7 +13,7 @@ def failure_share(tx: Transaction, last: int) -> float:
     Attempts on quarantined hosts do not count.
     """
     outcomes = [row[0] for row in tx.rows("read_last_closed", last=last)]
-    return sum(outcome != rules.EVALUATED for outcome in outcomes) / last
+    return sum(1 for outcome in outcomes if outcome != rules.EVALUATED) / last
 
 
 def first_failure(tx: Transaction) -> str:

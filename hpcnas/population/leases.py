@@ -167,7 +167,8 @@ def _lease(tx: Transaction, individual_id: int, token: int) -> Lease:
         raise LookupError(f"individual {individual_id} has a lease and no genotype")
     done = tuple(int(repeat) for repeat, _ in tx.rows("read_repeats", id=individual_id))
     expected = tx.row("read_expected_s")
-    return Lease(individual_id, token, *genotype, done=done, expected_s=expected[0] if expected else None)
+    text, digest, parameters = genotype
+    return Lease(individual_id, token, text, digest, parameters, done, expected[0] if expected else None)
 
 
 def _take_up(tx: Transaction, individual_id: int, standing: Standing) -> None:

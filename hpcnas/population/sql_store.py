@@ -118,8 +118,8 @@ class SQLStore(Store):
 
     def counts(self) -> Counts:
         with self._begin() as tx:
-            states = tx.rows("count_states")[0]
-            return Counts(*(int(n) for n in states), workers=int(tx.value("count_workers")))
+            queued, leased, evaluated, failed = (int(n) for n in tx.rows("count_states")[0])
+            return Counts(queued, leased, evaluated, failed, int(tx.value("count_workers")))
 
     def set_draining(self, draining: bool) -> None:
         with self._write() as tx:

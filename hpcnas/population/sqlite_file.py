@@ -111,8 +111,12 @@ def create_tables(connection: sqlite3.Connection) -> None:
     )
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Look without writing: whatever is wrong, the file stays as it is."""
+def check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """See that the file is a population that this hpcnas can read.
+
+    Raises:
+        DamagedRunError: of another program, or of a newer hpcnas.
+    """
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise damaged(path, "it is no population of hpcnas")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -120,6 +124,11 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise DamagedRunError(
             f"{path} was written by a newer hpcnas (schema {version}, this one knows {SCHEMA_VERSION}); install that version"
         )
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Look without writing: whatever is wrong, the file stays as it is."""
+    check_version(connection, path)
     problem = _quick_check(connection)
     if problem:
         raise damaged(path, problem)

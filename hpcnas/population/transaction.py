@@ -2,6 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -52,7 +53,9 @@ class Transaction(ABC):
         row = self.row("read_standing", id=individual_id)
         if row is None:
             return None
-        return Standing(State(row[0]), *row[1:10], bool(row[10]), *row[11:])
+        values = dict(zip(_COLUMNS, row, strict=True))
+        values.update(state=State(row[0]), lapsed=bool(values["lapsed"]))
+        return Standing(**values)
 
     def write_standing(self, individual_id: int, standing: Standing) -> None:
         """Put one arrow of the lease table into the row."""
@@ -60,6 +63,6 @@ class Transaction(ABC):
         values.update(state=standing.state.value, lapsed=int(standing.lapsed))
         self.run("write_standing", id=individual_id, **values)
 
-    def note(self, kind: str, details: dict[str, object]) -> None:
+    def note(self, kind: str, details: Mapping[str, object]) -> None:
         """Append to the event log."""
-        self.run("insert_event", kind=kind, details=json.dumps(details, default=str))
+        self.run("insert_event", kind=kind, details=json.dumps(dict(details), default=str))

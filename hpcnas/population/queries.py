@@ -1,0 +1,125 @@
+"""Reading a run without touching it: for status, report, population, failures and show."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hpcnas.config import RunConfig, read_config
+from hpcnas.population.reader import Reader, open_reader
+from hpcnas.population.records import Counts, Final, Individual, State
+from hpcnas.population.rows import AttemptRow, EventRow, FitnessRow, RunRow, WorkerRow
+from hpcnas.run_folder import RunFolder
+
+
+class Population:
+    """A read-only view of one run, while its head is running or after. A context manager.
+
+    Every method is one query of its own: two of them may see different moments of a running search.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        """Use `open`."""
+        self._reader = reader
+
+    @classmethod
+    def open(cls, run: Path | str | RunFolder) -> "Population":
+        """The population of the run in that folder.
+
+        Raises:
+            UsageError: the folder holds no run.
+            DamagedRunError: its database is damaged or of a newer hpcnas.
+            StoreUnavailable: the database cannot be reached at the moment.
+        """
+        folder = run if isinstance(run, RunFolder) else RunFolder(Path(run).absolute())
+        config = RunConfig.from_dict(read_config(folder.require().config))
+        return cls(open_reader(folder, config))
+
+    def __enter__(self) -> "Population":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._reader.close()
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration as the database holds it."""
+        return self.run().config
+
+    def run(self) -> RunRow:
+        """The run row."""
+        run_id, version, created, config, _, epoch, draining, finished, _ = self._rows("read_run")[0]
+        return RunRow(run_id, version, created, RunConfig.from_dict(json.loads(config)), epoch, bool(draining), bool(finished))
+
+    def counts(self) -> Counts:
+        """Individuals by state and live workers."""
+        queued, leased, evaluated, failed = (int(n) for n in self._rows("count_states")[0])
+        return Counts(queued, leased, evaluated, failed, int(self._rows("count_workers")[0][0]))
+
+    def individuals(self, state: State | str | None = None) -> list[Individual]:
+        """All individuals, or those in one state, by id."""
+        repeats: dict[int, list[tuple[float, float]]] = {}
+        for individual_id, accuracy, seconds in self._rows("list_accuracies"):
+            repeats.setdefault(individual_id, []).append((accuracy, seconds))
+        rows = self._rows("list_individuals", state=str(state or ""))
+        return [_individual(row, repeats.get(row[0], [])) for row in rows]
+
+    def individual(self, individual_id: int) -> Individual:
+        """One individual.
+
+        Raises:
+            KeyError: there is none of that id.
+        """
+        rows = self._rows("read_individual", id=individual_id)
+        if not rows:
+            raise KeyError(individual_id)
+        return _individual(rows[0], [(row[1], row[2]) for row in self._rows("read_accuracies", id=individual_id)])
+
+    def best(self) -> Individual | None:
+        """The fittest individual, the earlier one of equals; None before the first is evaluated."""
+        rows = self._rows("find_best")
+        return self.individual(rows[0][0]) if rows else None
+
+    def evaluation_order(self) -> list[tuple[int, float]]:
+        """(id, fitness) in the order in which individuals became evaluated."""
+        return [(row[0], row[1]) for row in self._rows("read_evaluated", offset=0)]
+
+    def fitness_rows(self) -> list[FitnessRow]:
+        """All repeats, by individual and repeat."""
+        return [FitnessRow(*row) for row in self._rows("list_fitness")]
+
+    def finals(self) -> list[Final]:
+        """All full-size trainings, in the order of their recording."""
+        return [Final(*row[:11], details=json.loads(row[11])) for row in self._rows("list_finals")]
+
+    def attempts(self) -> list[AttemptRow]:
+        """All grants, by individual and token."""
+        return [AttemptRow(*row) for row in self._rows("list_attempts")]
+
+    def workers(self) -> list[WorkerRow]:
+        """All worker processes that ever joined, the first one first."""
+        return [WorkerRow(*row) for row in self._rows("list_workers")]
+
+    def events(self, kind: str | None = None) -> list[EventRow]:
+        """The event log, or one kind of it, in order."""
+        return [EventRow(*row[:3], details=json.loads(row[3])) for row in self._rows("list_events", kind=kind or "")]
+
+    def quarantined_hosts(self) -> list[str]:
+        """Hosts that get no more leases."""
+        return [str(row[0]) for row in self._rows("read_quarantine")]
+
+    @property
+    def _rows(self) -> Callable[..., list[tuple[Any, ...]]]:
+        return self._reader.rows
+
+
+def _individual(row: tuple[Any, ...], repeats: list[tuple[float, float]]) -> Individual:
+    values = list(row)
+    values[7] = State(values[7])
+    accuracies = tuple(accuracy for accuracy, _ in repeats)
+    return Individual(*values, accuracies=accuracies, seconds=sum(seconds for _, seconds in repeats))
