@@ -7,6 +7,7 @@ import math
 
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population import rules
+from hpcnas.population.messages import clip
 from hpcnas.population.records import Claim, Failure, Fitness, Lease, LeaseView, State, Verdict
 from hpcnas.population.rules import Judgement, Standing
 from hpcnas.population.transaction import Transaction
@@ -84,6 +85,7 @@ def fail(tx: Transaction, individual_id: int, token: int, failure: Failure) -> V
         return Verdict.OK  # the same message again
     if judgement is Judgement.STALE:
         return Verdict.STALE
+    failure = clip(failure)
     after = rules.failed(standing, failure.kind, _host(tx, standing))
     tx.write_standing(individual_id, after)
     _end_attempt(tx, individual_id, after, failure.kind.value, failure.error, failure.trace)

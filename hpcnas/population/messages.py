@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
@@ -70,7 +70,7 @@ def parse_call(value: Any) -> Call:
     """
     method = value.get("call") if isinstance(value, dict) else None
     if not isinstance(method, str) or method not in CALLS:
-        raise MessageError(f"no such call: {str(method)[:40]!r}")
+        raise MessageError("no such call")
     hints = CALLS[method]
     if set(value) != {"call", *hints}:
         raise MessageError(f"{method} takes {', '.join(hints)}")
@@ -113,16 +113,17 @@ def clean(text: str) -> str:
 
 def _parse_record(value: Any, kind: type) -> Any:
     hints = _hints(kind)
-    if not isinstance(value, dict) or set(value) != set(hints):
+    required = {field.name for field in fields(kind) if field.default is MISSING}
+    if not isinstance(value, dict) or not required <= set(value) <= set(hints):
         raise MessageError(f"{kind.__name__} has {', '.join(hints)}")
-    return kind(**{name: parse(value[name], hint) for name, hint in hints.items()})
+    return kind(**{name: parse(value[name], hint) for name, hint in hints.items() if name in value})
 
 
 def _parse_enum(value: Any, kind: type[StrEnum]) -> StrEnum:
     try:
         return kind(value)
     except ValueError as error:
-        raise MessageError(f"no {kind.__name__}: {str(value)[:40]!r}") from error
+        raise MessageError(f"no {kind.__name__}") from error
 
 
 def _parse_plain(value: Any, hint: Any) -> Any:
@@ -130,11 +131,11 @@ def _parse_plain(value: Any, hint: Any) -> Any:
         number = float(value) if abs(value) < _MAX_INT else math.nan
         if math.isfinite(number):
             return number
-    elif hint is int and isinstance(value, int) and not isinstance(value, bool) and -_MAX_INT <= value < _MAX_INT:
+    if hint is int and isinstance(value, int) and not isinstance(value, bool) and -_MAX_INT <= value < _MAX_INT:
         return value
-    elif hint is str and isinstance(value, str) and value == clean(value):
+    if hint is str and isinstance(value, str) and value == clean(value):
         return value
-    raise MessageError(f"{hint.__name__} was expected, not {str(value)[:40]!r}")
+    raise MessageError(f"{hint.__name__} was expected, not {type(value).__name__}")
 
 
 @cache

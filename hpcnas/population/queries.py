@@ -95,7 +95,7 @@ class Population:
 
     def finals(self) -> list[Final]:
         """All full-size trainings, in the order of their recording."""
-        return [Final(*row[:11], json.loads(row[11])) for row in self._rows("list_finals")]
+        return [Final(*_decoded(row)) for row in self._rows("list_finals")]
 
     def attempts(self) -> list[AttemptRow]:
         """All grants, by individual and token."""
@@ -107,7 +107,7 @@ class Population:
 
     def events(self, kind: str | None = None) -> list[EventRow]:
         """The event log, or one kind of it, in order."""
-        return [EventRow(*row[:3], json.loads(row[3])) for row in self._rows("list_events", kind=kind or "")]
+        return [EventRow(*_decoded(row)) for row in self._rows("list_events", kind=kind or "")]
 
     def quarantined_hosts(self) -> list[str]:
         """Hosts that get no more leases."""
@@ -118,6 +118,12 @@ class Population:
         return self._reader.rows
 
 
+def _decoded(row: tuple[Any, ...]) -> list[Any]:
+    *columns, details = row
+    return [*columns, json.loads(details)]
+
+
 def _individual(row: tuple[Any, ...], repeats: list[tuple[float, float]]) -> Individual:
+    values: list[Any] = [State(value) if position == 7 else value for position, value in enumerate(row)]
     accuracies = tuple(accuracy for accuracy, _ in repeats)
-    return Individual(*row[:7], State(row[7]), *row[8:], accuracies, sum(seconds for _, seconds in repeats))  # type: ignore[call-arg]
+    return Individual(*values, accuracies, sum(seconds for _, seconds in repeats))

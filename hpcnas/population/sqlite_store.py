@@ -1,3 +1,4 @@
+# ruff: noqa: D102  (store.py documents every method)
 """The population in one SQLite file, owned by the head."""
 
 import json
@@ -90,11 +91,6 @@ class SQLiteStore(SQLStore):
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """One durable transaction over all calls inside: nothing of them counts before the block has ended.
-
-        A call inside that raises takes back its own changes only, unless the database itself failed:
-        then the whole block is taken back and raises.
-        """
         with self._begin():
             yield
 

@@ -14,6 +14,7 @@ Promises of every implementation:
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from hpcnas.config import RunConfig
 from hpcnas.population.records import Birth, Claim, Counts, Failure, Final, Fitness, LeaseView, Verdict, WorkerInfo
@@ -82,6 +83,13 @@ class WorkQueue(ABC):
 
 class Store(WorkQueue):
     """What the head does beside: breed, watch leases, count, keep events."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """One durable transaction over all calls inside, where a store can: nothing counts before the block has ended.
+
+        A call inside that raises takes back its own changes only; if the database itself fails, the block does.
+        """
+        return nullcontext()
 
     @abstractmethod
     def begin_epoch(self) -> int:
