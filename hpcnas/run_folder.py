@@ -46,6 +46,11 @@ class RunFolder:
         return self.path / "head.lock"
 
     @property
+    def wishes(self) -> Path:
+        """What `hpcnas stop` and `hpcnas retry` ask of the head; it takes them away."""
+        return self.path / "wishes"
+
+    @property
     def outbox(self) -> Path:
         """Results of workers that found no head; the next head merges them."""
         return self.path / "outbox"

@@ -1,0 +1,102 @@
+"""The `hpcnas` command: parses, wires, exit codes; nothing else.
+
+Each family of commands is a module of hpcnas/commands that registers its own; every HpcnasError
+becomes one sentence on stderr and its exit code.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from hpcnas import __version__
+from hpcnas.errors import HpcnasError
+
+FAMILIES = ("search", "population", "restore", "genotypes", "simulate", "train", "final", "report", "cluster", "bench")
+WRONG_USAGE = 2
+INTERRUPTED = 130
+
+
+def build_app() -> typer.Typer:
+    """The command line with all its commands."""
+    app = typer.Typer(
+        name="hpcnas",
+        help="Hierarchical neural architecture search on a Slurm cluster, or on this machine.",
+        epilog="Every command takes --debug: errors with their traceback. Start with: hpcnas head --preset smoke",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_common)
+    for family in filter(lambda name: importlib.util.find_spec(f"hpcnas.commands.{name}"), FAMILIES):
+        importlib.import_module(f"hpcnas.commands.{family}").register(app)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; default those of this process.
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong usage, 3 run held, 4 cluster refused, 5 run damaged, 130 interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    is_debugging = "--debug" in given
+    try:
+        code = typer.main.get_command(build_app()).main(
+            args=[argument for argument in given if argument != "--debug"], prog_name="hpcnas", standalone_mode=False
+        )
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        return _leave_pipe()
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the outermost frame: nothing is swallowed, all of it is said and counted as a failure
+        if is_debugging:
+            traceback.print_exc()
+        code, sentence = _explain(error)
+        print(f"hpcnas: {sentence}", file=sys.stderr)
+        return code
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    if isinstance(error, HpcnasError):
+        return error.exit_code, str(error)
+    if hasattr(error, "format_message"):  # typer's own errors; their module differs between its versions
+        return WRONG_USAGE, f"{_one_line(error.format_message()).rstrip('.')}; see `{_command_path(error)} --help`"
+    if isinstance(error, OSError) and error.strerror:
+        return 1, f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return 1, f"unexpected {type(error).__name__}: {_one_line(str(error))}; with --debug it comes with its traceback"
+
+
+def _command_path(error: Exception) -> str:
+    return str(getattr(getattr(error, "ctx", None), "command_path", "hpcnas"))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _leave_pipe() -> int:
+    """The reader went away (`hpcnas population | head -1`): no error, and none at interpreter exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _common(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+) -> None:
+    if version:
+        print(f"hpcnas {__version__}")
+        raise typer.Exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The commands that look at a run: status, population, failures."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpcnas.errors import UsageError
+from hpcnas.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from hpcnas.report.status import RunStatus
+
+RunOption = Annotated[
+    str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
+]
+FORMATS = ("text", "csv", "json")
+WATCH_S = 2.0
+PENDING_EVERY_S = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add status, population and failures."""
+    app.command()(status)
+    app.command()(population)
+    app.command()(failures)
+
+
+def status(
+    run: RunOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on showing it until the run ends; a picture on a terminal.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Counts, workers, best genotype, ETA and GPU-hours of a run."""
+    from hpcnas.report.status import read_status
+    from hpcnas.report.status_view import status_text
+    from hpcnas.search.wishes import running_head
+
+    folder = RunFolder.from_option(run).require()
+    if watch and not as_json:
+        _watch(folder)
+        return
+    found = read_status(folder, has_head=bool(running_head(folder)))
+    print(json.dumps(found.to_json()) if as_json else status_text(found))
+
+
+def population(
+    run: RunOption = None,
+    top: Annotated[int | None, typer.Option("--top", metavar="K", help="Only the K fittest.")] = None,
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, csv or json.")] = "text",
+) -> None:
+    """The table of genotypes, the fittest first."""
+    from hpcnas.population.queries import Population
+    from hpcnas.report.leaderboard import population_csv, population_json, population_text, rank
+
+    if form not in FORMATS:
+        raise UsageError(f"--format {form} is unknown; choose one of {', '.join(FORMATS)}")
+    if top is not None and top < 1:
+        raise UsageError(f"--top {top} must be at least 1")
+    with Population.open(RunFolder.from_option(run).require()) as opened:
+        ranked = rank(opened.individuals())[:top]
+    write = {"text": population_text, "csv": population_csv, "json": population_json}[form]
+    print(write(ranked))
+
+
+def failures(
+    run: RunOption = None,
+    brief: Annotated[bool, typer.Option("--brief", help="One line each, without tracebacks.")] = False,
+) -> None:
+    """What failed, where and why, with tracebacks."""
+    from hpcnas.population.queries import Population
+    from hpcnas.report.leaderboard import failures_text
+
+    with Population.open(RunFolder.from_option(run).require()) as opened:
+        print(failures_text(opened, traces=not brief))
+
+
+def _watch(folder: RunFolder) -> None:
+    """Show the status again and again; ends when the run does."""
+    from hpcnas.report.status import read_status
+    from hpcnas.search.pending import pending_reasons
+    from hpcnas.search.wishes import running_head
+
+    with _viewer() as show:
+        pending, asked_s = pending_reasons(folder), time.monotonic()
+        while True:
+            if time.monotonic() - asked_s >= PENDING_EVERY_S:
+                pending, asked_s = pending_reasons(folder), time.monotonic()
+            found = read_status(folder, has_head=bool(running_head(folder)), pending=pending)
+            show(found)
+            if found.state in ("finished", "stopped"):
+                return
+            time.sleep(WATCH_S)
+
+
+@contextmanager
+def _viewer() -> "Iterator[Callable[[RunStatus], None]]":
+    """A live picture on a terminal; elsewhere the text, whenever it changed."""
+    from hpcnas.report.status_view import status_picture, status_text
+
+    if not sys.stdout.isatty():
+        shown: list[str] = []
+
+        def show_text(status: "RunStatus") -> None:
+            text = status_text(status)
+            if _lasting(text) not in shown:
+                shown[:] = [_lasting(text)]
+                print(text, end="\n\n", flush=True)
+
+        yield show_text
+        return
+    from rich.live import Live
+
+    with Live(refresh_per_second=2) as live:
+        yield lambda status: live.update(status_picture(status))
+
+
+def _lasting(text: str) -> str:
+    """The lines that change when something happened, not by time alone."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith(("ETA", "time")))

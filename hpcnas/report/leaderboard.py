@@ -1,0 +1,112 @@
+"""`hpcnas population` and `hpcnas failures`: the table of genotypes, and what failed where and why."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from hpcnas.population.queries import Population
+from hpcnas.population.records import Individual, State
+from hpcnas.population.rows import AttemptRow
+
+NO_FAILURE = ("", "evaluated", "lost", "preempted")
+
+
+def rank(individuals: Sequence[Individual]) -> list[Individual]:
+    """The fittest first, then those without a fitness in the order of their birth."""
+    return sorted(individuals, key=lambda one: (-one.fitness if one.fitness is not None else 1.0, one.id))
+
+
+def population_json(individuals: Sequence[Individual]) -> str:
+    """A list of objects in the shape of docs/design.md, section 5."""
+    return json.dumps([_as_json(individual) for individual in individuals], indent=1)
+
+
+def population_csv(individuals: Sequence[Individual]) -> str:
+    """One line each; accuracies separated by spaces, the genotype left out."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["id", "digest", "parent", "step", "state", "fitness", "accuracies", "parameters", "attempts", "reason"])
+    for individual in individuals:
+        values = _as_json(individual)
+        del values["genotype"]
+        values["accuracies"] = " ".join(str(accuracy) for accuracy in individual.accuracies)
+        writer.writerow(values.values())
+    return file.getvalue().rstrip("\n")
+
+
+def population_text(individuals: Sequence[Individual]) -> str:
+    """A table for people."""
+    rows = [
+        (
+            one.id,
+            one.state,
+            "-" if one.fitness is None else f"{one.fitness:.4f}",
+            " ".join(f"{accuracy:.4f}" for accuracy in one.accuracies) or "-",
+            f"{one.parameters:,}",
+            "-" if one.parent_id is None else one.parent_id,
+            one.token,
+            one.reason or "-" if one.state is State.FAILED else one.mutation or "random",
+        )
+        for one in individuals
+    ]
+    headers = ("id", "state", "fitness", "accuracies", "parameters", "parent", "attempts", "mutation or reason")
+    return str(
+        tabulate(rows, headers, disable_numparse=True, colalign=("right", *["left"] * 3, "right", "right", "right", "left"))
+    )
+
+
+def failures_text(population: Population, *, traces: bool = True) -> str:
+    """Every failed attempt, newest last: genotype, kind, machine, time, message and traceback."""
+    attempts = sorted((row for row in population.attempts() if row.outcome not in NO_FAILURE), key=lambda row: row.ended or 0.0)
+    lost = [row for row in population.attempts() if row.outcome == "lost"]
+    failed = population.individuals(State.FAILED)
+    if not attempts and not lost and not failed:
+        return "nothing failed"
+    parts = [_attempt_text(row, traces) for row in attempts]
+    if lost:
+        hosts = ", ".join(f"{host} {count}" for host, count in _count(row.host for row in lost))
+        parts.append(f"{len(lost)} attempts were lost with their worker, no fault of the genotype ({hosts})")
+    if failed:
+        given_up = ", ".join(f"{one.id} ({one.reason})" for one in failed)
+        parts.append(f"{len(failed)} genotypes given up: {given_up}; `hpcnas retry ID` queues one anew")
+    if population.quarantined_hosts():
+        parts.append(f"quarantined machines: {', '.join(population.quarantined_hosts())}")
+    return "\n\n".join(parts)
+
+
+def _attempt_text(row: AttemptRow, traces: bool) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.ended))
+    head = f"genotype {row.individual_id}, attempt {row.token}, {row.outcome} on {row.host} at {when}: {row.error}"
+    return head if not traces or not row.trace.strip() else f"{head}\n{_indented(row.trace)}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.rstrip().splitlines())
+
+
+def _count(words: Any) -> list[tuple[str, int]]:
+    counted: dict[str, int] = {}
+    for word in words:
+        counted[word] = counted.get(word, 0) + 1
+    return sorted(counted.items())
+
+
+def _as_json(individual: Individual) -> dict[str, Any]:
+    return {
+        "id": individual.id,
+        "digest": individual.digest,
+        "parent": individual.parent_id,
+        "step": individual.step,
+        "state": individual.state.value,
+        "fitness": individual.fitness,
+        "accuracies": list(individual.accuracies),
+        "parameters": individual.parameters,
+        "attempts": individual.token,
+        "reason": individual.reason,
+        "genotype": json.loads(individual.genotype),
+    }

@@ -1,0 +1,136 @@
+"""`hpcnas status`: where a run stands, read without touching it."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from hpcnas.population.queries import Population
+from hpcnas.population.rows import AttemptRow, WorkerRow
+from hpcnas.run_folder import RunFolder
+
+RECENT = 50  # evaluations whose pace gives the ETA
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """A run at one moment.
+
+    Attributes:
+        state: running, draining, stopped (no head) or finished.
+        best: (id, fitness); None before the first evaluation.
+        seconds: wall time from the run's creation to now, or to its last attempt's end when no head runs.
+        gpu_seconds: what workers spent on attempts, times the GPUs of a worker.
+        eta_s: at the pace of the last evaluations; None while unknown or not running.
+        curve: best fitness so far after every evaluation.
+        hosts: live workers by machine.
+        pending: why waiting jobs wait -> how many, as the cluster says; empty when it was not asked or none wait.
+    """
+
+    run: str
+    state: str
+    search: str
+    space: str
+    fitness: str
+    steps: int
+    evaluated: int
+    queued: int
+    leased: int
+    failed: int
+    live: int
+    wanted: int
+    best: tuple[int, float] | None
+    seconds: float
+    gpu_seconds: float
+    eta_s: float | None
+    curve: tuple[float, ...]
+    hosts: tuple[tuple[str, int], ...]
+    quarantined: tuple[str, ...]
+    pending: tuple[tuple[str, int], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape that scripts depend on (docs/design.md, section 5)."""
+        return {
+            "run": self.run,
+            "state": self.state,
+            "search": self.search,
+            "space": self.space,
+            "steps": self.steps,
+            "evaluated": self.evaluated,
+            "queued": self.queued,
+            "leased": self.leased,
+            "failed": self.failed,
+            "workers": {"live": self.live, "wanted": self.wanted},
+            "best": None if self.best is None else {"id": self.best[0], "fitness": self.best[1]},
+            "seconds": round(self.seconds, 3),
+            "gpu_seconds": round(self.gpu_seconds, 3),
+        }
+
+
+def read_status(folder: RunFolder, *, has_head: bool, pending: tuple[tuple[str, int], ...] = ()) -> RunStatus:
+    """The status of a run.
+
+    Args:
+        has_head: whether a head holds the run; the file system says that, not the population.
+        pending: see RunStatus.
+    Raises:
+        HpcnasError: no run, a damaged or an unreachable population.
+    """
+    with Population.open(folder) as population:
+        run, counts = population.run(), population.counts()
+        attempts, workers = population.attempts(), population.workers()
+        order = population.evaluation_order()
+        quarantined = population.quarantined_hosts()
+    config = run.config
+    is_done = counts.evaluated >= config.search.steps
+    state = "finished" if is_done else "draining" if has_head and run.draining else "running" if has_head else "stopped"
+    now = time.time()
+    ends = [attempt.ended for attempt in attempts if attempt.ended is not None]
+    last = now if has_head and not is_done else max(ends, default=run.created)
+    live = [worker for worker in workers if worker.ended is None]
+    return RunStatus(
+        run=str(folder.path),
+        state=state,
+        search=config.search.algorithm,
+        space=config.space.kind,
+        fitness=config.recipe.fitness,
+        steps=config.search.steps,
+        evaluated=counts.evaluated,
+        queued=counts.queued,
+        leased=counts.leased,
+        failed=counts.failed,
+        live=len(live) if has_head else 0,
+        wanted=min(config.cluster.workers, max(0, config.search.steps - counts.evaluated)) if has_head else 0,
+        best=max(order, key=lambda row: (row[1], -row[0]), default=None),
+        seconds=max(0.0, last - run.created),
+        gpu_seconds=_spent_s(attempts, last) * max(1, config.cluster.gpus_per_worker),
+        eta_s=_eta_s(attempts, config.search.steps - counts.evaluated, now) if state == "running" else None,
+        curve=_best_so_far([fitness for _, fitness in order]),
+        hosts=_by_host(live) if has_head else (),
+        quarantined=tuple(quarantined),
+        pending=pending,
+    )
+
+
+def _spent_s(attempts: list[AttemptRow], now: float) -> float:
+    return sum(max(0.0, (now if attempt.ended is None else attempt.ended) - attempt.started) for attempt in attempts)
+
+
+def _eta_s(attempts: list[AttemptRow], left: int, now: float) -> float | None:
+    ends = sorted(attempt.ended for attempt in attempts if attempt.ended is not None and attempt.outcome == "evaluated")[
+        -RECENT:
+    ]
+    if len(ends) < 2:
+        return None
+    return left * (now - ends[0]) / (len(ends) - 1)
+
+
+def _best_so_far(fitness: list[float]) -> tuple[float, ...]:
+    curve: list[float] = []
+    for value in fitness:
+        curve.append(max(value, curve[-1]) if curve else value)
+    return tuple(curve)
+
+
+def _by_host(workers: list[WorkerRow]) -> tuple[tuple[str, int], ...]:
+    return tuple(Counter(worker.host for worker in workers).most_common())

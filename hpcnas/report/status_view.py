@@ -1,0 +1,76 @@
+"""How a status looks: plain text, or a rich picture for `status --watch`."""
+
+from typing import TYPE_CHECKING
+
+from hpcnas.durations import duration
+from hpcnas.report.status import RunStatus
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
+
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 60
+MOST_HOSTS = 12
+
+
+def status_text(status: RunStatus) -> str:
+    """A few lines, readable in a log."""
+    lines = [f"{name + ':':<11}{value}" for name, value in _rows(status)]
+    return "\n".join(lines)
+
+
+def status_picture(status: RunStatus) -> "Panel":
+    """A panel with a progress bar and a sparkline."""
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("", ProgressBar(total=status.steps, completed=status.evaluated, width=WIDTH))
+    for name, value in _rows(status):
+        table.add_row(name, value, style="yellow" if name in ("failed", "quarantined", "waiting") else None)
+    if len(status.curve) > 1:
+        table.add_row("best so far", sparkline(status.curve))
+        table.add_row("", f"{status.curve[0]:.4f} at the first, {status.curve[-1]:.4f} now")
+    return Panel(table, title=f"hpcnas {status.run}", title_align="left", expand=False)
+
+
+def sparkline(curve: tuple[float, ...], width: int = WIDTH) -> str:
+    """One character per `width`-th of the curve, its lowest value the lowest bar."""
+    points = [curve[round(k * (len(curve) - 1) / (min(width, len(curve)) - 1 or 1))] for k in range(min(width, len(curve)))]
+    low, span = min(points), max(points) - min(points)
+    return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in points)
+
+
+def _rows(status: RunStatus) -> list[tuple[str, str]]:
+    synthetic = " (synthetic fitness)" if status.fitness.startswith("synthetic") else ""
+    rows = [
+        ("run", status.run),
+        ("state", status.state),
+        ("search", f"{status.search} in the {status.space} space{synthetic}"),
+        ("evaluated", f"{status.evaluated} of {status.steps}"),
+        ("now", f"{status.leased} in training, {status.queued} queued"),
+    ]
+    if status.failed:
+        rows.append(("failed", f"{status.failed}; see `hpcnas failures`"))
+    rows.append(("workers", f"{status.live} of {status.wanted}" + _hosts(status)))
+    if status.pending:
+        rows.append(("waiting", ", ".join(f"{count} for {reason}" for reason, count in status.pending)))
+    if status.quarantined:
+        rows.append(("quarantined", ", ".join(status.quarantined)))
+    if status.best is not None:
+        rows.append(("best", f"{status.best[1]:.4f}, genotype {status.best[0]}"))
+    if status.eta_s is not None:
+        rows.append(("ETA", duration(status.eta_s)))
+    rows.append(("time", f"{duration(status.seconds)} since the start, {status.gpu_seconds / 3600:.2f} GPU-hours"))
+    return rows
+
+
+def _hosts(status: RunStatus) -> str:
+    if not status.hosts:
+        return ""
+    shown = [f"{host} {count}" for host, count in status.hosts[:MOST_HOSTS]]
+    more = len(status.hosts) - MOST_HOSTS
+    return f" ({', '.join(shown)}" + (f" and {more} more machines)" if more > 0 else ")")

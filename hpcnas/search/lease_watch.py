@@ -1,0 +1,65 @@
+"""Which leases have lapsed or stalled, by the head's own monotonic clock (docs/reliability.md, section 2)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hpcnas.population.records import LeaseView
+
+
+@dataclass(slots=True)
+class _Observation:
+    token: int
+    heartbeat: int
+    progress: float
+    heard_s: float  # when (token, heartbeat) last changed
+    moved_s: float  # when (token, progress) last changed
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Leases to take away: `lost` (no heartbeat) and `stalled` (heartbeats, no progress)."""
+
+    lost: tuple[LeaseView, ...]
+    stalled: tuple[LeaseView, ...]
+
+
+class LeaseWatch:
+    """Remembers when each lease was last heard of. Reads no wall clock, so clocks may jump and differ.
+
+    A gap of more than `lease_s / 2` between two looks (a suspended or stopped head) starts every
+    observation anew: silence that the head itself slept through proves nothing about a worker.
+    """
+
+    def __init__(self, lease_s: float, stall_s: float, clock: Callable[[], float]) -> None:
+        self.lease_s = lease_s
+        self.stall_s = stall_s
+        self.clock = clock
+        self._seen: dict[int, _Observation] = {}
+        self._looked_s: float | None = None
+
+    def look(self, leases: Sequence[LeaseView]) -> Verdicts:
+        """Compare the running leases with the last look, and name those that stood still for too long."""
+        now = self.clock()
+        if self._looked_s is not None and now - self._looked_s > self.lease_s / 2:
+            self._seen.clear()
+        self._looked_s = now
+        self._seen = {lease.individual_id: self._observe(lease, now) for lease in leases}
+        lost = tuple(lease for lease in leases if self._silent_s(lease, now) > self.lease_s)
+        stalled = tuple(lease for lease in leases if lease not in lost and self._still_s(lease, now) > self.stall_s)
+        return Verdicts(lost, stalled)
+
+    def _observe(self, lease: LeaseView, now: float) -> _Observation:
+        seen = self._seen.get(lease.individual_id)
+        if seen is None or seen.token != lease.token:
+            return _Observation(lease.token, lease.heartbeat, lease.progress, now, now)
+        if seen.heartbeat != lease.heartbeat:
+            seen.heartbeat, seen.heard_s = lease.heartbeat, now
+        if seen.progress != lease.progress:
+            seen.progress, seen.moved_s = lease.progress, now
+        return seen
+
+    def _silent_s(self, lease: LeaseView, now: float) -> float:
+        return now - self._seen[lease.individual_id].heard_s
+
+    def _still_s(self, lease: LeaseView, now: float) -> float:
+        return now - self._seen[lease.individual_id].moved_s

@@ -1,0 +1,138 @@
+"""From a command to a run that is ready to search: everything is checked before anything is made."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hpcnas.cluster import Launcher, make_launcher
+from hpcnas.config import RunConfig, config_toml
+from hpcnas.population import open_store
+from hpcnas.population.outbox import merge_outbox
+from hpcnas.population.secret import read_secret
+from hpcnas.population.service import Service
+from hpcnas.population.store import Store
+from hpcnas.run_folder import RunFolder
+from hpcnas.search.breeder import Breeder
+from hpcnas.search.creation import check_resumable, create_run, rewrite_config, stored_config
+from hpcnas.search.head_lock import HeadLock
+from hpcnas.search.wishes import drop_stops
+from hpcnas.training.fitness import check_fitness
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """A run under its lock and in a new epoch, with the service listening (SQLite) or none (PostgreSQL)."""
+
+    folder: RunFolder
+    config: RunConfig
+    lock: HeadLock
+    store: Store
+    breeder: Breeder
+    launcher: Launcher
+    service: Service | None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has all its genotypes already."""
+        return self.store.counts().evaluated >= self.config.search.steps
+
+    def serve_waiting(self) -> None:
+        """Without a service: one child for every worker that waits in its row."""
+        if self.service is not None:
+            return
+        for _ in range(self.store.waiting_workers() - self.store.counts().queued):
+            if not self.breeder.breed():
+                return
+
+
+@contextlib.contextmanager
+def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) -> Iterator[OpenRun]:
+    """Check, lock, make or resume; let go of everything at the end.
+
+    Raises:
+        HpcnasError: a refusal, with nothing left behind.
+    """
+    stored = stored_config(folder)
+    if stored is not None:
+        check_resumable(folder, config, stored)
+    launcher = make_launcher(folder, config)
+    classes, in_channels = check_recipe(config, download=download)
+    if stored is None:
+        launcher.check(config.cluster.workers)
+        create_run(folder, config)
+    lock = HeadLock(folder.lock)
+    lock.acquire()
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        _log_to_file(folder, stack)
+        store = open_store(folder, config)
+        stack.callback(store.close)
+        epoch = store.begin_epoch()
+        _start_anew(folder, config, store, epoch)
+        breeder = Breeder(store, config, classes=classes, in_channels=in_channels)
+        service = _serve(folder, store, breeder, epoch, stack) if config.store == "sqlite" else None
+        yield OpenRun(folder, config, lock, store, breeder, launcher, service)
+
+
+def check_recipe(config: RunConfig, *, download: bool = False) -> tuple[int, int]:
+    """See that workers will be able to evaluate: the data set is there, the fitness function can be imported.
+
+    Returns:
+        Classes and input channels of the networks, (10, 3) when nothing is trained.
+    Raises:
+        UsageError: the fitness or data set is unknown; DataError: the data set is missing or damaged.
+    """
+    check_fitness(config.recipe.fitness)
+    if config.recipe.fitness != "train":
+        return 10, 3
+    from hpcnas.training.prepare import prepare  # numpy only with real training
+
+    prepared = prepare(config.recipe.dataset, config.recipe.data, download)
+    images = prepared.load("train_images")
+    return prepared.classes, 1 if images is None or images.ndim == 3 else int(images.shape[-1])
+
+
+def show_plan(folder: RunFolder, config: RunConfig) -> str:
+    """What a head would do: its configuration and how it would start its workers."""
+    stored = stored_config(folder)
+    if stored is not None:
+        check_resumable(folder, config, stored)
+    launcher = make_launcher(folder, config)
+    check_recipe(config)
+    verb = "resume" if stored is not None else "start"
+    script = launcher.script(config.cluster.workers)
+    return f"# would {verb} the run in {folder.path}\n\n{config_toml(config)}\n# workers:\n{script}"
+
+
+def _start_anew(folder: RunFolder, config: RunConfig, store: Store, epoch: int) -> None:
+    """What every head does first, whatever the one before it was doing when it ended."""
+    drop_stops(folder)
+    store.set_draining(False)
+    store.set_finished(store.counts().evaluated >= config.search.steps)
+    store.set_config(config)
+    rewrite_config(folder, config)
+    merged = merge_outbox(folder, store)
+    store.note("head", epoch=epoch, merged=merged, steps=config.search.steps, workers=config.cluster.workers)
+    log.info("head of epoch %d, %d messages merged from the outbox", epoch, merged)
+
+
+def _serve(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Service:
+    service = Service(store, read_secret(folder), breeder.breed)
+    stack.callback(service.stop)
+    service.start()
+    stack.callback(service.withdraw, folder, service.publish(folder, epoch))
+    return service
+
+
+def _log_to_file(folder: RunFolder, stack: contextlib.ExitStack) -> None:
+    folder.logs.mkdir(exist_ok=True)
+    handler = logging.FileHandler(folder.logs / "head.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("hpcnas")
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    stack.callback(handler.close)
+    stack.callback(root.removeHandler, handler)

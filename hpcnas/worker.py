@@ -1,0 +1,202 @@
+"""Algorithm 2: claim a genotype, train its missing repeats, record each accuracy, claim again.
+
+`python -m hpcnas.worker --run RUN` is one worker. It starts without torch: that is imported after the
+first claim, and only when a genotype is really trained.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+import uuid
+
+from hpcnas.cluster.signals import StopFlag
+from hpcnas.cluster.task import Deadline, this_task
+from hpcnas.config import RunConfig, read_config
+from hpcnas.errors import HpcnasError, StoreUnavailable
+from hpcnas.population.records import Lease, Verdict, WorkerInfo
+from hpcnas.population.store import WorkQueue
+from hpcnas.run_folder import RunFolder
+from hpcnas.search.attempt import Attempt, Outcome
+from hpcnas.search.courier import Courier
+from hpcnas.search.pulse import Pulse
+from hpcnas.search.queue_of_run import open_queue
+from hpcnas.training.fitness import Evaluator, load_evaluator
+
+log = logging.getLogger(__name__)
+
+FAILURES_IN_A_ROW = 3  # then it is this process or its machine
+SAFETY = 1.2  # a genotype is not begun unless this many times its expected duration is left
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
+EXIT_UNFIT = 1
+
+
+class Worker:
+    """One worker process; its identity is a fresh uuid, since Slurm starts a requeued task under its old id."""
+
+    def __init__(self, folder: RunFolder, config: RunConfig, queue: WorkQueue, flag: StopFlag, deadline: Deadline) -> None:
+        self.folder = folder
+        self.config = config
+        self.queue = queue
+        self.flag = flag
+        self.deadline = deadline
+        self.id = uuid.uuid4().hex
+        self.failures = 0
+        self._evaluator: Evaluator | None = None
+        self._repeat_s: float | None = None  # what one repeat is expected to take
+        self._is_draining = False
+
+    def run(self) -> int:
+        """Work until there is none, or until told to stop; the exit code."""
+        if not self._join():
+            return self.flag.exit_code or EXIT_UNFIT
+        while True:
+            reason = self._reason_to_leave()
+            if reason:
+                return self._leave(reason)
+            lease = self._claim()
+            if lease is not None:
+                self._count(self._attempt(lease))
+
+    def _join(self) -> bool:
+        task = this_task()
+        info = WorkerInfo(self.id, task.host, os.getpid(), task.gpus, task.job, task.name)
+        started = time.monotonic()
+        wait_s = FIRST_WAIT_S
+        while not self.flag:
+            try:
+                self.config = RunConfig.from_dict(json.loads(self.queue.join(info)))
+                log.info("worker %s on %s joined %s", self.id[:8], info.host, self.folder.path)
+                return True
+            except StoreUnavailable as error:
+                if time.monotonic() - started > self._patience_s():
+                    log.error("no head for %.0f s, so there is nothing to do: %s", self._patience_s(), error)
+                    return False
+                wait_s = self._wait(wait_s)
+        return False
+
+    def _claim(self) -> Lease | None:
+        """The next lease; None when it is time to look whether to leave."""
+        claim_id = uuid.uuid4().hex  # the same until it is answered: a reply lost on the way is no lease lost
+        asked = time.monotonic()
+        wait_s = FIRST_WAIT_S
+        while not self.flag:
+            try:
+                claim = self.queue.claim(self.id, claim_id)
+                asked = time.monotonic()
+            except StoreUnavailable as error:
+                if time.monotonic() - asked > self._patience_s():
+                    log.error("no head for %.0f s and nothing to train: %s", self._patience_s(), error)
+                    self._is_draining = True
+                    return None
+                wait_s = self._wait(wait_s)
+                continue
+            if claim.lease is not None:
+                return claim.lease
+            if claim.verdict in (Verdict.DRAIN, Verdict.FINISHED):
+                self._is_draining = True
+                return None
+            wait_s = self._wait(wait_s)
+        return None
+
+    def _attempt(self, lease: Lease) -> Outcome:
+        self._repeat_s = lease.expected_s or self._repeat_s
+        courier = Courier(self.queue, self.folder, lease, self.flag, self._patience_s())
+        if not self._is_time_enough():
+            courier.release("too little time left")
+            self.flag.request("too little time left")
+            return Outcome.RELEASED
+        pulse = Pulse(self.queue, lease, self.flag, self.config.cluster.heartbeat_s)
+        started = time.monotonic()
+        outcome = Attempt(lease, self.config, courier, pulse, self._load).run()
+        log.info("genotype %d: %s in %.1f s", lease.individual_id, outcome, time.monotonic() - started)
+        self._is_draining |= pulse.verdict is Verdict.DRAIN
+        return outcome
+
+    def _load(self) -> Evaluator:
+        if self._evaluator is None:
+            self._evaluator = load_evaluator(self.config.recipe)
+        return self._evaluator
+
+    def _count(self, outcome: Outcome) -> None:
+        if outcome is Outcome.FAILED:
+            self.failures += 1
+        elif outcome is Outcome.DONE:
+            self.failures = 0
+
+    def _reason_to_leave(self) -> str:
+        if self.flag:
+            return self.flag.reason
+        if self._is_draining:
+            return "no more work"
+        if self.failures >= FAILURES_IN_A_ROW:
+            return f"{self.failures} failures in a row"
+        return "" if self._is_time_enough() else "too little time left"
+
+    def _is_time_enough(self) -> bool:
+        """Whether one repeat can be finished; what is finished is kept, so a genotype may end elsewhere."""
+        left_s = self.deadline.left_s()
+        return left_s is None or self._repeat_s is None or SAFETY * self._repeat_s <= left_s
+
+    def _leave(self, reason: str) -> int:
+        log.info("worker %s leaves: %s", self.id[:8], reason)
+        try:
+            self.queue.leave(self.id, reason)
+        except StoreUnavailable as error:
+            log.info("left without a word: %s", error)
+        self.queue.close()
+        if self.failures >= FAILURES_IN_A_ROW:
+            return EXIT_UNFIT
+        return self.flag.exit_code
+
+    def _patience_s(self) -> float:
+        return self.config.cluster.lease_s
+
+    def _wait(self, wait_s: float) -> float:
+        """Sleep, and how long to sleep the next time; workers of one array drift apart by their ids."""
+        self.flag.wait(wait_s * (0.75 + int(self.id[:2], 16) / 512))
+        return min(LONGEST_WAIT_S, 1.5 * wait_s)
+
+
+def run_worker(run: str) -> int:
+    """One worker for the run in folder `run`, until it leaves.
+
+    Returns:
+        0, 1 when this worker cannot work (three failures in a row, no head), 128 + n after signal n.
+    Raises:
+        HpcnasError: there is no such run, its secret is readable by others, the data set is missing, ...
+    """
+    _log_to_stderr()
+    flag = StopFlag().install()  # after submitit's own handlers, which ignore SIGTERM
+    folder = RunFolder.from_option(run).require()
+    config = RunConfig.from_dict(read_config(folder.config))
+    queue = open_queue(folder, config)
+    return Worker(folder, config, queue, flag, Deadline.of_this_task()).run()
+
+
+def _log_to_stderr() -> None:
+    """Into submitit's log of the task, or the terminal of a worker started by hand; no further file."""
+    root = logging.getLogger("hpcnas")
+    if not root.handlers:  # in a debug head's process the head has its own
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command `python -m hpcnas.worker`; argparse, which starts faster than typer."""
+    parser = argparse.ArgumentParser(prog="python -m hpcnas.worker", description="One worker of a run.")
+    parser.add_argument("--run", default=None, help="the run folder (default $HPCNAS_RUN, else runs/default)")
+    given = parser.parse_args(arguments)
+    try:
+        return run_worker(str(RunFolder.from_option(given.run).path))
+    except HpcnasError as error:
+        print(f"hpcnas worker: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
