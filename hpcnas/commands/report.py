@@ -1,0 +1,126 @@
+"""`hpcnas report` and `hpcnas export`: what is seen of a search, and what leaves it."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP
+from hpcnas.report.report_format import ReportFormat
+from hpcnas.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from hpcnas.report.run_rows import RunRows
+
+RunOption = Annotated[
+    str | None, typer.Option("--run", metavar="RUN", help="The run folder; default $HPCNAS_RUN, else runs/default.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(report)
+    app.command()(export)
+
+
+def report(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Run folders, side by side; default: --run.")
+    ] = None,
+    run: RunOption = None,
+    form: Annotated[
+        ReportFormat, typer.Option("--format", help="html writes RUN/report.html unless --out says where.")
+    ] = ReportFormat.TEXT,
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Write every figure there as SVG, PNG and CSV.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report there instead of to the screen.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
+) -> None:
+    """The paper's Tables 1 to 3 and Figures 3 and 4 with your numbers in them."""
+    from hpcnas.report.assemble import write_report
+    from hpcnas.report.files import refuse_existing, write_file
+    from hpcnas.report.read_run import read_runs
+
+    names: Sequence[str | None] = runs or [run]
+    folders = [RunFolder.from_option(name).require() for name in names]
+    own_page = folders[0].path / "report.html" if form is ReportFormat.HTML else None  # replaced at every report
+    if out is not None:
+        refuse_existing([out], force=force)
+    rows = read_runs(folders)
+    if figures is not None:
+        _write_figures(rows, figures, force=force)
+    target = out or own_page
+    text = write_report(rows, form, _terminal_width())
+    if target is None:
+        sys.stdout.write(text)
+    else:
+        write_file(target, text)
+        print(
+            f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB)" if form is ReportFormat.HTML else f"wrote {target}",
+            file=sys.stderr,
+        )
+
+
+def export(
+    genotype: Annotated[str, typer.Argument(metavar="GENOTYPE", help=GENOTYPE_HELP)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
+    run: RunOption = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="small|cifar|imagenet", help="Default: what the weights are of, else cifar.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(metavar="C", help="c0, the width of the first cell; default the weights', else the paper's.")
+    ] = None,
+    cells: Annotated[
+        int | None, typer.Option(metavar="N", help="Cells of a group; default the weights', else the paper's.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(help="Default: the weights', else 10, or 1000 for imagenet.")] = None,
+    in_channels: Annotated[
+        int | None, typer.Option(help="3 for colour, 1 for grey images; default the weights', else 3.")
+    ] = None,
+    tail: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|stride1|stride2", help="Between the last cell and the pooling; default the weights', else none."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A .safetensors or .pt file; default: the best full-size training in the run folder."
+        ),
+    ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Also write model.onnx (needs the packages onnx and onnxscript).")
+    ] = False,
+    torch_export: Annotated[bool, typer.Option("--torch-export", help="Also write model.pt2, a torch.export program.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
+) -> None:
+    """A genotype as files that need no hpcnas: genotype.json, model.py (needs torch alone), its weights if there are any."""
+    from hpcnas.commands.genotype_argument import resolve_genotype
+    from hpcnas.export.bundle import Asked, write_bundle
+
+    folder = RunFolder.from_option(run)
+    found, individual_id = resolve_genotype(genotype, folder)
+    name = f"genotype {individual_id} of {folder.path.name}" if individual_id is not None else f"genotype {genotype}"
+    asked = Asked(model, channels, cells, classes, in_channels, tail, weights, onnx, torch_export)
+    for line in write_bundle(found, name, asked, folder, out, force=force):
+        print(line)
+
+
+def _write_figures(runs: "Sequence[RunRows]", folder: Path, *, force: bool) -> None:
+    from hpcnas.report.assemble import report_charts
+    from hpcnas.report.plot import save_charts
+
+    charts = report_charts(runs)
+    paths = save_charts(charts, folder, force=force)
+    print(f"wrote {len(paths)} files to {folder}", file=sys.stderr)
+    for chart in charts:
+        if chart.is_empty:
+            print(f"left out {chart.name}, which would be empty: {chart.caption}", file=sys.stderr)
+
+
+def _terminal_width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

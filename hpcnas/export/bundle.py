@@ -1,0 +1,168 @@
+"""`hpcnas export`: genotype, stand-alone model file, weights, and on request ONNX and torch.export."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.export.standalone import standalone_source
+from hpcnas.export.weights import Weights, find_weights, read_weights
+from hpcnas.networks.blueprint import Blueprint, blueprint
+from hpcnas.networks.counts import count
+from hpcnas.networks.skeletons import Network, build_network
+from hpcnas.report.files import refuse_existing, write_file
+from hpcnas.representation.canonical import digest
+from hpcnas.representation.codec import genotype_to_json
+from hpcnas.representation.genotype import Genotype
+from hpcnas.run_folder import RunFolder
+from hpcnas.training.full_result import safetensors_writer
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asked for; None: what the weights say, else the paper's."""
+
+    model: str | None = None
+    channels: int | None = None
+    cells: int | None = None
+    classes: int | None = None
+    in_channels: int | None = None
+    tail: str | None = None
+    weights: Path | None = None
+    onnx: bool = False
+    torch_export: bool = False
+
+
+def write_bundle(
+    genotype: Genotype, name: str, asked: Asked, folder: RunFolder, out: Path, *, force: bool = False
+) -> list[str]:
+    """Write the files; nothing is written unless all of it can be.
+
+    Args:
+        name: of the genotype, for the first line of the model file.
+        folder: of the run in which to look for weights; it need not exist.
+    Returns:
+        A line for people per file.
+    Raises:
+        UsageError: a file is there already, weights do not fit the model, ONNX without its packages.
+    """
+    if asked.onnx:
+        _require_onnx()
+    names = [
+        "genotype.json",
+        "model.py",
+        *(["model.onnx"] if asked.onnx else []),
+        *(["model.pt2"] if asked.torch_export else []),
+    ]
+    weights = read_weights(asked.weights) if asked.weights else find_weights(folder, digest(genotype), asked.model)
+    if weights:
+        names.append("weights.safetensors")
+    refuse_existing([out / file for file in names], force=force)
+    plan, in_channels = _skeleton(asked, weights)
+    network = _network(genotype, plan, in_channels, weights)
+    title = f"{name[0].upper()}{name[1:]}: {plan.model} model"
+    parameters = count(genotype, plan.model, **_sizes(plan, in_channels)).trainable
+    lines = [_written(out / "genotype.json", genotype_to_json(genotype, indent=2) + "\n", f"digest {digest(genotype)[:16]}")]
+    source = standalone_source(genotype, plan, in_channels=in_channels, file="model.py", title=title)
+    lines.append(_written(out / "model.py", source, f"{plan.model} model, {parameters:,} parameters; needs torch alone"))
+    if weights:
+        lines.append(_save_weights(network, weights, out / "weights.safetensors"))
+    image = torch.zeros(2, in_channels, plan.image_px, plan.image_px)
+    if asked.onnx:
+        lines.append(_save(out / "model.onnx", lambda path: _save_onnx(network, image, path)))
+    if asked.torch_export:
+        lines.append(_save(out / "model.pt2", lambda path: _save_program(network, image, path)))
+    return lines
+
+
+def _skeleton(asked: Asked, weights: Weights | None) -> tuple[Blueprint, int]:
+    """The skeleton asked for, filled up with what the training of the weights had."""
+    settings = weights.result.settings if weights and weights.result else {}
+
+    def choose(value: Any, key: str) -> Any:
+        return value if value is not None else settings.get(key)
+
+    in_channels = asked.in_channels or (weights.in_channels if weights else 3)
+    plan = blueprint(
+        asked.model or settings.get("model") or "cifar",
+        channels=choose(asked.channels, "channels"),
+        cells=choose(asked.cells, "cells"),
+        classes=asked.classes or (weights.classes if weights else None),
+        in_channels=in_channels,
+        tail=choose(asked.tail, "tail") or "none",
+    )
+    return plan, in_channels
+
+
+def _sizes(plan: Blueprint, in_channels: int) -> dict[str, Any]:
+    return {
+        "channels": plan.channels,
+        "cells": plan.cells,
+        "classes": plan.classes,
+        "in_channels": in_channels,
+        "tail": plan.tail,
+    }
+
+
+def _network(genotype: Genotype, plan: Blueprint, in_channels: int, weights: Weights | None) -> Network:
+    network = build_network(genotype, plan.model, **_sizes(plan, in_channels))
+    if weights:
+        counters = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
+        try:
+            network.load_state_dict({**counters, **weights.tensors})
+        except RuntimeError as error:
+            raise UsageError(
+                f"{weights.path} does not fit this genotype as a {plan.model} model of c0 = {plan.channels}, N = {plan.cells}; "
+                "give the --model, --channels, --cells and --tail that the weights were trained with"
+            ) from error
+    return network.eval()
+
+
+def _written(path: Path, text: str, what: str) -> str:
+    write_file(path, text)
+    return f"wrote {path} ({what})"
+
+
+def _save_weights(network: nn.Module, weights: Weights, path: Path) -> str:
+    save_file = safetensors_writer()
+    tensors: dict[str, Tensor] = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    line = _save(path, lambda target: save_file(tensors, target))
+    if weights.result is None:
+        return f"{line} from {weights.path}"
+    result = weights.result
+    return f"{line} from {weights.path} (run {result.run}, error {result.error_top1:.2f} %)"
+
+
+def _save(path: Path, save: Callable[[str], None]) -> str:
+    unfinished = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(str(unfinished))
+        unfinished.replace(path)
+    except OSError as error:
+        raise HpcnasError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return f"wrote {path}"
+
+
+def _require_onnx() -> None:
+    missing = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
+    if missing:
+        raise UsageError(f"--onnx needs packages that are not installed; install them with `pip install {' '.join(missing)}`")
+
+
+def _save_onnx(network: nn.Module, image: Tensor, path: str) -> None:
+    torch.onnx.export(
+        network, (image,), path, input_names=["images"], output_names=["logits"], dynamo=True, external_data=False
+    )
+
+
+def _save_program(network: nn.Module, image: Tensor, path: str) -> None:
+    batch = torch.export.Dim("batch", min=1)
+    torch.export.save(torch.export.export(network, (image,), dynamic_shapes=({0: batch},)), path)

@@ -1,0 +1,45 @@
+"""The whole report of one or more runs: its tables in any format, its charts."""
+
+from collections.abc import Sequence
+
+from hpcnas.report import formats
+from hpcnas.report.chart import Chart
+from hpcnas.report.cluster_charts import failures_chart, noise_chart, throughput_chart, workers_chart
+from hpcnas.report.paper_tables import table1, table2, table3
+from hpcnas.report.report_format import ReportFormat
+from hpcnas.report.run_rows import RunRows
+from hpcnas.report.search_charts import figure3, figure4
+from hpcnas.report.search_table import search_table
+from hpcnas.report.table import Table
+
+
+def report_tables(runs: Sequence[RunRows]) -> list[Table]:
+    """The search's own table, then the paper's Tables 1 to 3."""
+    return [search_table(runs), table1(runs), table2(runs), table3(runs)]
+
+
+def report_charts(runs: Sequence[RunRows]) -> list[Chart]:
+    """Figures 3 and 4 of the paper, then those of the cluster; some may be empty."""
+    makers = (figure3, figure4, workers_chart, throughput_chart, failures_chart, noise_chart)
+    return [make(runs) for make in makers]
+
+
+def write_report(runs: Sequence[RunRows], form: ReportFormat, width: int = 0) -> str:
+    """The report as text of the given format; `width` is the terminal's, 0 for as wide as it is.
+
+    Raises:
+        UsageError: HTML without jinja2.
+    """
+    if form is ReportFormat.HTML:
+        from hpcnas.report.page import write_page
+
+        return write_page(runs)
+    if form is ReportFormat.TEXT:
+        return formats.as_text(report_tables(runs), width)
+    writers = {
+        ReportFormat.MARKDOWN: formats.as_markdown,
+        ReportFormat.LATEX: formats.as_latex,
+        ReportFormat.CSV: formats.as_csv,
+        ReportFormat.JSON: formats.as_json,
+    }
+    return writers[form](report_tables(runs))

@@ -1,0 +1,78 @@
+"""Charts before they are drawn: panels of series, and the data that goes beside them as CSV.
+
+matplotlib draws them for papers (plot.py), svg_chart.py for the page; both read these values only.
+"""
+
+import csv
+import io
+from dataclasses import dataclass, field
+from typing import Literal
+
+Style = Literal["line", "steps", "points", "bars"]
+Scalar = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points of one run or kind; x ascending.
+
+    Attributes:
+        low, high: ends of the error bar of each point; empty where there are none.
+    """
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    style: Style = "line"
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        x_label, y_label: with their units.
+        categories: names of x = 0, 1, 2, ... when x counts kinds instead of measuring.
+        y_max: the end of the y axis, where nature gives one, such as 100 %.
+        from_zero: whether the y axis starts at 0.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    categories: tuple[str, ...] = ()
+    from_zero: bool = False
+    y_max: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return not any(series.x for series in self.series)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure: `name` is its file name, `caption` says what is seen and how many measurements it rests on."""
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[Panel, ...]
+    fields: tuple[str, ...]
+    records: tuple[tuple[Scalar, ...], ...] = field(repr=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no panel has anything to draw."""
+        return all(panel.is_empty for panel in self.panels)
+
+    def csv(self) -> str:
+        """The data behind the chart, one record a line; None is an empty cell."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.fields)
+        writer.writerows(self.records)
+        return text.getvalue()

@@ -1,0 +1,72 @@
+"""From a run folder to the rows of a report."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hpcnas.population.queries import Population
+from hpcnas.population.records import Individual, State
+from hpcnas.report.run_rows import Attempt, Evaluation, RunRows, WorkerSpan
+from hpcnas.report.values import Spread
+from hpcnas.run_folder import RunFolder
+
+
+def read_runs(folders: Sequence[RunFolder]) -> list[RunRows]:
+    """The rows of several runs, under names that tell them apart.
+
+    Raises:
+        UsageError: a folder holds no run.
+        DamagedRunError: a database is damaged or of a newer hpcnas.
+    """
+    return [
+        read_run(folder, name) for folder, name in zip(folders, unique_names([folder.path for folder in folders]), strict=True)
+    ]
+
+
+def read_run(folder: RunFolder, name: str) -> RunRows:
+    """The rows of one run; of a running one, as they are now."""
+    with Population.open(folder) as population:
+        run = population.run()
+        evaluations = tuple(_evaluations(population.individuals(State.EVALUATED)))
+        attempts = tuple(
+            Attempt(row.individual_id, row.worker_id, row.host, row.started, row.ended, row.outcome, row.error)
+            for row in population.attempts()
+        )
+        workers = tuple(
+            WorkerSpan(row.worker_id, row.host, row.device, row.joined, row.ended, row.end_reason)
+            for row in population.workers()
+        )
+        return RunRows(
+            name=name,
+            folder=str(folder.path),
+            config=run.config,
+            counts=population.counts(),
+            evaluations=evaluations,
+            finals=tuple(population.finals()),
+            attempts=attempts,
+            workers=workers,
+            started=run.created,
+            ended=_last_sign(attempts, workers),
+            version=run.hpcnas,
+        )
+
+
+def _evaluations(individuals: Iterable[Individual]) -> Iterable[Evaluation]:
+    for row in individuals:
+        fitness = Spread.of(row.accuracies)
+        if fitness is not None:
+            yield Evaluation(row.id, row.digest, row.parent_id, row.mutation, row.parameters, fitness, row.seconds)
+
+
+def _last_sign(attempts: Sequence[Attempt], workers: Sequence[WorkerSpan]) -> float | None:
+    times = [attempt.ended if attempt.ended is not None else attempt.started for attempt in attempts]
+    # A worker that leaves later says nothing about the search: only where nothing was attempted does it count.
+    return max(times or [worker.joined for worker in workers], default=None)
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """The folders' names, with as many of their parents as tell them apart."""
+    for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]

@@ -1,0 +1,60 @@
+"""The search's own table: what each run searched, how far it came, what it found and what it cost."""
+
+from collections.abc import Sequence
+
+from hpcnas.report.run_rows import RunRows
+from hpcnas.report.table import Column, Kind, Row, Table
+
+COLUMNS = (
+    Column("run", "run"),
+    Column("space", "space"),
+    Column("search", "search"),
+    Column("dataset", "data set"),
+    Column("evaluated", "evaluated", Kind.COUNT),
+    Column("steps", "of", Kind.COUNT),
+    Column("failed", "failed", Kind.COUNT),
+    Column("best", "best id", Kind.COUNT),
+    Column("fitness", "fitness (%)", Kind.SPREAD),
+    Column("parameters", "parameters", Kind.PARAMETERS),
+    Column("gpu_hours", "GPU-hours", Kind.HOURS),
+    Column("wall_seconds", "wall time", Kind.DURATION),
+)
+
+
+def search_table(runs: Sequence[RunRows]) -> Table:
+    """One row a run; fitness is that of the best genotype, mean ± sample standard deviation (n repeats)."""
+    notes = ["fitness: validation accuracy of the best genotype's small model, mean ± standard deviation (repeats)."]
+    return Table("runs", "Searches", COLUMNS, tuple(_row(run) for run in runs), (*notes, *run_notes(runs)))
+
+
+def _row(run: RunRows) -> Row:
+    best = run.best
+    return Row(
+        {
+            "run": run.label,
+            "space": run.config.space.kind,
+            "search": run.config.search.algorithm,
+            "dataset": run.config.recipe.dataset if run.config.recipe.fitness == "train" else None,
+            "evaluated": run.counts.evaluated,
+            "steps": run.config.search.steps,
+            "failed": run.counts.failed,
+            "best": best.id if best else None,
+            "fitness": best.fitness.scaled(100) if best else None,
+            "parameters": best.parameters if best else None,
+            "gpu_hours": run.gpu_hours(),
+            "wall_seconds": run.seconds,
+        }
+    )
+
+
+def run_notes(runs: Sequence[RunRows]) -> list[str]:
+    """What a reader must know of single runs: fitness that nothing was trained for, hours that were no GPU's."""
+    notes = [f"{run.name}: {run.fitness_note}." for run in runs if run.fitness_note]
+    without_gpu = [run.name for run in runs if run.attempts and not _had_gpu(run)]
+    if without_gpu:
+        notes.append(f"{', '.join(without_gpu)}: no GPU; GPU-hours are hours of a worker's processor.")
+    return notes
+
+
+def _had_gpu(run: RunRows) -> bool:
+    return any("cpu" not in worker.device.lower() and worker.device for worker in run.workers)
