@@ -1,6 +1,7 @@
 """What GENOTYPE means on the command line: an id of the run, `best`, `published` or a JSON file."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcnas.errors import UsageError
 from hpcnas.representation.codec import genotype_from_json, read_genotype
@@ -8,6 +9,11 @@ from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from hpcnas.population.queries import Population
+    from hpcnas.population.records import Individual
+
+_LARGEST_ID = (1 << 63) - 1  # what a database can be asked for
 GENOTYPE_HELP = "An id of the run, best, published, or a genotype file (JSON)."
 
 
@@ -34,13 +40,18 @@ def resolve_genotype(text: str, folder: RunFolder) -> tuple[Genotype, int | None
 def _of_run(text: str, folder: RunFolder) -> tuple[Genotype, int]:
     from hpcnas.population.queries import Population  # only here, so that a genotype file needs no database
 
-    with Population.open(folder.require().path) as population:
+    with Population.open(folder.require()) as population:
         if text == "best":
             found = population.best()
             if found is None:
                 raise UsageError(f"{folder.path} has no evaluated genotype yet, so there is no best; wait, or give an id")
         else:
-            found = population.individual(int(text)) if len(text) < 19 else None
-            if found is None:
-                raise UsageError(f"{folder.path} has no individual {text[:20]}; `hpcnas population` lists the ids")
+            found = _individual(population, text, folder)
     return genotype_from_json(found.genotype), found.id
+
+
+def _individual(population: "Population", text: str, folder: RunFolder) -> "Individual":
+    try:
+        return population.individual(min(int(text[:20]), _LARGEST_ID))
+    except KeyError as error:
+        raise UsageError(f"{folder.path} has no individual {text[:20]}; `hpcnas population` lists the ids") from error

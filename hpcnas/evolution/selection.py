@@ -1,6 +1,6 @@
 """Tournament selection in closed form (paper section 3.3)."""
 
-from bisect import bisect_left, insort
+from bisect import insort
 from math import ceil, exp, floor, lgamma, log
 from random import Random
 
@@ -34,21 +34,6 @@ class RankedPopulation:
             raise ValueError(f"individual {individual_id} has a fitness that is not a number; it cannot be ranked")
         self._ids.add(individual_id)
         insort(self._ascending, (fitness, individual_id))
-
-    def best(self) -> int:
-        """The fittest individual. Raises IndexError when there is none."""
-        return self._ascending[-1][1]
-
-    def rank(self, individual_id: int, fitness: float) -> int:
-        """How many individuals rank before this one, 0 for the fittest.
-
-        Raises:
-            KeyError: it was not inserted with that fitness.
-        """
-        place = bisect_left(self._ascending, (fitness, individual_id))
-        if self._ascending[place : place + 1] != [(fitness, individual_id)]:
-            raise KeyError(individual_id)
-        return len(self) - 1 - place
 
     def tournament(self, rng: Random, fraction: float) -> int:
         """Draw a tournament of a share `fraction` of the population without replacement; the fittest wins.

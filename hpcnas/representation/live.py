@@ -64,6 +64,35 @@ def live_levels(genotype: Genotype) -> tuple[tuple[LiveMotif | None, ...], ...]:
     return tuple(levels)
 
 
+def used_motifs(levels: tuple[tuple[LiveMotif | None, ...], ...]) -> tuple[frozenset[int], ...]:
+    """Which motifs of each level, from 1, a live edge of the level above places; the cell (if live) is always used.
+
+    Args:
+        levels: as `live_levels` gives them.
+    """
+    used = [frozenset({1} if levels[-1][0] else ())]
+    for motifs in reversed(levels[1:]):
+        live = [motif for m, motif in enumerate(motifs, start=1) if motif and m in used[0]]
+        used.insert(0, frozenset(k for motif in live for _, _, k in motif.edges))
+    return tuple(used)
+
+
+def pruned(genotype: Genotype) -> Genotype:
+    """The genotype with every dead edge none and every edge of an unused motif none; it builds the same network."""
+    live = live_levels(genotype)
+    used = used_motifs(live)
+    levels = []
+    for motifs, live_motifs, kept in zip(genotype.levels, live, used, strict=True):
+        edges = [set(pair.edges) if pair and m in kept else set() for m, pair in enumerate(live_motifs, start=1)]
+        levels.append(tuple(_keep(motif, alive) for motif, alive in zip(motifs, edges, strict=True)))
+    return Genotype(tuple(levels))
+
+
+def _keep(motif: Motif, alive: set[tuple[int, int, int]]) -> Motif:
+    rows = enumerate(motif.rows, start=2)
+    return Motif(tuple(tuple(k if (j, i, k) in alive else 0 for j, k in enumerate(row, start=1)) for i, row in rows))
+
+
 def is_valid(genotype: Genotype) -> bool:
     """Whether the cell's sink can be reached from its source.
 

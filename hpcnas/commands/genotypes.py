@@ -1,0 +1,107 @@
+"""The command that shows a genotype: show."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
+from hpcnas.errors import UsageError
+from hpcnas.run_folder import RunFolder
+
+FORMATS = ("text", "svg", "png", "dot", "json")
+
+
+def register(app: typer.Typer) -> None:
+    """Add show."""
+    app.command()(show)
+
+
+def show(
+    genotype: Annotated[str, typer.Argument(metavar="GENOTYPE", help=GENOTYPE_HELP)],
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="text, svg, png, dot or json. [the ending of --out, else text]", show_default=False),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there instead of the terminal.")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Only what is part of the network, with the channels of every node.")
+    ] = False,
+    lineage: Annotated[
+        bool, typer.Option("--lineage", help="The mutations from its first ancestor on, each with its fitness; needs an id.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+) -> None:
+    """Draw the cell of a genotype and its motifs, or where it comes from."""
+    kind = _format(format_, out)
+    if out is not None and out.exists() and not force:
+        raise UsageError(f"{out} is there already; choose another name, or give --force to overwrite it")
+    if kind == "png" and out is None and sys.stdout.isatty():
+        raise UsageError("a png image does not belong on a terminal; give --out FILE.png")
+    folder = RunFolder.from_option(run)
+    shown = _lineage(genotype, folder, kind) if lineage else _drawing(genotype, folder, kind, live)
+    _write(shown, out)
+
+
+def _format(given: str | None, out: Path | None) -> str:
+    ending = out.suffix[1:].lower() if out else ""
+    kind = given or {"txt": "text", "gv": "dot"}.get(ending, ending if ending in FORMATS else "text")
+    if kind not in FORMATS:
+        raise UsageError(f"--format {kind} is unknown; choose one of {', '.join(FORMATS)}")
+    return kind
+
+
+def _drawing(text: str, folder: RunFolder, kind: str, live: bool) -> bytes:
+    genotype, individual_id = resolve_genotype(text, folder)
+    if kind == "json":
+        from hpcnas.representation.codec import genotype_to_json
+        from hpcnas.representation.live import pruned
+
+        return (genotype_to_json(pruned(genotype) if live else genotype, indent=2) + "\n").encode()
+    from hpcnas.report.drawing import draw
+
+    name = text if individual_id is None else f"individual {individual_id}"
+    drawing = draw(genotype, title=f"{name}, {genotype.space}{', what is live' if live else ''}", live=live)
+    if kind == "text":
+        from hpcnas.report.drawing_text import drawing_text
+
+        return drawing_text(drawing).encode()
+    if kind == "dot":
+        from hpcnas.report.drawing_dot import drawing_dot
+
+        return drawing_dot(drawing).encode()
+    from hpcnas.report.drawing_figure import drawing_png, drawing_svg  # matplotlib, half a second
+
+    return drawing_png(drawing) if kind == "png" else drawing_svg(drawing).encode()
+
+
+def _lineage(text: str, folder: RunFolder, kind: str) -> bytes:
+    from hpcnas.population.queries import Population
+    from hpcnas.report.lineage import lineage, lineage_dot, lineage_image, lineage_json, lineage_text
+
+    if text != "best" and not text.isdecimal():
+        raise UsageError(f"{text} has no lineage; --lineage goes with an id of the run, or best")
+    _, individual_id = resolve_genotype(text, folder)
+    assert individual_id is not None, "best and ids are individuals"
+    with Population.open(folder) as population:
+        chain = lineage(individual_id, population.individual)
+    if kind in ("svg", "png"):
+        return lineage_image(chain, kind)
+    return {"text": lineage_text, "json": lineage_json, "dot": lineage_dot}[kind](chain).encode()
+
+
+def _write(shown: bytes, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(shown)
+        return
+    try:
+        out.write_bytes(shown)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {out}: {error.strerror}; give a file in a folder that exists and may be written"
+        ) from error
