@@ -15,10 +15,10 @@ def add(tx: Transaction, births: Sequence[Birth], rng_state: str | None = None) 
     """
     first = int(tx.value("next_id"))
     for individual_id, birth in enumerate(births, start=first):
-        if birth.copied_from is None:
-            _insert(tx, individual_id, birth, State.QUEUED, None, None)
-        else:
-            _copy(tx, individual_id, birth, birth.copied_from)
+        _insert(tx, individual_id, birth)
+    for individual_id, birth in enumerate(births, start=first):
+        if birth.copied_from is not None:
+            _copy(tx, individual_id, birth.copied_from)
     if rng_state is not None:
         tx.run("write_rng_state", rng_state=rng_state)
     return list(range(first, first + len(births)))
@@ -47,19 +47,18 @@ def record_final(tx: Transaction, final: Final) -> Verdict:
     return Verdict.STALE
 
 
-def _copy(tx: Transaction, individual_id: int, birth: Birth, source: int) -> None:
+def _copy(tx: Transaction, individual_id: int, source: int) -> None:
     accuracies = [float(row[1]) for row in tx.rows("read_repeats", id=source)]
     standing = tx.read_standing(source)
     if standing is None or standing.state is not State.EVALUATED:
         raise ValueError(f"individual {source} is not evaluated; only an evaluated one can be copied")
-    position = int(tx.value("next_position"))
-    _insert(tx, individual_id, birth, State.EVALUATED, sum(accuracies) / len(accuracies), position)
     tx.run("copy_fitness", id=individual_id, copied_from=source)
+    fitness = sum(accuracies) / len(accuracies)
+    # The position comes last: PostgreSQL's writers wait for its counter, and who holds it must not wait for them.
+    tx.run("write_evaluated", id=individual_id, fitness=fitness, position=tx.value("next_position"))
 
 
-def _insert(
-    tx: Transaction, individual_id: int, birth: Birth, state: State, fitness: float | None, position: int | None
-) -> None:
+def _insert(tx: Transaction, individual_id: int, birth: Birth) -> None:
     tx.run(
         "insert_individual",
         id=individual_id,
@@ -69,7 +68,4 @@ def _insert(
         mutation=birth.mutation,
         parameters=birth.parameters,
         copied_from=birth.copied_from,
-        state=state.value,
-        fitness=fitness,
-        position=position,
     )

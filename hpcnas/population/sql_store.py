@@ -3,8 +3,8 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from typing import TypeVar
 
 from hpcnas.config import RunConfig
@@ -29,171 +29,145 @@ class SQLStore(Store):
     epoch: int | None = None
 
     @abstractmethod
-    def _begin(self) -> AbstractContextManager[Transaction]:
-        """A transaction that commits durably when its block ends, and rolls back when it raises."""
+    def _do(self, work: Callable[[Transaction], T], *, fenced: bool = True, repeatable: bool = True) -> T:
+        """Run `work` in one transaction, durable when this returns, taken back when it raises.
 
-    def _write(self) -> AbstractContextManager[Transaction]:
-        return _Fenced(self._begin(), self.epoch)
+        Args:
+            fenced: refuse when another head has taken over since this one began.
+            repeatable: a second run after a commit whose outcome is unknown gives the same answer.
+
+        Raises:
+            RunHeldError: fenced, and the run's epoch is a later one.
+            StoreUnavailable: the database cannot be reached, or refuses for reasons that pass.
+        """
+
+    def _check_epoch(self, tx: Transaction) -> None:
+        if self.epoch is not None and tx.epoch != self.epoch:
+            raise RunHeldError(f"another head took over this run (epoch {tx.epoch}, ours is {self.epoch}); this one stops")
+
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        return self._do(work, fenced=False)
 
     # ------------------------------------------------------------------ the worker's side
 
     def join(self, worker: WorkerInfo) -> str:
-        with self._write() as tx:
-            tx.run(
-                "insert_worker",
-                id=worker.worker_id,
-                host=worker.host,
-                pid=worker.pid,
-                device=worker.device,
-                slurm_job=worker.slurm_job,
-                slurm_task=worker.slurm_task,
-            )
-            return str(tx.value("read_config"))
+        return self._do(lambda tx: _join(tx, worker))
 
     def claim(self, worker_id: str, claim_id: str) -> Claim:
-        with self._write() as tx:
-            return leases.claim(tx, worker_id, claim_id)
+        return self._do(lambda tx: leases.claim(tx, worker_id, claim_id))
 
     def heartbeat(self, individual_id: int, token: int, progress: float) -> Verdict:
-        with self._write() as tx:
-            return leases.heartbeat(tx, individual_id, token, progress)
+        return self._do(lambda tx: leases.heartbeat(tx, individual_id, token, progress))
 
     def record(self, individual_id: int, token: int, fitness: Fitness) -> Verdict:
-        with self._write() as tx:
-            return leases.record(tx, individual_id, token, fitness, self.repeats)
+        return self._do(lambda tx: leases.record(tx, individual_id, token, fitness, self.repeats))
 
     def fail(self, individual_id: int, token: int, failure: Failure) -> Verdict:
-        with self._write() as tx:
-            return leases.fail(tx, individual_id, token, failure)
+        return self._do(lambda tx: leases.fail(tx, individual_id, token, failure))
 
     def release(self, individual_id: int, token: int, reason: str) -> Verdict:
-        with self._write() as tx:
-            return leases.release(tx, individual_id, token, reason)
+        return self._do(lambda tx: leases.release(tx, individual_id, token, reason))
 
     def leave(self, worker_id: str, reason: str) -> None:
-        with self._write() as tx:
-            tx.run("end_worker", id=worker_id, reason=reason)
+        self._do(lambda tx: tx.run("end_worker", id=worker_id, reason=reason))
 
     def record_final(self, final: Final) -> Verdict:
-        with self._write() as tx:
-            return breeding.record_final(tx, final)
+        return self._do(lambda tx: breeding.record_final(tx, final))
 
     # ------------------------------------------------------------------ the head's side
 
     def begin_epoch(self) -> int:
         self.epoch = None
-        with self._begin() as tx:
-            tx.run("next_epoch")
-            epoch = int(tx.value("read_flags"))
-        self.epoch = epoch
-        return epoch
+        self.epoch = self._do(_next_epoch)
+        return self.epoch
 
     def add(self, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:
-        with self._write() as tx:
-            return breeding.add(tx, births, rng_state)
+        return self._do(lambda tx: breeding.add(tx, births, rng_state), repeatable=False)
 
     def leases(self) -> list[LeaseView]:
-        with self._begin() as tx:
-            return [LeaseView(*row) for row in tx.rows("read_leases")]
+        return [LeaseView(*row) for row in self._read(lambda tx: tx.rows("read_leases"))]
 
     def expire(self, lease: LeaseView, reason: str, *, blame_genotype: bool = False) -> bool:
-        with self._write() as tx:
-            return leases.expire(tx, lease, reason, stalled=blame_genotype)
+        return self._do(lambda tx: leases.expire(tx, lease, reason, stalled=blame_genotype))
 
     def evaluated(self, offset: int = 0) -> list[tuple[int, float]]:
-        with self._begin() as tx:
-            return [(row[0], row[1]) for row in tx.rows("read_evaluated", offset=offset)]
+        return [(row[0], row[1]) for row in self._read(lambda tx: tx.rows("read_evaluated", offset=offset))]
 
     def genotype(self, individual_id: int) -> str:
-        with self._begin() as tx:
-            row = tx.row("read_genotype", id=individual_id)
+        row = self._read(lambda tx: tx.row("read_genotype", id=individual_id))
         if row is None:
             raise KeyError(individual_id)
         return str(row[0])
 
     def find_digest(self, digest: str) -> int | None:
-        with self._begin() as tx:
-            row = tx.row("find_digest", digest=digest)
+        row = self._read(lambda tx: tx.row("find_digest", digest=digest))
         return int(row[0]) if row else None
 
     def counts(self) -> Counts:
-        with self._begin() as tx:
-            queued, leased, evaluated, failed = (int(n) for n in tx.rows("count_states")[0])
-            return Counts(queued, leased, evaluated, failed, int(tx.value("count_workers")))
+        return self._read(_counts)
 
     def set_draining(self, draining: bool) -> None:
-        with self._write() as tx:
-            tx.run("write_draining", draining=int(draining))
+        self._do(lambda tx: tx.run("write_draining", draining=int(draining)))
 
     def set_finished(self, finished: bool) -> None:
-        with self._write() as tx:
-            tx.run("write_finished", finished=int(finished))
+        self._do(lambda tx: tx.run("write_finished", finished=int(finished)))
 
     def set_config(self, config: RunConfig) -> None:
-        with self._write() as tx:
-            tx.run("write_config", config=json.dumps(config.to_dict()))
+        self._do(lambda tx: tx.run("write_config", config=json.dumps(config.to_dict())))
 
     def rng_state(self) -> str:
-        with self._begin() as tx:
-            return str(tx.value("read_rng_state"))
+        return str(self._read(lambda tx: tx.value("read_rng_state")))
 
     def waiting_workers(self) -> int:
-        with self._begin() as tx:
-            return int(tx.value("count_waiting"))
+        return int(self._read(lambda tx: tx.value("count_waiting")))
 
     def retry(self, individual_id: int) -> None:
-        with self._write() as tx:
-            standing = tx.read_standing(individual_id)
-            if standing is None or standing.state is not State.FAILED:
-                state = f"is {standing.state}" if standing else "is no individual of this run"
-                raise UsageError(f"genotype {individual_id} {state}; only a failed one can be retried (see `hpcnas failures`)")
-            tx.write_standing(individual_id, rules.retried(standing))
+        self._do(lambda tx: _retry(tx, individual_id), repeatable=False)
 
     def note(self, kind: str, **details: object) -> None:
-        with self._write() as tx:
-            tx.note(kind, details)
+        self._do(lambda tx: tx.note(kind, details), repeatable=False)
 
     def lost_workers(self, worker_ids: Iterable[str], reason: str) -> None:
-        with self._write() as tx:
-            for worker_id in worker_ids:
-                tx.run("end_worker", id=worker_id, reason=reason)
+        lost = sorted(worker_ids)
+        self._do(lambda tx: [tx.run("end_worker", id=worker_id, reason=reason) for worker_id in lost])
 
     # ------------------------------------------------------------------ bugs and bad hosts
 
     def failure_share(self, last: int = 50) -> float:
-        with self._begin() as tx:
-            return hosts.failure_share(tx, last)
+        return self._read(lambda tx: hosts.failure_share(tx, last))
 
     def first_failure(self) -> str:
-        with self._begin() as tx:
-            return hosts.first_failure(tx)
+        return self._read(hosts.first_failure)
 
     def suspicious_hosts(self) -> list[str]:
-        with self._begin() as tx:
-            return hosts.suspicious_hosts(tx)
+        return self._read(hosts.suspicious_hosts)
 
     def quarantine(self, host: str) -> list[int]:
-        with self._write() as tx:
-            return hosts.quarantine(tx, host)
+        return self._do(lambda tx: hosts.quarantine(tx, host))
 
     def quarantined_hosts(self) -> list[str]:
-        with self._begin() as tx:
-            return [str(row[0]) for row in tx.rows("read_quarantine")]
+        return [str(row[0]) for row in self._read(lambda tx: tx.rows("read_quarantine"))]
 
 
-class _Fenced:
-    """A transaction that refuses to write for a head that was overtaken."""
+def _join(tx: Transaction, worker: WorkerInfo) -> str:
+    values = asdict(worker)
+    tx.run("insert_worker", id=values.pop("worker_id"), **values)
+    return str(tx.value("read_config"))
 
-    def __init__(self, transaction: AbstractContextManager[Transaction], epoch: int | None) -> None:
-        self._transaction, self._epoch = transaction, epoch
 
-    def __enter__(self) -> Transaction:
-        tx = self._transaction.__enter__()
-        if self._epoch is not None and tx.epoch != self._epoch:
-            error = RunHeldError(f"another head took over this run (epoch {tx.epoch}, ours is {self._epoch}); this one stops")
-            self._transaction.__exit__(RunHeldError, error, None)
-            raise error
-        return tx
+def _next_epoch(tx: Transaction) -> int:
+    tx.run("next_epoch")
+    return int(tx.value("read_flags"))
 
-    def __exit__(self, *exception: object) -> bool | None:
-        return self._transaction.__exit__(*exception)  # type: ignore[arg-type]
+
+def _counts(tx: Transaction) -> Counts:
+    queued, leased, evaluated, failed = (int(n) for n in tx.rows("count_states")[0])
+    return Counts(queued, leased, evaluated, failed, int(tx.value("count_workers")))
+
+
+def _retry(tx: Transaction, individual_id: int) -> None:
+    standing = tx.read_standing(individual_id)
+    if standing is None or standing.state is not State.FAILED:
+        state = f"is {standing.state}" if standing else "is no individual of this run"
+        raise UsageError(f"genotype {individual_id} {state}; only a failed one can be retried (see `hpcnas failures`)")
+    tx.write_standing(individual_id, rules.retried(standing))

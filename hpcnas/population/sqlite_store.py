@@ -6,8 +6,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import hpcnas
 from hpcnas.config import RunConfig
@@ -20,6 +21,8 @@ from hpcnas.population.transaction import Row, Transaction
 from hpcnas.run_folder import RunFolder
 
 COMMIT_S = 30.0  # rollback-journal modes may answer "locked" to COMMIT itself, as long as somebody reads
+
+T = TypeVar("T")
 
 
 class SQLiteStore(SQLStore):
@@ -99,11 +102,14 @@ class SQLiteStore(SQLStore):
         with self._lock:
             self._connection.close()
 
-    def _begin(self) -> AbstractContextManager[Transaction]:
-        return self._outer()
+    def _do(self, work: Callable[[Transaction], T], *, fenced: bool = True, repeatable: bool = True) -> T:
+        with self._begin() as tx:
+            if fenced:
+                self._check_epoch(tx)
+            return work(tx)
 
     @contextmanager
-    def _outer(self) -> Iterator[Transaction]:
+    def _begin(self) -> Iterator[Transaction]:
         with self._lock:
             if self._depth:
                 with self._inner() as tx:

@@ -9,6 +9,9 @@ SELECT run_id, hpcnas, created, config, repeats, epoch, draining, finished, rng_
 -- read_flags: what every transaction has to know; the head's epoch among it
 SELECT epoch, draining, finished FROM run;
 
+-- lock_flags: the same for the head; where the dialect locks rows, no other head can begin meanwhile
+SELECT epoch, draining, finished FROM run;
+
 -- next_epoch: a new head begins
 UPDATE run SET epoch = epoch + 1;
 
@@ -28,8 +31,8 @@ UPDATE run SET rng_state = :rng_state;
 SELECT coalesce(max(id), 0) + 1 FROM individual;
 
 -- insert_individual: a birth
-INSERT INTO individual (id, step, digest, genotype, parent_id, mutation, parameters, copied_from, born, state, fitness, position)
-VALUES (:id, :id, :digest, :genotype, :parent_id, :mutation, :parameters, :copied_from, :now, :state, :fitness, :position);
+INSERT INTO individual (id, step, digest, genotype, parent_id, mutation, parameters, copied_from, born, state)
+VALUES (:id, :id, :digest, :genotype, :parent_id, :mutation, :parameters, :copied_from, :now, 'queued');
 
 -- copy_fitness: a duplicate takes over the rows of its twin
 INSERT INTO fitness (individual_id, repeat, accuracy, seed, token, steps, seconds, device, recorded)
