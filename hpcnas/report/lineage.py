@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 from hpcnas.population.records import Individual
 
@@ -71,7 +72,7 @@ def lineage_dot(chain: Sequence[Ancestor]) -> str:
     """A digraph of the ancestors, mutations on its edges, in the DOT language."""
     lines = ["digraph lineage {", "  node [shape=box, style=rounded];"]
     lines += [f'  i{ancestor.id} [label="{ancestor.id}\\n{_fitness(ancestor)}"];' for ancestor in chain]
-    for parent, child in zip(chain, chain[1:], strict=False):
+    for parent, child in pairwise(chain):
         lines.append(f'  i{parent.id} -> i{child.id} [label="{_what(child)}"];')
     return "\n".join([*lines, "}"]) + "\n"
 
