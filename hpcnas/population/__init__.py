@@ -1,33 +1,78 @@
 """Memory and queue of a run: the store's contract, SQLite and PostgreSQL behind it, the head's service, the outbox.
 
-All SQL of the project is used here. `create_store` and `open_store` give the head its store.
+All SQL of the project is used here. `create_store` and `open_store` give the head its store, `open_queue` a worker
+its side of it. Nothing heavy is imported before it is needed: a worker of an SQLite run never loads psycopg.
 """
 
 from hpcnas.config import RunConfig
-from hpcnas.population.store import Store
+from hpcnas.errors import UsageError
+from hpcnas.population.store import Store, WorkQueue
 from hpcnas.run_folder import RunFolder
+
+PRIVATE = "postgres"  # --store postgres: a server of the run's own
 
 
 def create_store(folder: RunFolder, config: RunConfig) -> None:
     """An empty population in `folder`, for a head to open later.
 
     Raises:
-        UsageError: there is one already.
+        UsageError: there is one already, or the store's name is unknown.
+        StoreUnavailable: the database server does not answer.
     """
-    from hpcnas.population.sqlite_store import SQLiteStore
+    if config.store == "sqlite":
+        from hpcnas.population.sqlite_store import SQLiteStore
 
-    SQLiteStore.create(folder, config).close()
+        SQLiteStore.create(folder, config).close()
+    elif config.store != PRIVATE:  # the private one is made where its head runs, when it first does
+        _check_is_postgres(config)
+        from hpcnas.population.postgres_store import PostgresStore
+
+        PostgresStore.create(folder, config).close()
 
 
 def open_store(folder: RunFolder, config: RunConfig) -> Store:
-    """The store of a run, created if the run has none yet.
+    """The store of a run, for its head and for commands; created if the run has none yet.
+
+    With the private PostgreSQL this starts its server where it does not run, and `close` stops what this started.
 
     Raises:
         DamagedRunError: the database is damaged, newer, of another run, or gone while its backups are there.
         StoreUnavailable: it cannot be reached at the moment.
+        UsageError: the store's name is unknown.
     """
-    from hpcnas.population.sqlite_store import SQLiteStore
+    if config.store == "sqlite":
+        from hpcnas.population.sqlite_store import SQLiteStore
 
-    if folder.database.exists() or any(folder.backup.glob("*")):
-        return SQLiteStore.open(folder)
-    return SQLiteStore.create(folder, config)
+        if folder.database.exists() or any(folder.backup.glob("*")):
+            return SQLiteStore.open(folder)
+        return SQLiteStore.create(folder, config)
+    if config.store == PRIVATE:
+        from hpcnas.population.private_store import open_private_store
+
+        return open_private_store(folder, config)
+    _check_is_postgres(config)
+    from hpcnas.population.postgres_store import PostgresStore
+
+    return PostgresStore.open(folder, config)
+
+
+def open_queue(folder: RunFolder, config: RunConfig) -> WorkQueue:
+    """A worker's side of the population: the head's service, or PostgreSQL itself.
+
+    Raises:
+        HpcnasError: the secret is missing or readable by others, or the server does not answer.
+    """
+    if config.store == "sqlite":
+        from hpcnas.population.client import ServiceClient
+
+        return ServiceClient(folder)
+    if config.store == PRIVATE:
+        from hpcnas.population.private_store import open_private_queue
+
+        return open_private_queue(folder, config)
+    return open_store(folder, config)
+
+
+def _check_is_postgres(config: RunConfig) -> None:
+    if not config.store.startswith(("postgresql://", "postgres://")):
+        raise UsageError("--store must be sqlite, postgres or postgresql://USER@HOST:PORT/DATABASE")

@@ -126,4 +126,5 @@ def _decoded(row: tuple[Any, ...]) -> list[Any]:
 def _individual(row: tuple[Any, ...], repeats: list[tuple[float, float]]) -> Individual:
     values: list[Any] = [State(value) if position == 7 else value for position, value in enumerate(row)]
     accuracies = tuple(accuracy for accuracy, _ in repeats)
-    return Individual(*values, *(accuracies, sum(seconds for _, seconds in repeats)))
+    values += [accuracies, sum(seconds for _, seconds in repeats)]
+    return Individual(*values)

@@ -38,7 +38,15 @@ def open_reader(folder: RunFolder, config: RunConfig) -> Reader:
         DamagedRunError: the database is damaged or of a newer hpcnas.
         StoreUnavailable: it cannot be reached at the moment.
     """
-    return SQLiteReader(folder.database)
+    if config.store == "sqlite":
+        return SQLiteReader(folder.database)
+    from hpcnas.population.postgres_store import PostgresReader  # psycopg only where PostgreSQL is used
+
+    if config.store == "postgres":
+        from hpcnas.population.postgres_server import read_server_address
+
+        return PostgresReader(folder, config, lambda: read_server_address(folder))
+    return PostgresReader(folder, config)
 
 
 class SQLiteReader(Reader):
