@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hpcnas.cluster import slurm
-from hpcnas.cluster.batch import JOB_NAME, ArrayExecutor, batch_parameters, place_pickles, refusal
+from hpcnas.cluster.batch import JOB_NAME, ArrayExecutor, batch_parameters, check_time, place_pickles, refusal
 from hpcnas.cluster.launch import Launcher, run_task
 from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
@@ -51,6 +51,7 @@ class SlurmLauncher(Launcher):
 
     def check(self, count: int) -> None:
         """Let Slurm validate the very script, by `sbatch --test-only`, which submits nothing."""
+        check_time(self._config)
         executor = self._executor("check")
         script = executor.script(min(count, self._array_size()))
         try:
@@ -60,8 +61,9 @@ class SlurmLauncher(Launcher):
 
     def submit(self, count: int) -> list[str]:
         """Submit arrays of at most MaxArraySize tasks."""
-        if not self._settle(self._lost()):
-            return []
+        self._settle()
+        if self._lost():
+            return []  # the fate of an earlier submission is unknown: asking again might start its workers twice
         names: list[str] = []
         while len(names) < count:
             entry = self._ledger.new("slurm", min(count - len(names), self._array_size()))
@@ -72,9 +74,12 @@ class SlurmLauncher(Launcher):
                     self._ledger.write(replace(entry, ended=True))
                     if not names:
                         raise ClusterError(refusal(str(failed), count, self._config)) from failed
-                elif self._settle([entry]):
-                    continue
-                break
+                    break
+                self._settle()
+                entry = self._ledger.find(entry.intent)
+                if not entry.job:
+                    break
+            self._add_pending(entry)
             names += entry.tasks()
         return names
 
@@ -125,11 +130,12 @@ class SlurmLauncher(Launcher):
     def _submit_array(self, entry: Submission) -> Submission:
         executor = self._executor(entry.intent)
         jobs = executor.map_array(run_task, [str(self._folder.path)] * entry.count)
-        entry = self._ledger.write(replace(entry, job=jobs[0].job_id.split("_")[0]))
+        return self._ledger.write(replace(entry, job=jobs[0].job_id.split("_")[0]))
+
+    def _add_pending(self, entry: Submission) -> None:
         with self._lock:
             if self._states is not None:
                 self._states.update(dict.fromkeys(entry.tasks(), "PENDING"))
-        return entry
 
     def _executor(self, intent: str) -> ArrayExecutor:
         parameters = batch_parameters(self._config, self._comment(intent), self._excluded)
@@ -146,14 +152,12 @@ class SlurmLauncher(Launcher):
     def _lost(self) -> list[Submission]:
         return [entry for entry in self._ledger.open("slurm") if not entry.job]
 
-    def _settle(self, lost: list[Submission]) -> bool:
-        """Find out what became of submissions without an answer; whether all are settled."""
-        if not lost:
-            return True
-        queued = slurm.queue()
-        if queued is not None:
-            self._adopt(queued)
-        return not any(entry.intent == other.intent for entry in lost for other in self._lost())
+    def _settle(self) -> None:
+        """Find out what became of submissions without an answer, if Slurm tells."""
+        if self._lost():
+            queued = slurm.queue()
+            if queued is not None:
+                self._adopt(queued)
 
     def _adopt(self, queued: list[QueuedTask]) -> None:
         """Take over the tasks of submissions whose answer was lost; give up those that squeue does not show."""

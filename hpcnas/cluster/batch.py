@@ -16,7 +16,7 @@ from hpcnas.cluster.launch import run_task
 from hpcnas.cluster.ledger import Submission
 from hpcnas.cluster.task import LIMIT_VARIABLE, duration_s
 from hpcnas.config import ClusterConfig
-from hpcnas.errors import UsageError
+from hpcnas.errors import ClusterError, UsageError
 
 JOB_NAME = "hpcnas"
 SBATCH_TIMEOUT_S = 60.0
@@ -119,6 +119,20 @@ def time_limit_s(config: ClusterConfig) -> float | None:
     return None if part is None else part.default_time_s or part.max_time_s
 
 
+def check_time(config: ClusterConfig) -> None:
+    """See that --time is within the partition's limit: Slurm accepts such a job by default, and lets it wait for ever.
+
+    Raises:
+        ClusterError: it is not.
+    """
+    wanted, part = time_limit_s(config), slurm.find_partition(config.partition, slurm.partitions() or [])
+    if part is not None and part.max_time_s is not None and (wanted is None or wanted > part.max_time_s):
+        raise ClusterError(
+            f"--time {config.time} is more than partition {part.name} allows; "
+            f"ask for at most {part.max_time_s / 60:.0f} minutes"
+        )
+
+
 def signal_delay_s(limit_s: float | None) -> int:
     """Seconds before the limit at which SIGUSR2 is asked for: Slurm may send it a minute early, so short limits get less."""
     return SIGNAL_S if limit_s is None else int(max(5, min(SIGNAL_S, limit_s / 12)))
@@ -134,19 +148,19 @@ def refusal(message: str, count: int, config: ClusterConfig) -> str:
     """One sentence of what Slurm refused and what to do about it."""
     low = message.lower()
     advice = "see `sinfo` and `sacctmgr show assoc user=$USER` for what you may use"
-    if "partition" in low and "account/partition" not in low:
+    if "policy" in low:
+        advice = "ask for fewer --workers, less --time or another --qos; see `sacctmgr show qos,assoc user=$USER`"
+    elif "account" in low:
+        advice = f"--account {config.account or '(your default)'} is not yours there; see `sacctmgr show assoc user=$USER`"
+    elif "partition" in low:
         names = ", ".join(part.name for part in slurm.partitions() or []) or "unknown"
         advice = f"--partition {config.partition or '(the default)'} must be one of: {names}"
-    elif "account" in low and "policy" not in low:
-        advice = f"--account {config.account or '(your default)'} is not yours there; see `sacctmgr show assoc user=$USER`"
     elif "invalid qos" in low:
         advice = f"--qos {config.qos or '(your default)'} is not yours; see `sacctmgr show assoc user=$USER format=qos`"
     elif "array" in low:
         advice = "lower --workers: Slurm takes no array of that size (MaxArraySize of `scontrol show config`)"
     elif "time limit" in low:
         advice = f"--time {config.time or '(not given)'} must be within the partition's limit; see `sinfo --format='%P %l'`"
-    elif "policy" in low or "limit" in low:
-        advice = "ask for fewer --workers, less --time or another --qos; see `sacctmgr show qos,assoc user=$USER`"
     elif "node configuration" in low or "gres" in low:
         advice = "no node has so many --gpus-per-worker, --cpus-per-worker or so much --mem; see `sinfo --format='%P %c %m %G'`"
     return f"Slurm refused to start {count} worker{'s' * (count != 1)}: {message.rstrip('.')}; {advice}"

@@ -79,6 +79,10 @@ class Ledger:
         """Submissions on `cluster` of which tasks may still be there, oldest first."""
         return [entry for entry in self._entries.values() if entry.cluster == cluster and not entry.ended]
 
+    def find(self, intent: str) -> Submission:
+        """The present state of an intent."""
+        return self._entries[intent]
+
     def all(self, cluster: str) -> list[Submission]:
         """Every submission on `cluster`, oldest first."""
         return [entry for entry in self._entries.values() if entry.cluster == cluster]

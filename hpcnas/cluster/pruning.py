@@ -26,13 +26,10 @@ def prune_folder(folder: Path, open_jobs: set[str]) -> int:
         match = _TASK_FILE.match(path.name)
         if match and match["job"] not in open_jobs:
             (logs if match["kind"].startswith("log") else others).append(path)
-        elif path.name.startswith(".submission_file_") and path.is_symlink() and not path.exists():
-            others.append(path)
     logs.sort(key=_modified)
     doomed = [*others, *logs[: max(0, len(logs) - KEPT_LOGS)]]
     for path in doomed:
         path.unlink(missing_ok=True)
-    # The script of a deleted submission leaves submitit's link to it dangling: gone with the next call.
     return len(doomed)
 
 

@@ -4,6 +4,7 @@ No decision is taken from "no answer". Nothing here needs accounting but `gpu_se
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from hpcnas.cluster.task import duration_s
 from hpcnas.errors import HpcnasError
 
 ASK_TIMEOUT_S = 30.0
+MAX_MESSAGE = 400
 DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own default
 KEPT_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
 # An outer job's, and what would filter or reshape the answers.
@@ -123,7 +125,7 @@ def run(
     except OSError as error:
         raise SlurmFailed(f"cannot run {command[0]}: {error.strerror}", is_certain=True) from error
     if answer.returncode != 0:
-        message = _message(command[0], answer.stderr) or f"{command[0]} ended with code {answer.returncode}"
+        message = _message(answer.stderr) or f"{command[0]} ended with code {answer.returncode}"
         raise SlurmFailed(message, is_certain=answer.returncode > 0 and not _is_lost_connection(message))
     return answer.stdout
 
@@ -230,11 +232,11 @@ def _gpus(resources: str) -> int:
     return int(count) if count.isdigit() else 0
 
 
-def _message(command: str, stderr: str) -> str:
-    """The last error of what a command of Slurm's printed, without its prefixes."""
+def _message(stderr: str) -> str:
+    """The errors in what a command of Slurm's printed, without its prefixes, as one line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if "error:" in line] or lines
-    return errors[-1].rpartition("error: ")[2].removeprefix("Batch job submission failed: ") if errors else ""
+    errors = [line for line in lines if "error:" in line or "failure:" in line] or lines
+    return ": ".join(re.sub(r"^(?:[a-z]+: )?(?:error: |.*? (?:failed|failure): )*", "", line) for line in errors)[:MAX_MESSAGE]
 
 
 def _is_lost_connection(message: str) -> bool:

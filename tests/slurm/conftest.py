@@ -47,3 +47,26 @@ def plain() -> Iterator[Cluster]:
     cluster = Cluster(nodes=2, gpus=2).start()
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+def on_plain(plain: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """This process, and what it starts, sees the cluster without accounting, and leaves no job on it."""
+    return enter(plain, monkeypatch)
+
+
+@pytest.fixture
+def on_accounted(accounted: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """This process, and what it starts, sees the cluster with accounting, and leaves no job on it."""
+    return enter(accounted, monkeypatch)
+
+
+def enter(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """Point this process at `cluster`, emptied of jobs."""
+    for name in [name for name in os.environ if name.startswith(("SLURM", "SBATCH"))]:
+        monkeypatch.delenv(name)
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    cluster.run("scancel", "--user=root")
+    cluster.wait_until(lambda: not cluster.squeue(), "no job is left")
+    return cluster
