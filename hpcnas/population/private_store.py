@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from hpcnas.config import RunConfig
-from hpcnas.errors import DamagedRunError
+from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.postgres_server import PostgresServer, read_server_address
 from hpcnas.population.postgres_store import PostgresStore
 from hpcnas.population.store import Store, WorkQueue
@@ -55,8 +55,11 @@ def open_private_queue(folder: RunFolder, config: RunConfig) -> WorkQueue:
 def _open_or_create(folder: RunFolder, config: RunConfig, address: Callable[[], str]) -> _PrivateStore:
     try:
         return _PrivateStore.open(folder, config, address)
-    except DamagedRunError:
-        return _PrivateStore.create(folder, config, address)
+    except DamagedRunError as damage:
+        try:
+            return _PrivateStore.create(folder, config, address)
+        except UsageError:  # it is there, and damaged
+            raise damage from None
 
 
 def _address_of(folder: RunFolder) -> Callable[[], str]:

@@ -11,11 +11,6 @@ def open_queue(folder: RunFolder, config: RunConfig) -> WorkQueue:
     Raises:
         HpcnasError: the secret is missing or readable by others.
     """
-    if config.store == "sqlite":
-        from hpcnas.population.client import ServiceClient
+    from hpcnas.population import open_queue as open_population_queue
 
-        return ServiceClient(folder)
-    from hpcnas.population import open_store
-
-    queue: WorkQueue = open_store(folder, config)
-    return queue
+    return open_population_queue(folder, config)
