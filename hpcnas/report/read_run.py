@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Individual, State
-from hpcnas.report.run_rows import Attempt, Evaluation, RunRows, WorkerSpan
+from hpcnas.report.run_rows import Attempt, Evaluation, GivenUp, RunRows, WorkerSpan, fittest
 from hpcnas.report.values import Spread
 from hpcnas.run_folder import RunFolder
 
@@ -26,7 +26,9 @@ def read_run(folder: RunFolder, name: str) -> RunRows:
     """The rows of one run; of a running one, as they are now."""
     with Population.open(folder) as population:
         run = population.run()
-        evaluations = tuple(_evaluations(population.individuals(State.EVALUATED)))
+        individuals = population.individuals()
+        evaluations = tuple(_evaluations(individuals))
+        best = fittest(evaluations)
         attempts = tuple(
             Attempt(row.individual_id, row.worker_id, row.host, row.started, row.ended, row.outcome, row.error)
             for row in population.attempts()
@@ -44,6 +46,8 @@ def read_run(folder: RunFolder, name: str) -> RunRows:
             finals=tuple(population.finals()),
             attempts=attempts,
             workers=workers,
+            given_up=tuple(GivenUp(row.id, row.token, row.reason) for row in individuals if row.state is State.FAILED),
+            best_genotype=next((row.genotype for row in individuals if best and row.id == best.id), ""),
             started=run.created,
             ended=_last_sign(attempts, workers),
             version=run.hpcnas,
@@ -52,7 +56,7 @@ def read_run(folder: RunFolder, name: str) -> RunRows:
 
 def _evaluations(individuals: Iterable[Individual]) -> Iterable[Evaluation]:
     for row in individuals:
-        fitness = Spread.of(row.accuracies)
+        fitness = Spread.of(row.accuracies) if row.state is State.EVALUATED else None
         if fitness is not None:
             yield Evaluation(row.id, row.digest, row.parent_id, row.mutation, row.parameters, fitness, row.seconds)
 

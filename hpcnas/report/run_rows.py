@@ -62,12 +62,22 @@ class WorkerSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A genotype that failed for good."""
+
+    id: int
+    attempts: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunRows:
     """One run.
 
     Attributes:
         name: the folder's name, made unique among the runs of a report.
         evaluations: by ascending id.
+        best_genotype: JSON of `best`; empty when there is none.
         started: seconds since 1970.
         ended: when the last attempt ended or began; None before the first.
     """
@@ -80,6 +90,8 @@ class RunRows:
     finals: tuple[Final, ...] = ()
     attempts: tuple[Attempt, ...] = field(default=(), repr=False)
     workers: tuple[WorkerSpan, ...] = field(default=(), repr=False)
+    given_up: tuple[GivenUp, ...] = ()
+    best_genotype: str = field(default="", repr=False)
     started: float = 0.0
     ended: float | None = None
     version: str = ""
