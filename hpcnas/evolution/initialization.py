@@ -1,9 +1,10 @@
 """Where the search begins: identity chains, mutated many times (paper section 3.2)."""
 
+from itertools import accumulate
 from random import Random
 
 from hpcnas.errors import UsageError
-from hpcnas.evolution.mutation import MAX_DRAWS, Admits, draw_mutation
+from hpcnas.evolution.mutation import MAX_DRAWS, Admits
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.live import is_valid
 from hpcnas.representation.presets import identity_chain
@@ -31,10 +32,16 @@ def random_genotype(space: SearchSpace, rng: Random, mutations: int = 1000, admi
 
 
 def _walk(start: Genotype, mutations: int, rng: Random) -> Genotype:
-    # On nested lists: 1000 frozen genotypes would take ten times as long.
-    nodes = tuple(tuple(motif.nodes for motif in motifs) for motifs in start.levels)
+    # What draw_mutation does 1000 times, with the edge drawn at once by its probability, on nested lists: 1 ms instead of 10.
     levels = [[[list(row) for row in motif.rows] for motif in motifs] for motifs in start.levels]
-    for _ in range(mutations):
-        level, m, i, j, k = draw_mutation(nodes, rng)
-        levels[level - 2][m - 1][i - 2][j - 1] = k
+    edges = [
+        (row, j, start.pool_size(level) + 1, 1 / (len(motifs) * len(rows) * len(row)))
+        for level, motifs in enumerate(levels, start=2)
+        for rows in motifs
+        for row in rows
+        for j in range(len(row))
+    ]
+    draw = rng.random
+    for row, j, pool, _ in rng.choices(edges, cum_weights=list(accumulate(edge[3] for edge in edges)), k=mutations):
+        row[j] = int(draw() * pool)
     return Genotype(tuple(tuple(Motif(tuple(map(tuple, rows))) for rows in motifs) for motifs in levels))
