@@ -1,0 +1,144 @@
+"""`hpcnas final` in this process, one of the ranks of a training or all of it."""
+
+import json
+import os
+import shutil
+import signal
+import statistics
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from hpcnas.cluster.full_jobs import is_job_gone, requeue_this_job
+from hpcnas.cluster.signals import StopFlag
+from hpcnas.commands.final_options import FinalOptions
+from hpcnas.commands.final_pin import Named, pinned
+from hpcnas.commands.final_record import record_final
+from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.representation.codec import genotype_from_json, genotype_to_json
+from hpcnas.run_folder import RunFolder
+from hpcnas.training.distributed import Group, StoppedElsewhere
+from hpcnas.training.final import train_full
+from hpcnas.training.full_recipe import FullRecipe
+from hpcnas.training.full_result import WEIGHTS_NAME, FullResult, safetensors_writer
+from hpcnas.training.full_task import Stopped, Surroundings, Task
+from hpcnas.training.ranks import find_place
+
+REQUEUE_CODE = 128 + signal.SIGUSR2
+
+
+def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], list[Named]]) -> int:
+    """Train every run of every genotype, as one of the ranks that srun or torchrun started, or alone.
+
+    Returns:
+        The exit code: 0, or 128 + the number of the signal that stopped it.
+    """
+    stop = StopFlag().install()
+    group = Group(find_place())
+    folder = options.folder
+    try:
+        group.connect(folder.path / "final")
+        group.use(options.device)
+        return _train_all(options, recipe, group, stop, _agreed(group, folder, options.genotype, resolve))
+    except StoppedElsewhere as stopped:
+        return stopped.exit_code
+    except Stopped as stopped:
+        return _leave(stopped, group)
+    finally:
+        group.close()
+
+
+def _agreed(group: Group, folder: RunFolder, word: str, resolve: Callable[[], list[Named]]) -> list[Named]:
+    """The genotypes as rank 0 reads them: a running search may have another best a moment later."""
+    found: list[Named] = []
+    group.first_only(lambda: found.extend(pinned(folder.path / "final", word, resolve)))
+    said = group.share(json.dumps([[genotype_to_json(genotype), individual] for genotype, individual in found]))
+    return [(genotype_from_json(text), individual) for text, individual in json.loads(said)]
+
+
+def _train_all(options: FinalOptions, recipe: FullRecipe, group: Group, stop: StopFlag, genotypes: list[Named]) -> int:
+    around = Surroundings(
+        checkpoint_minutes=options.checkpoint_minutes,
+        log_s=options.log_seconds,
+        loaders=options.loaders,
+        stop_code=lambda: stop.exit_code,
+        is_job_gone=is_job_gone if os.environ.get("SLURM_JOB_ID") else lambda job: False,
+        tensorboard=options.tensorboard,
+        download=options.download,
+    )
+    for genotype, individual in genotypes:
+        results = []
+        for run in options.run_numbers(recipe):
+            task = Task(genotype, recipe, run, Path(), individual)
+            task = Task(genotype, recipe, run, _output(options, recipe, task.digest, run), individual)
+            group.first_only(partial(_check_weights_out, options, task))
+            result = train_full(task, group, around)
+            group.first_only(partial(_hand_over, options, task, result))
+            results.append(result)
+        if group.is_first and len(results) > 1:
+            print(_summary(results), flush=True)
+    return 0
+
+
+def _output(options: FinalOptions, recipe: FullRecipe, digest: str, run: int) -> Path:
+    if options.out:
+        return Path(options.out).absolute() / f"run-{run}"
+    return options.folder.final(recipe.folder_name, digest[:16], run)
+
+
+def _weights_out(options: FinalOptions, run: int) -> Path:
+    return Path((options.weights_out or "").replace("{run}", str(run))).absolute()
+
+
+def _check_weights_out(options: FinalOptions, task: Task) -> None:
+    if not options.weights_out:
+        return
+    safetensors_writer()
+    target = _weights_out(options, task.run)
+    is_one = task.recipe.runs == 1 or options.run_index is not None
+    if "{run}" not in options.weights_out and not is_one:
+        raise UsageError(
+            f"--weights-out {options.weights_out} names one file for {task.recipe.runs} runs; put {{run}} into the "
+            f"name, as in w-{{run}}.safetensors"
+        )
+    if target.exists() and not (task.folder / WEIGHTS_NAME).exists():
+        raise UsageError(f"--weights-out {target} is there already; give another name, or move it away")
+
+
+def _hand_over(options: FinalOptions, task: Task, result: FullResult) -> None:
+    """What rank 0 does with a finished run; all of it may be done twice."""
+    top5 = "" if result.error_top5 is None else f", top-5 {result.error_top5:.2f} %"
+    print(
+        f"{task.recipe.folder_name} run {task.run}: error {result.error_top1:.2f} %{top5} on {result.tested} images "
+        f"({result.parameters:,} parameters, {result.devices}); {task.folder / 'result.json'}",
+        flush=True,
+    )
+    if options.weights_out:
+        target, source = _weights_out(options, task.run), task.folder / WEIGHTS_NAME
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside = target.with_name(f".{target.name}.{os.getpid()}")
+            shutil.copyfile(source, beside)
+            os.replace(beside, target)
+    told = record_final(options.folder, result.as_final())
+    if told:
+        print(told, flush=True)
+
+
+def _summary(results: list[FullResult]) -> str:
+    errors = [result.error_top1 for result in results]
+    mean, deviation = statistics.mean(errors), statistics.stdev(errors)
+    return f"error {mean:.2f} +- {deviation:.2f} % (n = {len(errors)}, sample standard deviation)"
+
+
+def _leave(stopped: Stopped, group: Group) -> int:
+    """Say why; near the time limit put the job back into the queue, where it goes on."""
+    if not group.is_first:
+        return stopped.exit_code
+    print(f"hpcnas: {stopped}", file=sys.stderr, flush=True)
+    if stopped.exit_code == REQUEUE_CODE and os.environ.get("SLURM_JOB_ID"):
+        refusal = requeue_this_job()
+        if refusal:
+            raise HpcnasError(f"Slurm does not requeue this job ({refusal}); submit it again: it goes on where it stopped")
+    return stopped.exit_code

@@ -1,0 +1,49 @@
+"""The last steps on the device, for a whole batch at once: brightness, contrast, standardisation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Mean and standard deviation of ImageNet's training pixels, intensities in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBatch:
+    """What the loader hands over.
+
+    Attributes:
+        pixels: (B, 3, H, W) uint8, cropped, scaled and flipped.
+        labels: (B,) int64; -1 for an image that could not be read.
+        looks: (B, 2) float32, brightness and contrast.
+        skipped: paths of images that could not be read.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    looks: Tensor
+    skipped: tuple[str, ...]
+
+    def pin_memory(self) -> "ImageBatch":
+        """The batch in page-locked memory; torch's DataLoader calls this."""
+        return ImageBatch(self.pixels.pin_memory(), self.labels.pin_memory(), self.looks.pin_memory(), self.skipped)
+
+
+def finish(pixels: Tensor, looks: Tensor) -> Tensor:
+    """Apply each image's brightness and contrast, clip, standardise.
+
+    Args:
+        pixels: (B, 3, H, W) uint8, contiguous: with one plane per channel every operation here is a run over one plane, four
+            times as fast on a CPU as with the channels last.
+        looks: (B, 2), brightness and contrast; contrast works around each channel's own mean.
+    Returns:
+        (B, 3, H, W) float32.
+    """
+    brightness, contrast = looks.float().view(-1, 2, 1, 1, 1).unbind(1)  # (B, 1, 1, 1) each
+    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    x = pixels * (contrast / 255)
+    centre = x.mean(dim=(2, 3), keepdim=True)  # the contrast's factor times the channel's mean
+    x.add_(centre / contrast - centre + brightness).clamp_(0, 1)
+    return x.sub_(mean).mul_(1 / std)
