@@ -103,7 +103,7 @@ def parse(value: Any, hint: Any) -> Any:
 
 def clip(failure: Failure) -> Failure:
     """A failure short enough for a message and a row: the start of the error, the end of the traceback."""
-    return Failure(failure.kind, failure.error[:_MAX_ERROR_CHARS], failure.trace[-_MAX_TRACE_CHARS:])
+    return Failure(failure.kind, clean(failure.error[:_MAX_ERROR_CHARS]), clean(failure.trace[-_MAX_TRACE_CHARS:]))
 
 
 def clean(text: str) -> str:
