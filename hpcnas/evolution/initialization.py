@@ -32,7 +32,8 @@ def random_genotype(space: SearchSpace, rng: Random, mutations: int = 1000, admi
 
 
 def _walk(start: Genotype, mutations: int, rng: Random) -> Genotype:
-    # What draw_mutation does 1000 times, with the edge drawn at once by its probability, on nested lists: 1 ms instead of 10.
+    # The edges that draw_mutation would hit, each by its probability; only the last operation drawn for an edge
+    # counts, and that one is uniform whatever came before. So 1000 mutations take 0.2 ms instead of 10.
     levels = [[[list(row) for row in motif.rows] for motif in motifs] for motifs in start.levels]
     edges = [
         (row, j, start.pool_size(level) + 1, 1 / (len(motifs) * len(rows) * len(row)))
@@ -41,7 +42,8 @@ def _walk(start: Genotype, mutations: int, rng: Random) -> Genotype:
         for row in rows
         for j in range(len(row))
     ]
-    draw = rng.random
-    for row, j, pool, _ in rng.choices(edges, cum_weights=list(accumulate(edge[3] for edge in edges)), k=mutations):
-        row[j] = int(draw() * pool)
+    chances = list(accumulate(chance for _, _, _, chance in edges))
+    for hit in sorted(set(rng.choices(range(len(edges)), cum_weights=chances, k=mutations))):
+        row, j, pool, _ = edges[hit]
+        row[j] = rng.randrange(pool)
     return Genotype(tuple(tuple(Motif(tuple(map(tuple, rows))) for rows in motifs) for motifs in levels))

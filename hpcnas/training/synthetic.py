@@ -81,20 +81,16 @@ def _paths(graph: OperatorGraph) -> tuple[int, int, int]:
     """Over all ways from input to output: most learned 3x3, fewest learned operators, different numbers of 3x3."""
     longest, shortest, fields = [0], [0], [1]  # fields: bit n stands for a way through n 3x3 operators
     for label, tensor in zip(graph.labels[1:], graph.reads[1:], strict=True):
-        parts = graph.tensors[tensor]
-        longest.append(max(longest[part] for part in parts) + (label in (_DEPTHWISE, _SEPARABLE)))
-        shortest.append(min(shortest[part] for part in parts) + (label in _LEARNED))
-        fields.append(_union(fields, parts) << (label in _SPATIAL))
-    output = graph.tensors[graph.output]
-    return (
-        max(longest[part] for part in output),
-        min(shortest[part] for part in output),
-        _union(fields, output).bit_count(),
-    )
+        deepest, nearest, union = _merge(graph.tensors[tensor], longest, shortest, fields)
+        longest.append(deepest + (label in (_DEPTHWISE, _SEPARABLE)))
+        shortest.append(nearest + (label in _LEARNED))
+        fields.append(union << (label in _SPATIAL))
+    deepest, nearest, union = _merge(graph.tensors[graph.output], longest, shortest, fields)
+    return deepest, nearest, union.bit_count()
 
 
-def _union(fields: list[int], parts: tuple[int, ...]) -> int:
-    union = 0
-    for part in parts:
-        union |= fields[part]
-    return union
+def _merge(parts: tuple[int, ...], longest: list[int], shortest: list[int], fields: list[int]) -> tuple[int, int, int]:
+    deepest, nearest, union = longest[parts[0]], shortest[parts[0]], fields[parts[0]]
+    for part in parts[1:]:
+        deepest, nearest, union = max(deepest, longest[part]), min(nearest, shortest[part]), union | fields[part]
+    return deepest, nearest, union
