@@ -13,9 +13,9 @@ def record_final(folder: RunFolder, final: Final) -> str:
     """
     if not folder.config.is_file():
         return ""
+    from hpcnas.population import open_queue
     from hpcnas.population.outbox import final_message, write_outbox
     from hpcnas.search.creation import require_config
-    from hpcnas.search.queue_of_run import open_queue
 
     config = require_config(folder)
     if config.store != "sqlite" or folder.head_address.exists():

@@ -69,6 +69,7 @@ class Course:
         network = group.together(lambda: build_full_network(task.genotype, task.recipe, self._data, task.seed, group))
         first, state = self._saved()
         training = FullTraining(network, task.recipe, group, self._precision, self._micro_batch(network, state))
+        training.warm_up(self._data.in_channels)
         if state is not None:
             group.together(lambda: training.restore(state))
         self._step_through(training, first)
@@ -107,7 +108,6 @@ class Course:
 
     def _step_through(self, training: FullTraining, first: int) -> None:
         recipe, group = self._task.recipe, self._group
-        training.warm_up(self._data.in_channels)
         batches = self._data.batches(first, recipe.steps, training.micro_batch)
         failure: HpcnasError | None = None
         with self._shown(first) as progress:

@@ -15,6 +15,7 @@ from hpcnas.training.full_data import Batch
 from hpcnas.training.full_recipe import FullRecipe
 
 LEAST_MICRO_BATCH = 8  # BN statistics of fewer images would be another recipe
+WARM_UP_IMAGES = 2  # layouts and buckets do not depend on how many
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -51,7 +52,7 @@ class FullTraining:
         self.network, self.recipe, self.group = network, recipe, group
         self.micro_batch = micro_batch
         self.pieces = recipe.batch_per_rank(group.place.world_size) // micro_batch
-        self._parallel: Any = group.parallel(network)
+        self._parallel: Any = network
         self._optimizer = torch.optim.SGD(
             network.parameters(),
             lr=recipe.learning_rate,
@@ -66,15 +67,19 @@ class FullTraining:
         )
 
     def warm_up(self, in_channels: int) -> None:
-        """One forward and backward pass that changes nothing: DDP arranges its buckets by it, cuDNN chooses its kernels.
+        """Passes that change nothing: kernels are chosen, weights laid out like their gradients, DDP's buckets arranged.
 
         Without it a resumed training would add the gradients of its first step in another order.
         """
+        images = torch.zeros(WARM_UP_IMAGES, in_channels, self.recipe.crop, self.recipe.crop, device=self.group.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(WARM_UP_IMAGES, dtype=torch.int64, device=self.group.device)
         kept = [buffer.clone() for buffer in self.network.buffers()]
         self.network.train()
-        images = torch.zeros(self.micro_batch, in_channels, self.recipe.crop, self.recipe.crop, device=self.group.device)
-        labels = torch.zeros(self.micro_batch, dtype=torch.int64, device=self.group.device)
-        self._backward(images.contiguous(memory_format=torch.channels_last), labels)
+        self._backward(images, labels)
+        lay_out_like_gradients(self.network)
+        self._parallel = self.group.parallel(self.network)
+        self._backward(images, labels)
         for buffer, value in zip(self.network.buffers(), kept, strict=True):
             buffer.copy_(value)
         self._optimizer.zero_grad()
@@ -120,11 +125,12 @@ class FullTraining:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave; generators only if there are as many ranks as then."""
+        """Take up what `state` gave, after `warm_up`; generators only if there are as many ranks as then."""
         try:
             self.network.load_state_dict(state["network"])
             self._optimizer.load_state_dict(state["optimizer"])
             self._scaler.load_state_dict(state["scaler"])
+            self._lay_out_momentum()
         except (KeyError, RuntimeError, ValueError) as error:
             raise UsageError(
                 f"the checkpoint is of another network: {(str(error).splitlines() or [''])[0]}; move it away to start anew"
@@ -135,6 +141,29 @@ class FullTraining:
             torch.set_rng_state(mine[0])
             if len(mine) > 1 and self.group.device.type == "cuda":
                 torch.cuda.set_rng_state(mine[1], self.group.device)
+
+    def _lay_out_momentum(self) -> None:
+        # The fused optimiser takes weights and momentum of one layout only; the file may come from another machine.
+        for parameter, state in self._optimizer.state.items():
+            momentum = state.get("momentum_buffer")
+            if momentum is not None and momentum.stride() != parameter.stride():
+                state["momentum_buffer"] = _strided_as(momentum, parameter.stride())
+
+
+def _strided_as(value: Tensor, strides: Sequence[int]) -> Tensor:
+    return torch.empty_strided(value.shape, strides, dtype=value.dtype, device=value.device).copy_(value)
+
+
+def lay_out_like_gradients(network: nn.Module) -> None:
+    """Give every weight the strides that its gradient has just come with.
+
+    Weights of 1x1 and depthwise convolutions are contiguous in both layouts at once, and torch gives them other strides than
+    their gradients: DDP would copy each of them in every step, and warn of it.
+    """
+    for parameter in network.parameters():
+        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+            parameter.data = _strided_as(parameter.data, parameter.grad.stride())
+    network.zero_grad(set_to_none=True)
 
 
 def fitting_micro_batch(network: nn.Module, precision: str, group: Group, per_rank: int, in_channels: int, crop_px: int) -> int:
