@@ -1,7 +1,6 @@
 """The plain engine: the repeats of a genotype one after the other, on a CPU or a GPU."""
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 
@@ -10,7 +9,7 @@ from torch import nn
 
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import GenotypeError
-from hpcnas.networks.skeletons import build_network
+from hpcnas.networks.plan import build_planned_network
 from hpcnas.population.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.data import Dataset
@@ -57,7 +56,7 @@ class RepeatsEngine:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                network = build_network(
+                network = build_planned_network(
                     genotype,
                     "small",
                     channels=self.recipe.channels,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import UsageError
 from hpcnas.population.records import Fitness

@@ -1,0 +1,133 @@
+"""A whole network as a flat list of operations on values: pruned, shared, without concatenations. Stdlib only.
+
+A value is a tensor of some channels that one operation wrote. What a node of a motif holds, the concatenation of its
+inputs, is no tensor here but a tuple of values, in channel order; it may name one value twice, where identities meet.
+Operations on channels (depthwise convolutions, pools) give one value for each value they read, so that
+- an identity costs nothing,
+- a 1x1 convolution reads the parts where they lie: its weights split by columns, the results summed,
+- a pool is computed once for each value, however many equal pools of however overlapping concatenations ask for it.
+Every operation with weights carries the path of its ConvBNReLU in the reference, so that weights map one to one.
+"""
+
+from dataclasses import dataclass
+
+from hpcnas.errors import GenotypeError
+from hpcnas.networks.blueprint import Blueprint, Cell, Convolution, Separable
+from hpcnas.representation.genotype import Genotype
+from hpcnas.representation.live import LiveMotif, live_levels
+from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, IDENTITY, MAXPOOL3X3, PRIMITIVES, SEPARABLE3X3
+
+STEM, PRODUCT, DEPTHWISE, MAXPOOL, AVGPOOL = "stem", "product", "depthwise", "maxpool", "avgpool"
+Wire = tuple[int, ...]  # values whose channels follow each other
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step of the list.
+
+    Attributes:
+        kind: STEM (3x3 convolution), PRODUCT (1x1 convolution), DEPTHWISE (3x3), each followed by BN and ReLU;
+            MAXPOOL or AVGPOOL (3x3).
+        inputs: the values read. PRODUCT and STEM write one value; the others one for each input.
+        module: path of the reference's ConvBNReLU; "" for pools.
+    """
+
+    kind: str
+    inputs: Wire
+    outputs: Wire
+    module: str = ""
+    stride: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkGraph:
+    """The operations in an order in which they can run, and what the global pooling reads.
+
+    Attributes:
+        widths: channels of each value; value 0 is the image.
+        output: what is pooled for the classifier.
+    """
+
+    operations: tuple[Operation, ...]
+    widths: tuple[int, ...]
+    output: Wire
+
+
+def network_graph(genotype: Genotype, plan: Blueprint) -> NetworkGraph:
+    """Lay a network out flat.
+
+    Raises:
+        GenotypeError: the cell's sink cannot be reached from its source.
+    """
+    builder = _Builder(genotype)
+    wire: Wire = ()
+    for layer in plan.layers:
+        wire = builder.layer(layer, wire)
+    return NetworkGraph(tuple(builder.operations), tuple(builder.widths), wire)
+
+
+class _Builder:
+    def __init__(self, genotype: Genotype) -> None:
+        self.levels = live_levels(genotype)
+        if self.levels[-1][0] is None:
+            raise GenotypeError("the cell's sink cannot be reached from its source, so that there is no network to build")
+        self.operations: list[Operation] = []
+        self.widths: list[int] = []
+        self.pooled: dict[tuple[str, int], int] = {}
+
+    def layer(self, layer: Convolution | Cell | Separable, wire: Wire) -> Wire:
+        if isinstance(layer, Convolution):
+            inputs = wire or (self._value(layer.c_in),)
+            return self._weighted(STEM, inputs, (layer.c_out,), layer.name, layer.stride)
+        if isinstance(layer, Separable):
+            return self._separable(wire, layer.name, layer.c_out, layer.stride)
+        return self._assemble(len(self.levels) + 1, 1, layer.name, wire, layer.channels)
+
+    def _assemble(self, level: int, m: int, path: str, wire: Wire, C: int) -> Wire:
+        motif = self.levels[level - 2][m - 1]
+        if not isinstance(motif, LiveMotif):
+            raise GenotypeError(f"motif {m} of level {level} has no path from its source to its sink")
+        nodes = {1: wire}
+        for i in motif.nodes[1:]:
+            nodes[i] = ()
+            for j, k in motif.inputs(i):
+                nodes[i] += self._operation(level, k, f"{path}.edges.{j}_{i}", nodes[j], C)
+        return nodes[motif.nodes[-1]]
+
+    def _operation(self, level: int, k: int, path: str, wire: Wire, C: int) -> Wire:
+        if level > 2:
+            inside = self._assemble(level - 1, k, f"{path}.graph", wire, C)
+            return self._weighted(PRODUCT, inside, (C,), f"{path}.project")
+        name = PRIMITIVES[k - 1]
+        if name == IDENTITY:
+            return wire
+        if name == CONV1X1:
+            return self._weighted(PRODUCT, wire, (C,), path)
+        if name == DEPTHWISE3X3:
+            return self._depthwise(wire, path)
+        if name == SEPARABLE3X3:
+            return self._separable(wire, path, C)
+        return self._pool(MAXPOOL if name == MAXPOOL3X3 else AVGPOOL, wire)
+
+    def _separable(self, wire: Wire, path: str, c_out: int, stride: int = 1) -> Wire:
+        return self._weighted(PRODUCT, self._depthwise(wire, f"{path}.depthwise", stride), (c_out,), f"{path}.pointwise")
+
+    def _depthwise(self, wire: Wire, path: str, stride: int = 1) -> Wire:
+        return self._weighted(DEPTHWISE, wire, tuple(self.widths[v] for v in wire), path, stride)
+
+    def _pool(self, kind: str, wire: Wire) -> Wire:
+        missing = tuple(v for v in dict.fromkeys(wire) if (kind, v) not in self.pooled)
+        if missing:
+            outputs = tuple(self._value(self.widths[v]) for v in missing)
+            self.operations.append(Operation(kind, missing, outputs))
+            self.pooled.update({(kind, v): out for v, out in zip(missing, outputs, strict=True)})
+        return tuple(self.pooled[kind, v] for v in wire)
+
+    def _weighted(self, kind: str, inputs: Wire, widths: tuple[int, ...], path: str, stride: int = 1) -> Wire:
+        outputs = tuple(self._value(width) for width in widths)
+        self.operations.append(Operation(kind, inputs, outputs, path, stride))
+        return outputs
+
+    def _value(self, width: int) -> int:
+        self.widths.append(width)
+        return len(self.widths) - 1

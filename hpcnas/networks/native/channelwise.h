@@ -1,0 +1,319 @@
+// Operations that keep channels apart: depthwise convolutions and pools. The unit of work is one image and one vector of
+// channels, laid out with a border so that no tap needs a test; it fits the first cache levels.
+#pragma once
+#include <algorithm>
+#include <limits>
+
+#include "norm.h"
+
+// One vector of channels of one image with a border of one pixel.
+template <class T> struct Block {
+    Vec<T>* at;
+    long height, wide, ld;  // without the border; ld = wide + 2
+    Vec<T>& operator()(long y, long x) const { return at[(y + 1) * ld + x + 1]; }
+    size_t size() const { return (height + 2) * ld; }
+    void fill_border(Vec<T> with) const {
+        for (long x = -1; x <= wide; ++x) (*this)(-1, x) = (*this)(height, x) = with;
+        for (long y = 0; y < height; ++y) (*this)(y, -1) = (*this)(y, wide) = with;
+    }
+};
+
+template <class T> size_t block_bytes(const Value& value) { return (value.height + 2) * (value.wide + 2) * sizeof(Vec<T>) + 64; }
+
+template <class T> Block<T> take_block(Scratch& scratch, const Value& value) {
+    const long ld = value.wide + 2;
+    return {reinterpret_cast<Vec<T>*>(scratch.take<char>((value.height + 2) * ld * sizeof(Vec<T>))), value.height, value.wide, ld};
+}
+
+// u of one image and channels c..c+n into the block's inside.
+template <class T> void load_block(const Plan<T>& plan, int64_t v, long image, long c, int n, const Block<T>& block) {
+    const Value& value = plan.value(v);
+    const T* z = plan.data(v) + image * value.height * value.wide * value.width + c;
+    const bool plain = !plan.is_normalised(v);
+    const Vec<T> a = plain ? Vec<T>{} : load_part(plan.coefficient(v, A) + c, n);
+    const Vec<T> b = plain ? Vec<T>{} : load_part(plan.coefficient(v, B) + c, n);
+    for (long y = 0; y < value.height; ++y)
+        for (long x = 0; x < value.wide; ++x, z += value.width) {
+            const Vec<T> here = load_part(z, n);
+            block(y, x) = plain ? here : activate<T>(here, a, b);
+        }
+}
+
+// The gradient of z of a normalised value, of u of a plain one.
+template <class T> void load_gradient_block(const Plan<T>& plan, int64_t v, long image, long c, int n, const Block<T>& block) {
+    const Value& value = plan.value(v);
+    const long start = image * value.height * value.wide * value.width + c;
+    const T *z = plan.data(v) + start, *du = plan.gradient(v) + start;
+    if (!plan.is_normalised(v)) {
+        for (long y = 0; y < value.height; ++y)
+            for (long x = 0; x < value.wide; ++x, du += value.width) block(y, x) = load_part(du, n);
+        return;
+    }
+    const Vec<T> a = load_part(plan.coefficient(v, A) + c, n), b = load_part(plan.coefficient(v, B) + c, n);
+    const Vec<T> k1 = load_part(plan.coefficient(v, K1) + c, n), k0 = load_part(plan.coefficient(v, K0) + c, n);
+    for (long y = 0; y < value.height; ++y)
+        for (long x = 0; x < value.wide; ++x, z += value.width, du += value.width) {
+            const Vec<T> zp = load_part(z, n);
+            block(y, x) = a * masked<T>(load_part(du, n), zp, a, b) + k1 * zp + k0;
+        }
+}
+
+// Calls kernel(image, first channel, lanes, thread) for every image and vector of channels of a value.
+template <class T, class Kernel> void for_blocks(const Plan<T>& plan, int64_t v, size_t scratch_bytes, const Kernel& kernel) {
+    const long width = plan.value(v).width;
+    plan.threads->run([&](int thread) {
+        const Range mine(plan.batch, thread, plan.threads->count());
+        for (long image = mine.first; image < mine.last; ++image)
+            for (long c = 0; c < width; c += kLanes<T>) {
+                Scratch& scratch = Scratch::mine();
+                scratch.reserve(scratch_bytes);
+                kernel(scratch, image, c, int(std::min<long>(kLanes<T>, width - c)), thread);
+            }
+    });
+}
+
+struct Filter {
+    int64_t value, module, channel;  // what it writes; its first channel in the module's weights
+};
+
+// Depthwise 3x3 convolutions of one value, together.
+struct Depthwise {
+    int64_t value, accumulate, stride;
+    std::vector<Filter> filters;
+};
+
+// Weights of one filter as [9 taps] vectors, for channels c..c+n.
+template <class T> void load_taps(const Plan<T>& plan, const Filter& filter, long c, int n, Vec<T>* taps) {
+    const T* weight = plan.parameter(filter.module, WEIGHT) + (filter.channel + c) * 9;
+    for (int t = 0; t < 9; ++t) {
+        taps[t] = Vec<T>{};
+        for (int i = 0; i < n; ++i) taps[t][i] = weight[i * 9 + t];
+    }
+}
+
+template <class T> void depthwise_forward(const Plan<T>& plan, const Depthwise& depthwise) {
+    const Value& from = plan.value(depthwise.value);
+    const long stride = depthwise.stride;
+    std::vector<Sums> sums(depthwise.filters.size(), Sums(plan.threads->count(), from.width));
+    for_blocks(plan, depthwise.value, block_bytes<T>(from) + 128, [&](Scratch& scratch, long image, long c, int n, int thread) {
+        const Block<T> in = take_block<T>(scratch, from);
+        in.fill_border(Vec<T>{});
+        load_block(plan, depthwise.value, image, c, n, in);
+        for (size_t f = 0; f < depthwise.filters.size(); ++f) {
+            const Filter& filter = depthwise.filters[f];
+            const Value& to = plan.value(filter.value);
+            Vec<T> w[9], s{}, q{};
+            load_taps(plan, filter, c, n, w);
+            T* out = plan.data(filter.value) + image * to.height * to.wide * to.width + c;
+            for (long y = 0; y < to.height; ++y)
+                for (long x = 0; x < to.wide; ++x, out += to.width) {
+                    const Vec<T>* corner = &in(y * stride - 1, x * stride - 1);
+                    Vec<T> z = w[0] * corner[0] + w[1] * corner[1] + w[2] * corner[2];
+                    z += w[3] * corner[in.ld] + w[4] * corner[in.ld + 1] + w[5] * corner[in.ld + 2];
+                    z += w[6] * corner[2 * in.ld] + w[7] * corner[2 * in.ld + 1] + w[8] * corner[2 * in.ld + 2];
+                    store_part(out, z, n);
+                    s += z;
+                    q += z * z;
+                }
+            add_lanes<T>(sums[f].first(thread) + c, s, n);
+            add_lanes<T>(sums[f].second(thread) + c, q, n);
+        }
+    });
+    for (size_t f = 0; f < depthwise.filters.size(); ++f)
+        set_coefficients(plan, depthwise.filters[f].value, plan.training ? &sums[f] : nullptr);
+}
+
+template <class T> void store_gradient(const Plan<T>& plan, int64_t v, long image, long c, int n, const Block<T>& block, bool accumulate) {
+    const Value& value = plan.value(v);
+    T* to = plan.gradient(v) + image * value.height * value.wide * value.width + c;
+    for (long y = 0; y < value.height; ++y)
+        for (long x = 0; x < value.wide; ++x, to += value.width)
+            store_part(to, accumulate ? load_part(to, n) + block(y, x) : block(y, x), n);
+}
+
+// dw[t] += sum of u at tap t times dz; `step` is the stride.
+template <class T> void weight_gradient(const Block<T>& u, const Block<T>& dz, long step, Vec<T>* dw) {
+    for (long y = 0; y < dz.height; ++y)
+        for (long x = 0; x < dz.wide; ++x) {
+            const Vec<T> g = dz(y, x), *corner = &u(y * step - 1, x * step - 1);
+            for (int ky = 0; ky < 3; ++ky)
+                for (int kx = 0; kx < 3; ++kx) dw[3 * ky + kx] += g * corner[ky * u.ld + kx];
+        }
+}
+
+template <class T> void input_gradient(const Block<T>& dz, const Vec<T>* w, const Block<T>& du) {
+    for (long y = 0; y < du.height; ++y)
+        for (long x = 0; x < du.wide; ++x) {
+            const Vec<T>* corner = &dz(y - 1, x - 1);
+            Vec<T> sum = du(y, x);
+            for (int ky = 0; ky < 3; ++ky)
+                for (int kx = 0; kx < 3; ++kx) sum += w[8 - 3 * ky - kx] * corner[ky * dz.ld + kx];
+            du(y, x) = sum;
+        }
+}
+
+template <class T> void input_gradient_strided(const Block<T>& dz, const Vec<T>* w, const Block<T>& du, long stride) {
+    for (long y = 0; y < dz.height; ++y)
+        for (long x = 0; x < dz.wide; ++x) {
+            const Vec<T> g = dz(y, x);
+            Vec<T>* corner = &du(y * stride - 1, x * stride - 1);
+            for (int ky = 0; ky < 3; ++ky)
+                for (int kx = 0; kx < 3; ++kx) corner[ky * du.ld + kx] += w[3 * ky + kx] * g;
+        }
+}
+
+template <class T> void depthwise_backward(const Plan<T>& plan, const Depthwise& depthwise) {
+    const Value& from = plan.value(depthwise.value);
+    const size_t filters = depthwise.filters.size();
+    for (const Filter& filter : depthwise.filters) reduce_gradient(plan, filter.value);
+    const int threads = plan.threads->count();
+    std::vector<double> dweights(threads * filters * from.width * 9, 0.0);
+    for_blocks(plan, depthwise.value, 3 * block_bytes<T>(from) + 512, [&](Scratch& scratch, long image, long c, int n, int thread) {
+        const Block<T> u = take_block<T>(scratch, from), du = take_block<T>(scratch, from);
+        u.fill_border(Vec<T>{});
+        load_block(plan, depthwise.value, image, c, n, u);
+        std::fill(du.at, du.at + du.size(), Vec<T>{});
+        const Block<T> dz = take_block<T>(scratch, plan.value(depthwise.filters[0].value));
+        dz.fill_border(Vec<T>{});
+        for (size_t f = 0; f < filters; ++f) {
+            const Filter& filter = depthwise.filters[f];
+            load_gradient_block(plan, filter.value, image, c, n, dz);
+            Vec<T> w[9], dw[9] = {};
+            load_taps(plan, filter, c, n, w);
+            weight_gradient(u, dz, depthwise.stride, dw);
+            if (depthwise.stride == 1)
+                input_gradient(dz, w, du);
+            else
+                input_gradient_strided(dz, w, du, depthwise.stride);
+            double* sum = dweights.data() + ((thread * filters + f) * from.width + c) * 9;
+            for (int i = 0; i < n; ++i)
+                for (int t = 0; t < 9; ++t) sum[i * 9 + t] += dw[t][i];
+        }
+        store_gradient(plan, depthwise.value, image, c, n, du, depthwise.accumulate);
+    });
+    for (size_t f = 0; f < filters; ++f) {
+        T* dweight = plan.parameter_gradient(depthwise.filters[f].module, WEIGHT) + depthwise.filters[f].channel * 9;
+        for (long i = 0; i < from.width * 9; ++i) {
+            double sum = 0;
+            for (int thread = 0; thread < threads; ++thread) sum += dweights[(thread * filters + f) * from.width * 9 + i];
+            dweight[i] = sum;
+        }
+    }
+}
+
+struct Pool {
+    int64_t value, accumulate, out, marks;  // marks: offset of the arg max of a max pool; -1: an average pool
+};
+
+// The number of pixels under the window at (y, x): the border does not count.
+inline double window_size(const Value& value, long y, long x) {
+    const long rows = 1 + (y > 0) + (y + 1 < value.height), columns = 1 + (x > 0) + (x + 1 < value.wide);
+    return rows * columns;
+}
+
+template <class T> void pool_forward(const Plan<T>& plan, const Pool& pool) {
+    const Value& from = plan.value(pool.value);
+    const bool max = pool.marks >= 0;
+    for_blocks(plan, pool.value, block_bytes<T>(from) + 128, [&](Scratch& scratch, long image, long c, int n, int) {
+        const Block<T> u = take_block<T>(scratch, from);
+        u.fill_border(spread<T>(max ? -std::numeric_limits<T>::infinity() : T(0)));
+        load_block(plan, pool.value, image, c, n, u);
+        const long start = image * from.height * from.wide * from.width + c;
+        T* out = plan.data(pool.out) + start;
+        uint8_t* mark = max ? plan.marks + pool.marks + start : nullptr;
+        for (long y = 0; y < from.height; ++y)
+            for (long x = 0; x < from.wide; ++x, out += from.width) {
+                const Vec<T>* corner = &u(y - 1, x - 1);
+                if (!max) {
+                    Vec<T> sum{};
+                    for (int ky = 0; ky < 3; ++ky) sum += corner[ky * u.ld] + corner[ky * u.ld + 1] + corner[ky * u.ld + 2];
+                    store_part(out, sum * spread<T>(1 / window_size(from, y, x)), n);
+                    continue;
+                }
+                // The first of equal values wins, as in torch.
+                Vec<T> best = corner[0], which{};
+                for (int t = 1; t < 9; ++t) {
+                    const Vec<T> here = corner[t / 3 * u.ld + t % 3];
+                    const auto greater = here > best;
+                    best = greater ? here : best;
+                    which = greater ? spread<T>(t) : which;
+                }
+                store_part(out, best, n);
+                if (plan.training)
+                    for (int i = 0; i < n; ++i) mark[i] = uint8_t(which[i]);
+                mark += from.width;
+            }
+    });
+}
+
+template <class T> void pool_backward(const Plan<T>& plan, const Pool& pool) {
+    const Value& from = plan.value(pool.value);
+    const bool max = pool.marks >= 0;
+    for_blocks(plan, pool.value, 3 * block_bytes<T>(from) + 512, [&](Scratch& scratch, long image, long c, int n, int) {
+        const Block<T> g = take_block<T>(scratch, from), du = take_block<T>(scratch, from), marks = take_block<T>(scratch, from);
+        g.fill_border(Vec<T>{});
+        load_gradient_block(plan, pool.out, image, c, n, g);
+        if (max) {
+            marks.fill_border(spread<T>(-1));
+            const uint8_t* mark = plan.marks + pool.marks + image * from.height * from.wide * from.width + c;
+            for (long y = 0; y < from.height; ++y)
+                for (long x = 0; x < from.wide; ++x, mark += from.width) {
+                    Vec<T> which{};
+                    for (int i = 0; i < n; ++i) which[i] = mark[i];
+                    marks(y, x) = which;
+                }
+        } else {
+            for (long y = 0; y < from.height; ++y)
+                for (long x = 0; x < from.wide; ++x) g(y, x) *= spread<T>(1 / window_size(from, y, x));
+        }
+        for (long y = 0; y < from.height; ++y)
+            for (long x = 0; x < from.wide; ++x) {
+                Vec<T> sum{};
+                for (int t = 0; t < 9; ++t) {
+                    // The window whose tap t lies here.
+                    const long wy = y + 1 - t / 3, wx = x + 1 - t % 3;
+                    const Vec<T> there = g(wy, wx);
+                    sum += max ? (marks(wy, wx) == spread<T>(t) ? there : Vec<T>{}) : there;
+                }
+                du(y, x) = sum;
+            }
+        store_gradient(plan, pool.value, image, c, n, du, pool.accumulate);
+    });
+}
+
+// Global average pooling of a concatenation: each value once, into every place where it stands.
+struct Mean {
+    int64_t features;
+    std::vector<int64_t> values;
+    std::vector<std::vector<int64_t>> columns;
+};
+
+template <class T> void mean_forward(const Plan<T>& plan, const Mean& mean) {
+    for (size_t i = 0; i < mean.values.size(); ++i) {
+        const int64_t v = mean.values[i];
+        const Value& value = plan.value(v);
+        for_blocks(plan, v, block_bytes<T>(value) + 128, [&](Scratch& scratch, long image, long c, int n, int) {
+            const Block<T> u = take_block<T>(scratch, value);
+            load_block(plan, v, image, c, n, u);
+            Vec<T> sum{};
+            for (long y = 0; y < value.height; ++y)
+                for (long x = 0; x < value.wide; ++x) sum += u(y, x);
+            sum /= spread<T>(value.height * value.wide);
+            for (int64_t column : mean.columns[i]) store_part(plan.features + image * mean.features + column + c, sum, n);
+        });
+    }
+}
+
+template <class T> void mean_backward(const Plan<T>& plan, const Mean& mean) {
+    for (size_t i = 0; i < mean.values.size(); ++i) {
+        const int64_t v = mean.values[i];
+        const Value& value = plan.value(v);
+        for_blocks(plan, v, 0, [&](Scratch&, long image, long c, int n, int) {
+            Vec<T> sum{};
+            for (int64_t column : mean.columns[i]) sum += load_part(plan.features + image * mean.features + column + c, n);
+            sum /= spread<T>(value.height * value.wide);
+            T* du = plan.gradient(v) + image * value.height * value.wide * value.width + c;
+            for (long p = 0; p < value.height * value.wide; ++p, du += value.width) store_part(du, sum, n);
+        });
+    }
+}
