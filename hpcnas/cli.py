@@ -90,12 +90,18 @@ def _leave_pipe() -> int:
     return 0
 
 
-def _common(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         print(f"hpcnas {__version__}")
-        raise typer.Exit()
+        raise typer.Exit
+
+
+def _common(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and leave.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    """Options of hpcnas itself."""
 
 
 if __name__ == "__main__":

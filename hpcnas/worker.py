@@ -16,13 +16,13 @@ from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import Deadline, this_task
 from hpcnas.config import RunConfig, read_config
 from hpcnas.errors import HpcnasError, StoreUnavailable
+from hpcnas.population import open_queue
 from hpcnas.population.records import Lease, Verdict, WorkerInfo
 from hpcnas.population.store import WorkQueue
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.attempt import Attempt, Outcome
 from hpcnas.search.courier import Courier
 from hpcnas.search.pulse import Pulse
-from hpcnas.search.queue_of_run import open_queue
 from hpcnas.training.fitness import Evaluator, load_evaluator
 
 log = logging.getLogger(__name__)

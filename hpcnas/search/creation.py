@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpcnas.config import RunConfig, config_toml, read_config
 from hpcnas.errors import DamagedRunError, UsageError
-from hpcnas.population import open_store
+from hpcnas.population import create_store
 from hpcnas.run_folder import RunFolder
 
 
@@ -88,7 +88,7 @@ def _fill(staging: RunFolder, config: RunConfig) -> None:
     for path in (staging.outbox, staging.slurm, staging.logs, staging.backup):
         path.mkdir()
     _write(staging.secret, secrets.token_hex(32) + "\n", 0o600)
-    open_store(staging, config).close()
+    create_store(staging, config)
     _write(staging.config, config_toml(config), 0o644)
 
 

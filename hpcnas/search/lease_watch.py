@@ -1,9 +1,11 @@
 """Which leases have lapsed or stalled, by the head's own monotonic clock (docs/reliability.md, section 2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from hpcnas.population.records import LeaseView
+
+MISSED_BEATS = 2.5  # of a worker whose task is gone
 
 
 @dataclass(slots=True)
@@ -30,21 +32,29 @@ class LeaseWatch:
     observation anew: silence that the head itself slept through proves nothing about a worker.
     """
 
-    def __init__(self, lease_s: float, stall_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, lease_s: float, stall_s: float, heartbeat_s: float, clock: Callable[[], float]) -> None:
         self.lease_s = lease_s
+        self.gone_s = min(lease_s, MISSED_BEATS * heartbeat_s)
         self.stall_s = stall_s
         self.clock = clock
         self._seen: dict[int, _Observation] = {}
         self._looked_s: float | None = None
 
-    def look(self, leases: Sequence[LeaseView]) -> Verdicts:
-        """Compare the running leases with the last look, and name those that stood still for too long."""
+    def look(self, leases: Sequence[LeaseView], gone: Collection[str] = ()) -> Verdicts:
+        """Compare the running leases with the last look, and name those that stood still for too long.
+
+        Args:
+            gone: workers whose task the cluster does not know any more. That shortens their lease and
+                does not end it: a killed job's process may go on, and a cluster may be wrong.
+        """
         now = self.clock()
         if self._looked_s is not None and now - self._looked_s > self.lease_s / 2:
             self._seen.clear()
         self._looked_s = now
         self._seen = {lease.individual_id: self._observe(lease, now) for lease in leases}
-        lost = tuple(lease for lease in leases if self._silent_s(lease, now) > self.lease_s)
+        lost = tuple(
+            lease for lease in leases if self._silent_s(lease, now) > (self.gone_s if lease.worker_id in gone else self.lease_s)
+        )
         stalled = tuple(lease for lease in leases if lease not in lost and self._still_s(lease, now) > self.stall_s)
         return Verdicts(lost, stalled)
 

@@ -128,6 +128,7 @@ def _serve(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack:
 
 
 def _log_to_file(folder: RunFolder, stack: contextlib.ExitStack) -> None:
+    logging.raiseExceptions = False  # a full disk must not fill the terminal with its own report
     folder.logs.mkdir(exist_ok=True)
     handler = logging.FileHandler(folder.logs / "head.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -1,0 +1,118 @@
+"""What the head does again and again beside breeding: leases, roll call, outbox, failures, staff."""
+
+import logging
+from collections.abc import Callable
+
+from hpcnas.durations import duration
+from hpcnas.errors import HpcnasError
+from hpcnas.population.outbox import merge_outbox
+from hpcnas.population.queries import Population
+from hpcnas.search.display import Display
+from hpcnas.search.lease_watch import LeaseWatch
+from hpcnas.search.opening import OpenRun
+from hpcnas.search.staffing import Staffing
+
+log = logging.getLogger(__name__)
+
+OUTBOX_EVERY_S = 5.0
+JUDGE_EVERY_S = 2.0
+ROLL_EVERY_S = 5.0
+PRUNE_EVERY_S = 600.0
+LARGEST_FAILED_SHARE = 0.2  # of the last 50 genotypes: more is a bug in the recipe, not bad genotypes
+
+
+class Duties:
+    """The recurring work of one head, each duty with its own period.
+
+    Attributes:
+        note: what hinders the search at the moment, for people; mostly "".
+    """
+
+    def __init__(self, run: OpenRun, display: Display, clock: Callable[[], float]) -> None:
+        self.run = run
+        self.store = run.store
+        self.display = display
+        self.clock = clock
+        cluster = run.config.cluster
+        self.watch = LeaseWatch(cluster.lease_s, cluster.stall_s, cluster.heartbeat_s, clock)
+        self.staffing = Staffing(run.launcher, clock)
+        self.note = ""
+        self._gone: set[str] = set()
+        self._claims: set[tuple[int, int]] = set()
+        self._due: dict[str, float] = {}
+
+    def do(self, wanted: int) -> None:
+        """Do what is due.
+
+        Args:
+            wanted: workers that should run; 0 starts none.
+        Raises:
+            HpcnasError: more than a fifth of the genotypes fail, or the cluster refuses.
+        """
+        self._watch_leases()
+        self._every(OUTBOX_EVERY_S, self.merge)
+        self._every(JUDGE_EVERY_S, self._judge)
+        self._every(ROLL_EVERY_S, self.call_roll)
+        self._every(PRUNE_EVERY_S, self._prune)
+        self.run.serve_waiting()
+        if wanted:
+            self._staff(wanted)
+
+    def merge(self) -> None:
+        """Take in what workers left in the outbox."""
+        merged = merge_outbox(self.run.folder, self.store)
+        if merged:
+            self.display.say(f"merged {merged} messages from the outbox")
+
+    def call_roll(self) -> None:
+        """Find the workers that this run's heads started and that have no task any more; those without a lease are noted as lost."""
+        alive = self.run.launcher.alive()
+        if alive is None:
+            return
+        with Population.open(self.run.folder) as population:
+            started = {task for event in population.events("submitted") for task in event.details["tasks"]}
+            live = [worker for worker in population.workers() if worker.ended is None]
+        self._gone = {worker.worker_id for worker in live if worker.slurm_task in started and worker.slurm_task not in alive}
+        idle = self._gone - {lease.worker_id for lease in self.store.leases()}
+        if idle:
+            self.store.lost_workers(sorted(idle), "its task ended")
+
+    def _watch_leases(self) -> None:
+        leases = self.store.leases()
+        self._claims.update((lease.individual_id, lease.token) for lease in leases)
+        verdicts = self.watch.look(leases, self._gone)
+        for lease in verdicts.lost:
+            if self.store.expire(lease, "no heartbeat"):
+                log.warning("genotype %d is queued again: nothing was heard of its worker", lease.individual_id)
+                self.store.lost_workers([lease.worker_id], "no heartbeat")
+        for lease in verdicts.stalled:
+            if self.store.expire(lease, "no progress", blame_genotype=True):
+                log.warning("genotype %d made no progress for %g s", lease.individual_id, self.watch.stall_s)
+
+    def _judge(self) -> None:
+        """Send bad hosts away, and stop when it is not the genotypes that are bad."""
+        for host in self.store.suspicious_hosts():
+            again = self.store.quarantine(host)
+            self.run.launcher.exclude([host])
+            self.display.say(f"{host} is quarantined: three genotypes failed there in a row; {len(again)} queued again")
+        if self.store.failure_share() > LARGEST_FAILED_SHARE:
+            raise HpcnasError(
+                f"more than {LARGEST_FAILED_SHARE:.0%} of the last 50 genotypes failed, which is no fault of genotypes; "
+                f"repair the cause and start the head again. The first failure was {self.store.first_failure()}"
+            )
+
+    def _prune(self) -> None:
+        self.run.launcher.prune()
+
+    def _staff(self, wanted: int) -> None:
+        tasks = self.staffing.top_up(wanted, len(self._claims) + self.store.counts().evaluated)
+        if tasks:
+            self.store.note("submitted", tasks=tasks)
+            self.display.say(f"started {len(tasks)} worker{'s' if len(tasks) > 1 else ''}")
+        waits_s = self.staffing.waits_s
+        self.note = f"workers end without claiming a genotype; trying again in {duration(waits_s)}" if waits_s else ""
+
+    def _every(self, period_s: float, duty: Callable[[], None]) -> None:
+        if self.clock() >= self._due.get(duty.__name__, 0.0):
+            duty()
+            self._due[duty.__name__] = self.clock() + period_s

@@ -1,0 +1,194 @@
+"""A real run under test: one head process that is always started again, its own eight workers, a proxy before its port."""
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from hpcnas.population.queries import Population
+from hpcnas.run_folder import RunFolder
+from hpcnas.search.head_lock import read_holder
+from tests.chaos.fitness import HISTORY
+from tests.chaos.proxy import Proxy
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = """\
+[search]
+steps = {steps}
+population = 20
+seed = {seed}
+[recipe]
+fitness = "tests.chaos.fitness:evaluate"
+repeats = 3
+[cluster]
+cluster = "local"
+workers = {workers}
+cpus_per_worker = 1
+lease_s = {lease_s}
+heartbeat_s = {heartbeat_s}
+stall_s = 20.0
+"""
+
+
+class Arena:
+    """The processes of one run, and handles on them for the nemesis.
+
+    Attributes:
+        exits: exit codes of heads that ended.
+        is_head_wanted: while False the head is away and stays away.
+    """
+
+    def __init__(self, folder: Path, *, seed: int, steps: int, workers: int = 8, lease_s: float = 3.0) -> None:
+        self.run = RunFolder(folder / "run")
+        self.history = folder / "history"
+        self.history.mkdir(parents=True)
+        self.settings = folder / "settings.toml"
+        self.settings.write_text(
+            SETTINGS.format(steps=steps, seed=seed, workers=workers, lease_s=lease_s, heartbeat_s=lease_s / 6), encoding="utf-8"
+        )
+        self.log = (folder / "heads.log").open("ab")
+        self.steps = steps
+        self.exits: list[int] = []
+        self.is_head_wanted = True
+        self.proxy = Proxy()
+        self.head: subprocess.Popen[bytes] | None = None
+        self._is_over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Start the head, and keep it started."""
+        self._keeper.start()
+
+    def set_steps(self, steps: int) -> None:
+        """The next head searches to this many genotypes."""
+        self.steps = steps
+
+    def is_finished(self) -> bool:
+        """Whether a head has reached the last step and left."""
+        return self._is_over.is_set()
+
+    def wait_finished(self, timeout_s: float) -> bool:
+        """Wait for the end of the run."""
+        return self._is_over.wait(timeout_s)
+
+    def workers(self) -> list[int]:
+        """Process ids of this run's live workers, ascending."""
+        return sorted(pid for pid, words in _processes() if "submitit.core._submit" in words and str(self.run.slurm) in words)
+
+    def orphans(self) -> list[int]:
+        """Every process that names the run's folder on its command line."""
+        return sorted(pid for pid, words in _processes() if any(str(self.run.path) in word for word in words))
+
+    def signal_head(self, number: int) -> bool:
+        """Send a signal to the head, if there is one."""
+        head = self.head
+        return head is not None and send(head.pid, number)
+
+    def limit_files(self, pid: int, bytes_: int) -> bool:
+        """No file of that process may grow beyond; -1 for no limit."""
+        try:
+            hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (bytes_ if bytes_ >= 0 else hard, hard))
+        except ProcessLookupError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End whatever is left."""
+        self.is_head_wanted = False
+        self._is_over.set()
+        self.signal_head(signal.SIGCONT)
+        self.signal_head(signal.SIGKILL)
+        self._keeper.join()
+        for pid in self.orphans():
+            send(pid, signal.SIGKILL)
+        self.proxy.close()
+        self.log.close()
+
+    def evaluated(self) -> int:
+        """Genotypes evaluated by now."""
+        with Population.open(self.run) as population:
+            return population.counts().evaluated
+
+    def _keep(self) -> None:
+        known = None
+        while not self._is_over.is_set():
+            if self.head is None and self.is_head_wanted:
+                self._clear_foreign_lock()
+                self.head = self._start_head()
+            elif self.head is not None and self.head.poll() is not None:
+                self._note_exit(self.head.returncode)
+                self.head = None
+            known = self._put_proxy_before(known)
+            time.sleep(0.02)
+        if self.head is not None:
+            self.head.wait()
+
+    def _start_head(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "hpcnas.head", "--run", str(self.run.path), "--config", str(self.settings)]
+        return subprocess.Popen(
+            [*command, "--steps", str(self.steps)],
+            cwd=ROOT,
+            env={**os.environ, HISTORY: str(self.history), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def _note_exit(self, code: int) -> None:
+        self.exits.append(code)
+        if code == 0 and self.evaluated() >= self.steps:
+            self._is_over.set()
+
+    def _clear_foreign_lock(self) -> None:
+        """What a person does who reads the head's refusal: remove a lock that names no live head."""
+        if self.run.lock.exists() and read_holder(self.run.lock) is None:
+            self.run.lock.unlink()
+
+    def _put_proxy_before(self, known: str | None) -> str | None:
+        """Whenever a head has written its address, write the proxy's in its place."""
+        try:
+            text = self.run.head_address.read_text(encoding="utf-8")
+            address = json.loads(text)
+            port = int(address["port"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return known
+        if text == known or port == self.proxy.port:
+            return known
+        self.proxy.target = ("127.0.0.1", port)
+        beside = self.run.head_address.with_suffix(".proxy")
+        beside.write_text(json.dumps({**address, "port": self.proxy.port}), encoding="utf-8")
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(beside, self.run.head_address)
+        return text
+
+
+def send(pid: int, number: int) -> bool:
+    """Send a signal; whether there was such a process."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def remove(folder: Path) -> None:
+    """Delete a run that is over."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _processes() -> list[tuple[int, list[str]]]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+                found.append((int(entry.name), words))
+    return found
