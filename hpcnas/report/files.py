@@ -1,5 +1,6 @@
 """Writing what a user asked for: nothing that is there is replaced unless that was asked for too."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -29,5 +30,6 @@ def write_file(path: Path, data: str | bytes) -> None:
         unfinished.write_bytes(data if isinstance(data, bytes) else data.encode())
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error

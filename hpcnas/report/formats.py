@@ -51,7 +51,10 @@ def _column_limits(headings: Sequence[str], widest: Sequence[int], width: int) -
     """Let the first column, names, give way to 24 characters when the table is wider than the terminal."""
     if not width or not any(widest):
         return None
-    widths = [max(least, *map(len, heading.split("\n"))) for heading, least in zip(headings, widest, strict=True)]
+    # tabulate gives a heading MIN_PADDING more than its letters
+    widths = [
+        max(least, *(len(line) + 2 for line in heading.split("\n"))) for heading, least in zip(headings, widest, strict=True)
+    ]
     excess = sum(widths) + 2 * (len(widths) - 1) - width
     return None if excess <= 0 else [max(24, widths[0] - excess), *[None] * (len(widths) - 1)]
 

@@ -120,7 +120,8 @@ def _cell(run: RunRows) -> dict[str, str] | None:
     genotype = genotype_from_json(run.best_genotype)
     fitness = run.best.fitness.scaled(100)
     spread = "" if fitness.std is None else f" ± {fitness.std:.2f}"
-    title = f"Genotype {run.best.id:,} of {run.label}: fitness {fitness.mean:.2f}{spread} % over {fitness.n} repeat{'s' * (fitness.n > 1)}"
+    accuracy = f"{fitness.mean:.2f}{spread} % over {fitness.n} repeat{'s' * (fitness.n > 1)}"
+    title = f"Genotype {run.best.id:,} of {run.label}: fitness {accuracy}"
     drawing = draw(genotype, title="Cell and motifs")
     picture = base64.b64encode(drawing_svg(drawing).encode()).decode("ascii")
     return {

@@ -93,7 +93,7 @@ def _draw_series(axes: Axes, series: Series, index: int, total: int) -> None:
         axes.bar(x, series.y, width, label=series.label, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
     elif series.style == "points":
         many = len(series.x) > 2000  # as vectors they would make an SVG of megabytes
-        size = 5 if len(series.x) > 500 else 16
+        size = 3 if many else 8 if len(series.x) > 300 else 16
         axes.scatter(
             series.x,
             series.y,

@@ -46,7 +46,7 @@ def read_run(folder: RunFolder, name: str) -> RunRows:
             finals=tuple(population.finals()),
             attempts=attempts,
             workers=workers,
-            given_up=tuple(GivenUp(row.id, row.token, row.reason) for row in individuals if row.state is State.FAILED),
+            given_up=tuple(_given_up(individuals, attempts)),
             best_genotype=next((row.genotype for row in individuals if best and row.id == best.id), ""),
             started=run.created,
             ended=_last_sign(attempts, workers),
@@ -59,6 +59,14 @@ def _evaluations(individuals: Iterable[Individual]) -> Iterable[Evaluation]:
         fitness = Spread.of(row.accuracies) if row.state is State.EVALUATED else None
         if fitness is not None:
             yield Evaluation(row.id, row.digest, row.parent_id, row.mutation, row.parameters, fitness, row.seconds)
+
+
+def _given_up(individuals: Iterable[Individual], attempts: Iterable[Attempt]) -> Iterable[GivenUp]:
+    failed = [row for row in individuals if row.state is State.FAILED]
+    if failed:
+        last_error = {attempt.individual_id: attempt.error for attempt in attempts if attempt.error}
+        for row in failed:
+            yield GivenUp(row.id, row.token, ": ".join(filter(None, (row.reason, last_error.get(row.id)))))
 
 
 def _last_sign(attempts: Sequence[Attempt], workers: Sequence[WorkerSpan]) -> float | None:

@@ -29,7 +29,9 @@ def _make(
     workers: int = 8,
 ) -> RunRows:
     rng = random.Random(seed)
-    config = RunConfig(space=default_space(space), search=SearchConfig(algorithm=algorithm, steps=steps, population=population))
+    config = RunConfig(
+        space=default_space(space), search=SearchConfig(algorithm=algorithm, steps=max(1, steps), population=population)
+    )
     config = replace(config, recipe=replace(config.recipe, fitness=fitness))
     evaluations, attempts = [], []
     clock = [START + rng.random() * 60 for _ in range(workers)]
