@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from hpcnas.config import RunConfig, read_config
 from hpcnas.population.reader import Reader, open_reader
@@ -24,7 +24,7 @@ class Population:
         self._reader = reader
 
     @classmethod
-    def open(cls, run: Path | str | RunFolder) -> "Population":
+    def open(cls, run: Path | str | RunFolder) -> Self:
         """The population of the run in that folder.
 
         Raises:
@@ -36,7 +36,7 @@ class Population:
         config = RunConfig.from_dict(read_config(folder.require().config))
         return cls(open_reader(folder, config))
 
-    def __enter__(self) -> "Population":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
