@@ -57,6 +57,8 @@ class SlurmLauncher(Launcher):
         try:
             slurm.run(["sbatch", "--test-only"], script=script, environment=executor.environment)
         except SlurmFailed as failed:
+            if not failed.is_certain and self._ledger.all("slurm"):
+                return  # a resumed run waits until Slurm is well again
             raise ClusterError(refusal(str(failed), count, self._config)) from failed
 
     def submit(self, count: int) -> list[str]:

@@ -7,6 +7,7 @@ from hpcnas.durations import duration
 from hpcnas.errors import HpcnasError
 from hpcnas.population.outbox import merge_outbox
 from hpcnas.population.queries import Population
+from hpcnas.population.rows import WorkerRow
 from hpcnas.search.display import Display
 from hpcnas.search.lease_watch import LeaseWatch
 from hpcnas.search.opening import OpenRun
@@ -38,6 +39,7 @@ class Duties:
         self.staffing = Staffing(run.launcher, clock)
         self.note = ""
         self._gone: set[str] = set()
+        self._left: set[str] | None = None
         self._claims: set[tuple[int, int]] = set()
         self._due: dict[str, float] = {}
 
@@ -65,14 +67,22 @@ class Duties:
             self.display.say(f"merged {merged} messages from the outbox")
 
     def call_roll(self) -> None:
-        """Find the workers that this run's heads started and that have no task any more; those without a lease are noted as lost."""
+        """Find the workers that this run's heads started and that have no task any more; note those without a lease as lost."""
         alive = self.run.launcher.alive()
         if alive is None:
             return
         with Population.open(self.run.folder) as population:
             started = {task for event in population.events("submitted") for task in event.details["tasks"]}
-            live = [worker for worker in population.workers() if worker.ended is None]
-        self._gone = {worker.worker_id for worker in live if worker.slurm_task in started and worker.slurm_task not in alive}
+            workers = population.workers()
+        self._replace_leavers(workers)
+        live = sorted((worker for worker in workers if worker.ended is None), key=lambda worker: worker.joined)
+        latest = {worker.slurm_task: worker.worker_id for worker in live}
+        self._gone = {
+            worker.worker_id
+            for worker in live
+            if worker.slurm_task in started
+            and (worker.slurm_task not in alive or latest[worker.slurm_task] != worker.worker_id)
+        }
         idle = self._gone - {lease.worker_id for lease in self.store.leases()}
         if idle:
             self.store.lost_workers(sorted(idle), "its task ended")
@@ -88,6 +98,16 @@ class Duties:
         for lease in verdicts.stalled:
             if self.store.expire(lease, "no progress", blame_genotype=True):
                 log.warning("genotype %d made no progress for %g s", lease.individual_id, self.watch.stall_s)
+
+    def _replace_leavers(self, workers: list[WorkerRow]) -> None:
+        """The places of workers that said goodbye are free, long before the cluster is asked again."""
+        ended = {worker.worker_id: worker.slurm_task for worker in workers if worker.ended is not None}
+        again = {worker.slurm_task for worker in workers if worker.ended is None}  # Slurm requeued it, it runs already
+        if self._left is not None:  # else they left before this head came
+            for worker_id in ended.keys() - self._left:
+                if ended[worker_id] and ended[worker_id] not in again:
+                    self.run.launcher.forget(ended[worker_id])
+        self._left = set(ended)
 
     def _judge(self) -> None:
         """Send bad hosts away, and stop when it is not the genotypes that are bad."""
@@ -110,7 +130,8 @@ class Duties:
             self.store.note("submitted", tasks=tasks)
             self.display.say(f"started {len(tasks)} worker{'s' if len(tasks) > 1 else ''}")
         waits_s = self.staffing.waits_s
-        self.note = f"workers end without claiming a genotype; trying again in {duration(waits_s)}" if waits_s else ""
+        why = self.staffing.refusal or "workers end without claiming a genotype"
+        self.note = f"{why}; trying again in {duration(waits_s)}" if waits_s else ""
 
     def _every(self, period_s: float, duty: Callable[[], None]) -> None:
         if self.clock() >= self._due.get(duty.__name__, 0.0):

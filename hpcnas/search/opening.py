@@ -60,8 +60,8 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
     classes, in_channels = check_recipe(config, download=download)
+    launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
     if stored is None:
-        launcher.check(config.cluster.workers)
         create_run(folder, config)
     lock = HeadLock(folder.lock)
     lock.acquire()

@@ -3,11 +3,14 @@
 Nothing here decides from silence: a cluster that does not answer (alive() is None) changes nothing.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from hpcnas.errors import ClusterError
+
+log = logging.getLogger(__name__)
 
 QUICK_S = 120.0  # an array that ends sooner, without a claim, did not work
 PATIENCE = 3  # quick deaths before the head waits
@@ -25,11 +28,14 @@ class Cluster(Protocol):
     def alive(self) -> dict[str, str] | None:
         """States of the tasks that run or wait; None when the cluster does not say."""
 
+    def cancel(self, tasks: Iterable[str]) -> int:
+        """End these tasks; how many."""
+
 
 @dataclass(slots=True)
 class _Submission:
     tasks: set[str]
-    at_s: float
+    at_s: float  # when it was submitted, or last seen only waiting
     claims: int  # claims granted in the whole run when it was submitted
 
 
@@ -39,6 +45,7 @@ class Staffing:
     Attributes:
         states: what the cluster said last, task -> state.
         deaths: submissions in a row that ended within two minutes without a claim.
+        refusal: why the cluster took no workers the last time; "" when it did.
     """
 
     def __init__(self, cluster: Cluster, clock: Callable[[], float], quick_s: float = QUICK_S) -> None:
@@ -47,6 +54,8 @@ class Staffing:
         self.quick_s = quick_s
         self.states: dict[str, str] = {}
         self.deaths = 0
+        self.refusal = ""
+        self._refusals = 0
         self._open: list[_Submission] = []
         self._wait_until_s = 0.0
 
@@ -65,11 +74,18 @@ class Staffing:
         if states is None:
             return []
         self.states = states
-        self._judge(set(states), claims)
+        self._judge(states, claims)
         missing = wanted - len(states)
+        if missing < 0:
+            self._send_away(-missing, states)
         if missing <= 0 or self.clock() < self._wait_until_s:
             return []
-        tasks = self.cluster.submit(missing)
+        try:
+            tasks = self.cluster.submit(missing)
+        except ClusterError as error:
+            self._bear(error, is_new=not states and not claims)
+            return []
+        self.refusal, self._refusals = "", 0
         self._open.append(_Submission(set(tasks), self.clock(), claims))
         self.states = {**states, **dict.fromkeys(tasks, "PENDING")}
         return tasks
@@ -79,12 +95,37 @@ class Staffing:
         """Seconds until the next submission is allowed; 0 when it is."""
         return max(0.0, self._wait_until_s - self.clock())
 
-    def _judge(self, alive: set[str], claims: int) -> None:
+    def _send_away(self, surplus: int, states: dict[str, str]) -> None:
+        """End waiting tasks that are too many: requeued ones that were replaced meanwhile, or the run nears its end."""
+        waiting = [task for task, state in states.items() if state == "PENDING"]
+        try:
+            if waiting:
+                self.cluster.cancel(waiting[-surplus:])
+        except ClusterError as error:
+            log.warning("waiting workers that are too many stay: %s", error)
+
+    def _bear(self, error: ClusterError, *, is_new: bool) -> None:
+        """Try again later in a run that has worked: a limit is reached, or the cluster is unwell."""
+        if is_new:
+            raise error
+        self._refusals += 1
+        self.refusal = str(error)
+        log.warning("%s", error)
+        self._wait(self._refusals - 1)
+
+    def _wait(self, doublings: int) -> None:
+        self._wait_until_s = self.clock() + min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**doublings)
+
+    def _judge(self, states: dict[str, str], claims: int) -> None:
+        now = self.clock()
         for submission in list(self._open):
-            if claims > submission.claims or self.clock() - submission.at_s > self.quick_s:
+            there = {states[task] for task in submission.tasks if task in states}
+            if there == {"PENDING"}:
+                submission.at_s = now  # waiting in the queue is no working
+            elif claims > submission.claims or now - submission.at_s > self.quick_s:
                 self._open.remove(submission)
                 self.deaths = 0
-            elif not submission.tasks & alive:
+            elif not there:
                 self._open.remove(submission)
                 self._count_death()
 
@@ -96,5 +137,4 @@ class Staffing:
                 "read the newest logs in the run folder's slurm/ and logs/, then start the head again"
             )
         if self.deaths >= PATIENCE:
-            wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (self.deaths - PATIENCE))
-            self._wait_until_s = self.clock() + wait
+            self._wait(self.deaths - PATIENCE)
