@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision import transforms
@@ -23,7 +24,7 @@ from hpcnas.training.image_folder import ImageSet
 from hpcnas.training.image_source import ImageBatches
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 88  # the typical size of ImageNet's files, about 100 kB each
-BATCH = 32
+BATCH = 8  # floats of 9 MB: larger blocks come fresh from the kernel every time, whose page faults are not what is measured
 CROP_PX = 299
 
 
@@ -76,14 +77,17 @@ def make_images(folder: Path, images: int, width: int = WIDTH, height: int = HEI
     return ImageSet(folder, (inside.name,), paths, np.zeros(images, dtype=np.int32))
 
 
-def _natural(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
+def _natural(width: int, height: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
     frequency = np.hypot(fy, fx)
     frequency[0, 0] = 1
 
-    def field(exponent: float) -> np.ndarray:
-        noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((height, width))) / frequency**exponent, s=(height, width))
-        return np.asarray(noise / noise.std())
+    def field(exponent: float) -> NDArray[np.float64]:
+        noise: NDArray[np.float64] = np.fft.irfft2(
+            np.fft.rfft2(rng.standard_normal((height, width))) / frequency**exponent, s=(height, width)
+        )
+        noise /= noise.std()
+        return noise
 
     brightness = 120 + 45 * field(1.0)
     colours = [brightness + 15 * field(1.3) for _ in range(3)]
