@@ -27,6 +27,7 @@ def create_run(folder: RunFolder, config: RunConfig) -> None:
             f"{folder.path} has a population.db but no run.toml; put run.toml back from a copy, or choose another --run"
         )
     staging = RunFolder(folder.path.with_name(f".{folder.path.name}.{uuid.uuid4().hex[:8]}"))
+    missing = [parent for parent in folder.path.parents if not parent.exists()]
     try:
         staging.path.mkdir(parents=True)
         _fill(staging, config)
@@ -35,6 +36,9 @@ def create_run(folder: RunFolder, config: RunConfig) -> None:
         raise UsageError(f"cannot make the run folder {folder.path}: {error.strerror}; choose another with --run") from error
     finally:
         shutil.rmtree(staging.path, ignore_errors=True)
+        for parent in missing:
+            with contextlib.suppress(OSError):  # not empty: the run is in it
+                parent.rmdir()
 
 
 def check_resumable(folder: RunFolder, config: RunConfig, stored: RunConfig) -> None:

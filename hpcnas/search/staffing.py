@@ -16,6 +16,7 @@ QUICK_S = 120.0  # an array that ends sooner, without a claim, did not work
 PATIENCE = 3  # quick deaths before the head waits
 FIRST_WAIT_S = 60.0
 LONGEST_WAIT_S = 1800.0
+REFUSED_WAIT_S = 15.0  # after the first refusal of a cluster that took workers before
 LAST_STRAW = 10  # quick deaths in a row after which the head gives up
 
 
@@ -85,6 +86,9 @@ class Staffing:
         except ClusterError as error:
             self._bear(error, is_new=not states and not claims)
             return []
+        if not tasks:
+            self._wait(REFUSED_WAIT_S)  # whether they were started is unknown: the cluster will tell
+            return []
         self.refusal, self._refusals = "", 0
         self._open.append(_Submission(set(tasks), self.clock(), claims))
         self.states = {**states, **dict.fromkeys(tasks, "PENDING")}
@@ -111,10 +115,10 @@ class Staffing:
         self._refusals += 1
         self.refusal = str(error)
         log.warning("%s", error)
-        self._wait(self._refusals - 1)
+        self._wait(REFUSED_WAIT_S * 2 ** (self._refusals - 1))
 
-    def _wait(self, doublings: int) -> None:
-        self._wait_until_s = self.clock() + min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**doublings)
+    def _wait(self, seconds: float) -> None:
+        self._wait_until_s = self.clock() + min(LONGEST_WAIT_S, seconds)
 
     def _judge(self, states: dict[str, str], claims: int) -> None:
         now = self.clock()
@@ -137,4 +141,4 @@ class Staffing:
                 "read the newest logs in the run folder's slurm/ and logs/, then start the head again"
             )
         if self.deaths >= PATIENCE:
-            self._wait(self.deaths - PATIENCE)
+            self._wait(FIRST_WAIT_S * 2 ** (self.deaths - PATIENCE))
