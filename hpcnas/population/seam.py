@@ -34,7 +34,12 @@ def fsync(file: int) -> None:
 def rename(source: Path, target: Path) -> None:
     """Put a finished file in its place, and make that durable."""
     os.replace(source, target)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    fsync_folder(target.parent)
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

@@ -128,7 +128,8 @@ CREATE TABLE tally (                         -- kept by triggers, so that counti
     evaluated INTEGER NOT NULL DEFAULT 0,
     failed INTEGER NOT NULL DEFAULT 0,
     repeats INTEGER NOT NULL DEFAULT 0,
-    repeat_s REAL NOT NULL DEFAULT 0         -- running mean of the seconds of about the last 200 repeats
+    repeat_s REAL NOT NULL DEFAULT 0,        -- running mean of the seconds of about the last 200 repeats
+    journal INTEGER NOT NULL DEFAULT 0       -- number of the last transaction in backup/journal-*
 );
 INSERT INTO tally (slot) VALUES (0);
 

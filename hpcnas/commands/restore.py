@@ -1,0 +1,45 @@
+"""The command that rebuilds a damaged population: restore."""
+
+from typing import Annotated
+
+import typer
+
+from hpcnas.run_folder import RunFolder
+
+
+def register(app: typer.Typer) -> None:
+    """Add restore."""
+    app.command()(restore)
+
+
+def restore(
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
+    ] = None,
+) -> None:
+    """Rebuild population.db from backup, journal and outbox; the old file is kept under another name.
+
+    Start the same head again afterwards. Workers that still run go on.
+    """
+    from hpcnas.population.restore import restore as rebuild
+    from hpcnas.search.head_lock import HeadLock
+
+    folder = RunFolder.from_option(run).require()
+    lock = HeadLock(folder.lock)
+    lock.acquire()
+    try:
+        done = rebuild(folder)
+    finally:
+        lock.release()
+    start = f"from {done.backup} and" if done.backup else "from"
+    typer.echo(
+        f"restored {folder.database} {start} {done.transactions} transactions of the journal; "
+        f"merged {done.outbox} messages of the outbox"
+    )
+    typer.echo(f"{done.born} genotypes, {done.evaluated} of them evaluated")
+    for path in done.kept:
+        typer.echo(f"kept {path}")
+    for problem in done.problems:
+        typer.echo(f"not as it should be: {problem}", err=True)
+    if done.problems:
+        raise typer.Exit(1)
