@@ -91,6 +91,22 @@ class Arena:
         head = self.head
         return head is not None and send(head.pid, number)
 
+    def end_head(self) -> bool:
+        """Kill the head and let no new one start until `is_head_wanted`; whether there was one."""
+        head = self.head
+        if head is None or not self.is_head_wanted:
+            return False
+        self.is_head_wanted = False
+        send(head.pid, signal.SIGKILL)
+        while self.head is not None:  # the keeper takes note of its end
+            time.sleep(0.01)
+        return True
+
+    def restore(self) -> None:
+        """What the head's refusal of a damaged database tells to do."""
+        command = [sys.executable, "-m", "hpcnas", "restore", "--run", str(self.run.path)]
+        subprocess.run(command, cwd=ROOT, stdout=self.log, stderr=self.log, check=True)
+
     def limit_files(self, pid: int, bytes_: int) -> bool:
         """No file of that process may grow beyond; -1 for no limit."""
         try:

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.chaos.arena import Arena, send
 
@@ -56,6 +57,8 @@ WEIGHTS = {
     "garbage outbox": 2,
     "garbage lock": 1,
     "garbage wish": 1,
+    "damaged database": 1,  # and restored, as the head's refusal says
+    "truncated database": 1,
 }
 
 
@@ -144,9 +147,7 @@ class Nemesis:
         return _nothing if self.arena.signal_head(signal.SIGKILL) else None
 
     def _head_away(self, fault: Fault) -> Undo | None:
-        self.arena.is_head_wanted = False
-        if not self.arena.signal_head(signal.SIGKILL):
-            self.arena.is_head_wanted = True
+        if not self.arena.end_head():
             return None
         return lambda: setattr(self.arena, "is_head_wanted", True)
 
@@ -222,12 +223,31 @@ class Nemesis:
 
     def _garbage_lock(self, fault: Fault) -> Undo | None:
         """A head dies and its lock is damaged before the next one looks."""
-        self.arena.is_head_wanted = False
-        if not self.arena.signal_head(signal.SIGKILL):
-            self.arena.is_head_wanted = True
+        if not self.arena.end_head():
             return None
         self.arena.run.lock.write_bytes(os.urandom(40))
         return lambda: setattr(self.arena, "is_head_wanted", True)
+
+    def _damaged_database(self, fault: Fault) -> Undo | None:
+        def damage(path: Path) -> None:
+            with path.open("r+b") as file:
+                file.write(os.urandom(4096))
+
+        return self._damage(damage)
+
+    def _truncated_database(self, fault: Fault) -> Undo | None:
+        return self._damage(lambda path: os.truncate(path, int(path.stat().st_size * fault.choice)))
+
+    def _damage(self, damage: Callable[[Path], None]) -> Undo | None:
+        if not self.arena.end_head():
+            return None
+        damage(self.arena.run.database)
+
+        def restore() -> None:
+            self.arena.restore()
+            self.arena.is_head_wanted = True
+
+        return restore
 
     def _garbage_wish(self, fault: Fault) -> Undo | None:
         self.arena.run.wishes.mkdir(exist_ok=True)
