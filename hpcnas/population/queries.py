@@ -105,6 +105,10 @@ class Population:
         """All worker processes that ever joined, the first one first."""
         return [WorkerRow(*row) for row in self._rows("list_workers")]
 
+    def devices(self) -> list[str]:
+        """What the repeats were trained on, each once: cpu, the name of a GPU, synthetic."""
+        return [str(row[0]) for row in self._rows("list_devices") if row[0]]
+
     def events(self, kind: str | None = None) -> list[EventRow]:
         """The event log, or one kind of it, in order."""
         return [EventRow(*_decoded(row)) for row in self._rows("list_events", kind=kind or "")]

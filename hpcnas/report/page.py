@@ -133,14 +133,14 @@ def _cell(run: RunRows) -> dict[str, str] | None:
 
 
 def _versions(runs: Sequence[RunRows]) -> list[tuple[str, str]]:
-    devices = sorted({worker.device for run in runs for worker in run.workers if worker.device})
+    devices = sorted({device for run in runs for device in run.devices})
     created = ", ".join(sorted({run.version for run in runs}))
     return [
         ("hpcnas (this report)", __version__),
         ("hpcnas (the runs)", created or MISSING),
         ("Python", platform.python_version()),
         *((package, _installed(package)) for package in PACKAGES),
-        ("workers' devices", ", ".join(devices) or MISSING),
+        ("trained on", ", ".join(devices) or MISSING),
     ]
 
 

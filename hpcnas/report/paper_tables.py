@@ -63,6 +63,7 @@ def table1(runs: Sequence[RunRows]) -> Table:
         Column("cifar10", "CIFAR-10 test error (%)", Kind.SPREAD),
         Column("imagenet", "ImageNet top-1/top-5 error (%)", Kind.ERRORS),
         *(Column(_dataset_key(dataset), f"{dataset} test error (%)", Kind.SPREAD) for dataset in datasets),
+        Column("individual", "genotype", Kind.COUNT),
         Column("fitness", "fitness (%)", Kind.SPREAD),
         Column("parameters", "parameters", Kind.PARAMETERS),
         Column("evaluated", "evaluated", Kind.COUNT),
@@ -103,6 +104,7 @@ def _own_search(run: RunRows, place: Place) -> Row:
     mark = f", c0 = {'/'.join(map(str, channels))}" if channels else ""
     values: dict[str, Value] = {
         "search": search_name(run.space, place.search, place.genotypes) + mark,
+        "individual": place.found.id,
         "fitness": place.found.fitness.scaled(100),
         "evaluated": place.genotypes,
         "gpu_hours": run.gpu_hours(place.through),
@@ -202,7 +204,8 @@ def _model_rows(runs: Sequence[RunRows], model: str) -> Iterator[Row]:
         best = run.best
         groups = {key: group for key, group in _grouped(run.finals).items() if key.model == model}
         own = [group for key, group in groups.items() if best and key.digest == best.digest]
-        others = [group for group in groups.values() if group not in own and group[0].individual_id is None]
+        evaluated = {row.digest for row in run.evaluations}
+        others = [group for key, group in groups.items() if key.digest not in evaluated]
         name = f"{run.space}, {run.config.search.algorithm}"
         if best and not own:
             yield Row({"model": f"{name} (best, not trained yet)", "source": run.label})

@@ -34,8 +34,7 @@ def read_run(folder: RunFolder, name: str) -> RunRows:
             for row in population.attempts()
         )
         workers = tuple(
-            WorkerSpan(row.worker_id, row.host, row.device, row.joined, row.ended, row.end_reason)
-            for row in population.workers()
+            WorkerSpan(row.worker_id, row.host, row.joined, row.ended, row.end_reason) for row in population.workers()
         )
         return RunRows(
             name=name,
@@ -46,6 +45,7 @@ def read_run(folder: RunFolder, name: str) -> RunRows:
             finals=tuple(population.finals()),
             attempts=attempts,
             workers=workers,
+            devices=tuple(population.devices()),
             given_up=tuple(_given_up(individuals, attempts)),
             best_genotype=next((row.genotype for row in individuals if best and row.id == best.id), ""),
             started=run.created,

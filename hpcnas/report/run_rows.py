@@ -55,7 +55,6 @@ class WorkerSpan:
 
     worker_id: str
     host: str
-    device: str
     joined: float
     left: float | None
     reason: str = ""
@@ -77,6 +76,7 @@ class RunRows:
     Attributes:
         name: the folder's name, made unique among the runs of a report.
         evaluations: by ascending id.
+        devices: what the repeats were trained on: cpu, the name of a GPU, synthetic.
         best_genotype: JSON of `best`; empty when there is none.
         started: seconds since 1970.
         ended: when the last attempt ended or began; None before the first.
@@ -90,6 +90,7 @@ class RunRows:
     finals: tuple[Final, ...] = ()
     attempts: tuple[Attempt, ...] = field(default=(), repr=False)
     workers: tuple[WorkerSpan, ...] = field(default=(), repr=False)
+    devices: tuple[str, ...] = ()
     given_up: tuple[GivenUp, ...] = ()
     best_genotype: str = field(default="", repr=False)
     started: float = 0.0

@@ -20,6 +20,8 @@ COLUMNS = (
     Column("wall_seconds", "wall time", Kind.DURATION),
 )
 
+NO_GPU = {"cpu", "synthetic"}  # devices of repeats that no GPU trained
+
 
 def search_table(runs: Sequence[RunRows]) -> Table:
     """One row a run; fitness is that of the best genotype, mean ± sample standard deviation (n repeats)."""
@@ -50,11 +52,7 @@ def _row(run: RunRows) -> Row:
 def run_notes(runs: Sequence[RunRows]) -> list[str]:
     """What a reader must know of single runs: fitness that nothing was trained for, hours that were no GPU's."""
     notes = [f"{run.name}: {run.fitness_note}." for run in runs if run.fitness_note]
-    without_gpu = [run.name for run in runs if run.attempts and not _had_gpu(run)]
+    without_gpu = [run.name for run in runs if run.devices and set(run.devices) <= NO_GPU]
     if without_gpu:
-        notes.append(f"{', '.join(without_gpu)}: no GPU; GPU-hours are hours of a worker's processor.")
+        notes.append(f"{', '.join(without_gpu)}: no GPU; GPU-hours are the workers' hours.")
     return notes
-
-
-def _had_gpu(run: RunRows) -> bool:
-    return any("cpu" not in worker.device.lower() and worker.device for worker in run.workers)

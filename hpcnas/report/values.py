@@ -65,12 +65,12 @@ def short_count(number: float) -> str:
 
 
 def short_hours(hours: float) -> str:
-    """Hours with two significant digits or more: 0.0042, 0.52, 12.3, 7,000."""
+    """Hours with two significant digits or more: 0.0042, 0.52, 12.3, 7,000; below 3.6 s: <0.001."""
     if hours >= 100:
         return f"{hours:,.0f}"
     if hours >= 1:
         return f"{hours:.1f}"
-    return f"{hours:.2g}"
+    return f"{hours:.2g}" if hours >= 0.001 or hours == 0 else "<0.001"
 
 
 def duration(seconds: float) -> str:

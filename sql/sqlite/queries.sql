@@ -196,6 +196,9 @@ FROM final ORDER BY id;
 -- list_attempts: all grants
 SELECT individual_id, token, worker_id, host, started, ended, outcome, error, trace FROM attempt ORDER BY individual_id, token;
 
+-- list_devices: what trained, such as cpu or the name of a GPU
+SELECT DISTINCT device FROM fitness ORDER BY device;
+
 -- list_workers: all processes that ever joined
 SELECT id, host, pid, device, slurm_job, slurm_task, joined, ended, end_reason FROM worker ORDER BY joined, id;
 

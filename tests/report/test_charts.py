@@ -52,7 +52,7 @@ def with_times(run, attempts, workers, ended):
 
 def test_live_workers_are_counted_between_joining_and_leaving(make_rows):
     """Two of four quarters with one worker more: exact means per bin, whatever the bins."""
-    workers = [WorkerSpan("a", "n", "", START, None), WorkerSpan("b", "n", "", START + 25, START + 75)]
+    workers = [WorkerSpan("a", "n", START, None), WorkerSpan("b", "n", START + 25, START + 75)]
     attempts = [Attempt(1, "a", "n", START, START + 50, "evaluated"), Attempt(2, "b", "n", START + 50, None, "")]
     chart = workers_chart([with_times(make_rows(), attempts, workers, 100)])
     rows = [tuple(map(float, row[1:])) for row in chart.records]

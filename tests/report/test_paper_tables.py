@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from hpcnas.report.paper_tables import places, table1, table2, table3
@@ -111,3 +113,9 @@ def test_costs_are_those_of_the_steps_that_count(make_rows):
     assert search["gpu_hours"] == pytest.approx(seconds / 3600)
     assert evolution["gpu_hours"] == run.gpu_hours() > search["gpu_hours"]
     assert search["wall_seconds"] < evolution["wall_seconds"]
+
+
+def test_hours_without_a_gpu_are_said_to_be_none(make_rows):
+    run = replace(make_rows("laptop"), devices=("cpu",))
+    assert any("laptop: no GPU" in note for note in search_table([run, make_rows("cluster")]).notes)
+    assert not any("no GPU" in note for note in search_table([make_rows("cluster")]).notes)
