@@ -26,7 +26,7 @@ template <class T> Block<T> take_block(Scratch& scratch, const Value& value) {
 }
 
 // u of one image and channels c..c+n into the block's inside.
-template <class T> void load_block(const Plan<T>& plan, int64_t v, long image, long c, int n, const Block<T>& block) {
+template <class T, class N> void load_block(const Plan<T>& plan, int64_t v, long image, long c, N n, const Block<T>& block) {
     const Value& value = plan.value(v);
     const T* z = plan.data(v) + image * value.height * value.wide * value.width + c;
     const bool plain = !plan.is_normalised(v);
@@ -40,7 +40,7 @@ template <class T> void load_block(const Plan<T>& plan, int64_t v, long image, l
 }
 
 // The gradient of z of a normalised value, of u of a plain one.
-template <class T> void load_gradient_block(const Plan<T>& plan, int64_t v, long image, long c, int n, const Block<T>& block) {
+template <class T, class N> void load_gradient_block(const Plan<T>& plan, int64_t v, long image, long c, N n, const Block<T>& block) {
     const Value& value = plan.value(v);
     const long start = image * value.height * value.wide * value.width + c;
     const T *z = plan.data(v) + start, *du = plan.gradient(v) + start;
@@ -64,11 +64,11 @@ template <class T, class Kernel> void for_blocks(const Plan<T>& plan, int64_t v,
     plan.threads->run([&](int thread) {
         const Range mine(plan.batch, thread, plan.threads->count());
         for (long image = mine.first; image < mine.last; ++image)
-            for (long c = 0; c < width; c += kLanes<T>) {
+            for_lanes<T>(width, [&](long c, auto n) {
                 Scratch& scratch = Scratch::mine();
                 scratch.reserve(scratch_bytes);
-                kernel(scratch, image, c, int(std::min<long>(kLanes<T>, width - c)), thread);
-            }
+                kernel(scratch, image, c, n, thread);
+            });
     });
 }
 
@@ -82,39 +82,77 @@ struct Depthwise {
     std::vector<Filter> filters;
 };
 
-// Weights of one filter as [9 taps] vectors, for channels c..c+n.
-template <class T> void load_taps(const Plan<T>& plan, const Filter& filter, long c, int n, Vec<T>* taps) {
+// Nine vectors, by value: what they are loaded into must not seem to overlap what a loop stores.
+template <class T> struct Taps {
+    Vec<T> at[9];
+};
+
+// Weights of one filter for channels c..c+n.
+template <class T, class N> Taps<T> load_taps(const Plan<T>& plan, const Filter& filter, long c, N n) {
     const T* weight = plan.parameter(filter.module, WEIGHT) + (filter.channel + c) * 9;
+    Taps<T> taps;
     for (int t = 0; t < 9; ++t) {
-        taps[t] = Vec<T>{};
-        for (int i = 0; i < n; ++i) taps[t][i] = weight[i * 9 + t];
+        taps.at[t] = Vec<T>{};
+        for (int i = 0; i < n; ++i) taps.at[t][i] = weight[i * 9 + t];
+    }
+    return taps;
+}
+
+// out[i] = initial + sum over the taps of w times u, for `Count` neighbours in a row; a vector of u is loaded once for all three columns.
+template <class T, int Count, int Stride> inline void convolve(const Vec<T>* corner, long ld, const Taps<T>& w, Vec<T>* out) {
+    Vec<T> sum[Count];
+    for (int i = 0; i < Count; ++i) sum[i] = out[i];
+    for (int ky = 0; ky < 3; ++ky) {
+        Vec<T> row[(Count - 1) * Stride + 3];
+        for (int i = 0; i < (Count - 1) * Stride + 3; ++i) row[i] = corner[ky * ld + i];
+        for (int kx = 0; kx < 3; ++kx)
+            for (int i = 0; i < Count; ++i) sum[i] += w.at[3 * ky + kx] * row[i * Stride + kx];
+    }
+    for (int i = 0; i < Count; ++i) out[i] = sum[i];
+}
+
+constexpr int kNeighbours = 4;
+
+// One filter over one block; calls write(y, x, z).
+template <class T, int Stride, class Write> void filter_block(const Block<T>& in, const Taps<T>& taps, long height, long wide, const Write& write) {
+    const Taps<T> w = taps;
+    for (long y = 0; y < height; ++y) {
+        long x = 0;
+        for (; x + kNeighbours <= wide; x += kNeighbours) {
+            Vec<T> z[kNeighbours] = {};
+            convolve<T, kNeighbours, Stride>(&in(y * Stride - 1, x * Stride - 1), in.ld, w, z);
+            for (int i = 0; i < kNeighbours; ++i) write(y, x + i, z[i]);
+        }
+        for (; x < wide; ++x) {
+            Vec<T> z{};
+            convolve<T, 1, Stride>(&in(y * Stride - 1, x * Stride - 1), in.ld, w, &z);
+            write(y, x, z);
+        }
     }
 }
 
 template <class T> void depthwise_forward(const Plan<T>& plan, const Depthwise& depthwise) {
     const Value& from = plan.value(depthwise.value);
-    const long stride = depthwise.stride;
     std::vector<Sums> sums(depthwise.filters.size(), Sums(plan.threads->count(), from.width));
-    for_blocks(plan, depthwise.value, block_bytes<T>(from) + 128, [&](Scratch& scratch, long image, long c, int n, int thread) {
+    for_blocks(plan, depthwise.value, block_bytes<T>(from) + 128, [&](Scratch& scratch, long image, long c, auto n, int thread) {
         const Block<T> in = take_block<T>(scratch, from);
         in.fill_border(Vec<T>{});
         load_block(plan, depthwise.value, image, c, n, in);
         for (size_t f = 0; f < depthwise.filters.size(); ++f) {
             const Filter& filter = depthwise.filters[f];
             const Value& to = plan.value(filter.value);
-            Vec<T> w[9], s{}, q{};
-            load_taps(plan, filter, c, n, w);
+            const Taps<T> taps = load_taps(plan, filter, c, n);
+            Vec<T> s{}, q{};
             T* out = plan.data(filter.value) + image * to.height * to.wide * to.width + c;
-            for (long y = 0; y < to.height; ++y)
-                for (long x = 0; x < to.wide; ++x, out += to.width) {
-                    const Vec<T>* corner = &in(y * stride - 1, x * stride - 1);
-                    Vec<T> z = w[0] * corner[0] + w[1] * corner[1] + w[2] * corner[2];
-                    z += w[3] * corner[in.ld] + w[4] * corner[in.ld + 1] + w[5] * corner[in.ld + 2];
-                    z += w[6] * corner[2 * in.ld] + w[7] * corner[2 * in.ld + 1] + w[8] * corner[2 * in.ld + 2];
-                    store_part(out, z, n);
-                    s += z;
-                    q += z * z;
-                }
+            const auto write = [&](long y, long x, Vec<T> z) {
+                store_part(out + (y * to.wide + x) * to.width, z, n);
+                s += z;
+                q += z * z;
+            };
+            if (depthwise.stride == 1)
+                filter_block<T, 1>(in, taps, to.height, to.wide, write);
+            else
+                filter_block<T, 2>(in, taps, to.height, to.wide, write);
             add_lanes<T>(sums[f].first(thread) + c, s, n);
             add_lanes<T>(sums[f].second(thread) + c, q, n);
         }
@@ -123,7 +161,7 @@ template <class T> void depthwise_forward(const Plan<T>& plan, const Depthwise& 
         set_coefficients(plan, depthwise.filters[f].value, plan.training ? &sums[f] : nullptr);
 }
 
-template <class T> void store_gradient(const Plan<T>& plan, int64_t v, long image, long c, int n, const Block<T>& block, bool accumulate) {
+template <class T, class N> void store_gradient(const Plan<T>& plan, int64_t v, long image, long c, N n, const Block<T>& block, bool accumulate) {
     const Value& value = plan.value(v);
     T* to = plan.gradient(v) + image * value.height * value.wide * value.width + c;
     for (long y = 0; y < value.height; ++y)
@@ -131,34 +169,33 @@ template <class T> void store_gradient(const Plan<T>& plan, int64_t v, long imag
             store_part(to, accumulate ? load_part(to, n) + block(y, x) : block(y, x), n);
 }
 
-// dw[t] += sum of u at tap t times dz; `step` is the stride.
-template <class T> void weight_gradient(const Block<T>& u, const Block<T>& dz, long step, Vec<T>* dw) {
+// The sum of u at each tap times dz.
+template <class T> Taps<T> weight_gradient(const Block<T>& u, const Block<T>& dz, long stride) {
+    Taps<T> sum{};
     for (long y = 0; y < dz.height; ++y)
         for (long x = 0; x < dz.wide; ++x) {
-            const Vec<T> g = dz(y, x), *corner = &u(y * step - 1, x * step - 1);
+            const Vec<T> g = dz(y, x), *corner = &u(y * stride - 1, x * stride - 1);
             for (int ky = 0; ky < 3; ++ky)
-                for (int kx = 0; kx < 3; ++kx) dw[3 * ky + kx] += g * corner[ky * u.ld + kx];
+                for (int kx = 0; kx < 3; ++kx) sum.at[3 * ky + kx] += g * corner[ky * u.ld + kx];
         }
+    return sum;
 }
 
-template <class T> void input_gradient(const Block<T>& dz, const Vec<T>* w, const Block<T>& du) {
-    for (long y = 0; y < du.height; ++y)
-        for (long x = 0; x < du.wide; ++x) {
-            const Vec<T>* corner = &dz(y - 1, x - 1);
-            Vec<T> sum = du(y, x);
-            for (int ky = 0; ky < 3; ++ky)
-                for (int kx = 0; kx < 3; ++kx) sum += w[8 - 3 * ky - kx] * corner[ky * dz.ld + kx];
-            du(y, x) = sum;
-        }
+// du += dz convolved with the taps turned around.
+template <class T> void input_gradient(const Block<T>& dz, const Taps<T>& taps, const Block<T>& du) {
+    Taps<T> turned;
+    for (int t = 0; t < 9; ++t) turned.at[t] = taps.at[8 - t];
+    filter_block<T, 1>(dz, turned, du.height, du.wide, [&](long y, long x, Vec<T> sum) { du(y, x) += sum; });
 }
 
-template <class T> void input_gradient_strided(const Block<T>& dz, const Vec<T>* w, const Block<T>& du, long stride) {
+template <class T> void input_gradient_strided(const Block<T>& dz, const Taps<T>& taps, const Block<T>& du, long stride) {
+    const Taps<T> w = taps;
     for (long y = 0; y < dz.height; ++y)
         for (long x = 0; x < dz.wide; ++x) {
             const Vec<T> g = dz(y, x);
             Vec<T>* corner = &du(y * stride - 1, x * stride - 1);
             for (int ky = 0; ky < 3; ++ky)
-                for (int kx = 0; kx < 3; ++kx) corner[ky * du.ld + kx] += w[3 * ky + kx] * g;
+                for (int kx = 0; kx < 3; ++kx) corner[ky * du.ld + kx] += w.at[3 * ky + kx] * g;
         }
 }
 
@@ -168,7 +205,7 @@ template <class T> void depthwise_backward(const Plan<T>& plan, const Depthwise&
     for (const Filter& filter : depthwise.filters) reduce_gradient(plan, filter.value);
     const int threads = plan.threads->count();
     std::vector<double> dweights(threads * filters * from.width * 9, 0.0);
-    for_blocks(plan, depthwise.value, 3 * block_bytes<T>(from) + 512, [&](Scratch& scratch, long image, long c, int n, int thread) {
+    for_blocks(plan, depthwise.value, 3 * block_bytes<T>(from) + 512, [&](Scratch& scratch, long image, long c, auto n, int thread) {
         const Block<T> u = take_block<T>(scratch, from), du = take_block<T>(scratch, from);
         u.fill_border(Vec<T>{});
         load_block(plan, depthwise.value, image, c, n, u);
@@ -178,16 +215,15 @@ template <class T> void depthwise_backward(const Plan<T>& plan, const Depthwise&
         for (size_t f = 0; f < filters; ++f) {
             const Filter& filter = depthwise.filters[f];
             load_gradient_block(plan, filter.value, image, c, n, dz);
-            Vec<T> w[9], dw[9] = {};
-            load_taps(plan, filter, c, n, w);
-            weight_gradient(u, dz, depthwise.stride, dw);
+            const Taps<T> w = load_taps(plan, filter, c, n);
+            const Taps<T> dw = depthwise.stride == 1 ? weight_gradient(u, dz, 1) : weight_gradient(u, dz, 2);
             if (depthwise.stride == 1)
                 input_gradient(dz, w, du);
             else
                 input_gradient_strided(dz, w, du, depthwise.stride);
             double* sum = dweights.data() + ((thread * filters + f) * from.width + c) * 9;
             for (int i = 0; i < n; ++i)
-                for (int t = 0; t < 9; ++t) sum[i * 9 + t] += dw[t][i];
+                for (int t = 0; t < 9; ++t) sum[i * 9 + t] += dw.at[t][i];
         }
         store_gradient(plan, depthwise.value, image, c, n, du, depthwise.accumulate);
     });
@@ -214,7 +250,7 @@ inline double window_size(const Value& value, long y, long x) {
 template <class T> void pool_forward(const Plan<T>& plan, const Pool& pool) {
     const Value& from = plan.value(pool.value);
     const bool max = pool.marks >= 0;
-    for_blocks(plan, pool.value, block_bytes<T>(from) + 128, [&](Scratch& scratch, long image, long c, int n, int) {
+    for_blocks(plan, pool.value, block_bytes<T>(from) + 128, [&](Scratch& scratch, long image, long c, auto n, int) {
         const Block<T> u = take_block<T>(scratch, from);
         u.fill_border(spread<T>(max ? -std::numeric_limits<T>::infinity() : T(0)));
         load_block(plan, pool.value, image, c, n, u);
@@ -249,7 +285,7 @@ template <class T> void pool_forward(const Plan<T>& plan, const Pool& pool) {
 template <class T> void pool_backward(const Plan<T>& plan, const Pool& pool) {
     const Value& from = plan.value(pool.value);
     const bool max = pool.marks >= 0;
-    for_blocks(plan, pool.value, 3 * block_bytes<T>(from) + 512, [&](Scratch& scratch, long image, long c, int n, int) {
+    for_blocks(plan, pool.value, 3 * block_bytes<T>(from) + 512, [&](Scratch& scratch, long image, long c, auto n, int) {
         const Block<T> g = take_block<T>(scratch, from), du = take_block<T>(scratch, from), marks = take_block<T>(scratch, from);
         g.fill_border(Vec<T>{});
         load_gradient_block(plan, pool.out, image, c, n, g);
@@ -292,7 +328,7 @@ template <class T> void mean_forward(const Plan<T>& plan, const Mean& mean) {
     for (size_t i = 0; i < mean.values.size(); ++i) {
         const int64_t v = mean.values[i];
         const Value& value = plan.value(v);
-        for_blocks(plan, v, block_bytes<T>(value) + 128, [&](Scratch& scratch, long image, long c, int n, int) {
+        for_blocks(plan, v, block_bytes<T>(value) + 128, [&](Scratch& scratch, long image, long c, auto n, int) {
             const Block<T> u = take_block<T>(scratch, value);
             load_block(plan, v, image, c, n, u);
             Vec<T> sum{};
@@ -308,7 +344,7 @@ template <class T> void mean_backward(const Plan<T>& plan, const Mean& mean) {
     for (size_t i = 0; i < mean.values.size(); ++i) {
         const int64_t v = mean.values[i];
         const Value& value = plan.value(v);
-        for_blocks(plan, v, 0, [&](Scratch&, long image, long c, int n, int) {
+        for_blocks(plan, v, 0, [&](Scratch&, long image, long c, auto n, int) {
             Vec<T> sum{};
             for (int64_t column : mean.columns[i]) sum += load_part(plan.features + image * mean.features + column + c, n);
             sum /= spread<T>(value.height * value.wide);

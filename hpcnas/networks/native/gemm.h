@@ -113,53 +113,51 @@ template <class T, int W> void pack_rows(const Plan<T>& plan, int64_t v, long p0
         return;
     }
     const T *a = plan.coefficient(v, A), *b = plan.coefficient(v, B);
-    for (long c = 0; c < width; c += kLanes<T>) {
-        const int n = std::min<long>(kLanes<T>, width - c);
+    for_lanes<T>(width, [&](long c, auto n) {
         const Vec<T> av = load_part(a + c, n), bv = load_part(b + c, n);
         for (long p = 0; p < rows; ++p) store_part(tile + p * ld + c, activate<T>(load_part(z + p * width + c, n), av, bv), n);
-    }
+    });
 }
 
 // The gradient of z, made from the gradient of u on the way in.
 template <class T> void pack_gradient_rows(const Plan<T>& plan, int64_t v, long p0, long rows, T* tile, long ld) {
     const long width = plan.value(v).width;
     const T *z = plan.data(v) + p0 * width, *du = plan.gradient(v) + p0 * width;
-    for (long c = 0; c < width; c += kLanes<T>) {
-        const int n = std::min<long>(kLanes<T>, width - c);
+    for_lanes<T>(width, [&](long c, auto n) {
         const Vec<T> a = load_part(plan.coefficient(v, A) + c, n), b = load_part(plan.coefficient(v, B) + c, n);
         const Vec<T> k1 = load_part(plan.coefficient(v, K1) + c, n), k0 = load_part(plan.coefficient(v, K0) + c, n);
         for (long p = 0; p < rows; ++p) {
             const Vec<T> zp = load_part(z + p * width + c, n);
             store_part(tile + p * ld + c, a * masked<T>(load_part(du + p * width + c, n), zp, a, b) + k1 * zp + k0, n);
         }
-    }
+    });
 }
 
 template <class T> void unpack_rows(const T* tile, long ld, T* to, long width, long p0, long rows, bool accumulate) {
     to += p0 * width;
-    for (long c = 0; c < width; c += kLanes<T>) {
-        const int n = std::min<long>(kLanes<T>, width - c);
-        for (long p = 0; p < rows; ++p) {
-            Vec<T> x = load_part(tile + p * ld + c, n);
-            if (accumulate) x += load_part(to + p * width + c, n);
-            store_part(to + p * width + c, x, n);
-        }
-    }
+    for_lanes<T>(width, [&](long c, auto n) {
+        if (accumulate)
+            for (long p = 0; p < rows; ++p)
+                store_part(to + p * width + c, load_part(tile + p * ld + c, n) + load_part(to + p * width + c, n), n);
+        else
+            for (long p = 0; p < rows; ++p) store_part(to + p * width + c, load_part(tile + p * ld + c, n), n);
+    });
 }
 
-// The sums of z and z*z of the first `rows` rows of a tile.
-template <class T> void sum_rows(const T* tile, long ld, long width, long rows, double* sum, double* squares) {
-    for (long c = 0; c < width; c += kLanes<T>) {
-        const int n = std::min<long>(kLanes<T>, width - c);
+// As `unpack_rows`, and adds up z and z*z.
+template <class T> void unpack_and_sum(const T* tile, long ld, T* to, long width, long p0, long rows, double* sum, double* squares) {
+    to += p0 * width;
+    for_lanes<T>(width, [&](long c, auto n) {
         Vec<T> s{}, q{};
         for (long p = 0; p < rows; ++p) {
             const Vec<T> x = load_part(tile + p * ld + c, n);
+            store_part(to + p * width + c, x, n);
             s += x;
             q += x * x;
         }
         add_lanes<T>(sum + c, s, n);
         add_lanes<T>(squares + c, q, n);
-    }
+    });
 }
 
 // `pack(p0, rows, tile, ld)` fills a tile with the inputs of `rows` pixels.
@@ -179,9 +177,8 @@ template <class T, class Pack> void product_forward(const Plan<T>& plan, const P
             multiply<T>(in, ldk, 1, weights, ldn, out, ldn, round_up(rows, kRowStep), round_up(product.N, kLanes<T>), product.K, false);
             for (const Output& output : product.outputs) {
                 const long width = plan.value(output.value).width;
-                unpack_rows(out + output.offset, ldn, plan.data(output.value), width, p0, rows, false);
-                if (plan.training)
-                    sum_rows(out + output.offset, ldn, width, rows, sums.first(thread) + output.offset, sums.second(thread) + output.offset);
+                unpack_and_sum(out + output.offset, ldn, plan.data(output.value), width, p0, rows,
+                               sums.first(thread) + output.offset, sums.second(thread) + output.offset);
             }
         }
     });

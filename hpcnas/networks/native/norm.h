@@ -1,5 +1,6 @@
 // Batch normalisation around the kernels: sums in, coefficients out; and the backward pass of BN and ReLU together.
 #pragma once
+#include <algorithm>
 #include <cmath>
 
 #include "plan.h"
@@ -77,8 +78,7 @@ template <class T> void reduce_gradient(const Plan<T>& plan, int64_t v) {
         constexpr long kBlock = 512;  // pixels summed in T before they enter the double
         for (long p0 = mine.first; p0 < mine.last; p0 += kBlock) {
             const long p1 = std::min(p0 + kBlock, mine.last);
-            for (long c = 0; c < width; c += kLanes<T>) {
-                const int n = std::min<long>(kLanes<T>, width - c);
+            for_lanes<T>(width, [&](long c, auto n) {
                 const Vec<T> a = load_part(plan.coefficient(v, A) + c, n), b = load_part(plan.coefficient(v, B) + c, n);
                 const Vec<T> mean = load_part(plan.coefficient(v, MEAN) + c, n);
                 Vec<T> s1{}, s2{};
@@ -90,7 +90,7 @@ template <class T> void reduce_gradient(const Plan<T>& plan, int64_t v) {
                 }
                 add_lanes<T>(sums.first(thread) + c, s1, n);
                 add_lanes<T>(sums.second(thread) + c, s2, n);
-            }
+            });
         }
     });
     T* dgamma = plan.parameter_gradient(value.module, GAMMA) + value.channel;

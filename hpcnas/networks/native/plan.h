@@ -29,17 +29,29 @@ template <class T> inline Vec<T> load(const T* from) {
 }
 template <class T> inline void store(T* to, Vec<T> v) { std::memcpy(to, &v, sizeof v); }
 
-// The first n lanes; the others read as 0 and are not written.
+// How many lanes of a vector are channels: all of them, known at compile time, or an int for the last vector of a row.
+template <class T> struct All {
+    constexpr operator int() const { return kLanes<T>; }
+};
+
+template <class T> inline Vec<T> load_part(const T* from, All<T>) { return load(from); }
 template <class T> inline Vec<T> load_part(const T* from, int n) {
-    if (n >= kLanes<T>) return load(from);
     Vec<T> v{};
     for (int i = 0; i < n; ++i) v[i] = from[i];
     return v;
 }
+template <class T> inline void store_part(T* to, Vec<T> v, All<T>) { store(to, v); }
 template <class T> inline void store_part(T* to, Vec<T> v, int n) {
-    if (n >= kLanes<T>) return store(to, v);
     for (int i = 0; i < n; ++i) to[i] = v[i];
 }
+
+// Calls work(first channel, lanes) for each vector of `width` channels.
+template <class T, class Work> inline void for_lanes(long width, const Work& work) {
+    long c = 0;
+    for (; c + kLanes<T> <= width; c += kLanes<T>) work(c, All<T>{});
+    if (c < width) work(c, int(width - c));
+}
+
 template <class T> inline Vec<T> spread(T x) { return Vec<T>{} + x; }
 
 // A tensor between operations. What a convolution wrote stays as it is, before batch normalisation and ReLU; whoever reads
