@@ -23,7 +23,8 @@ from hpcnas.errors import ClusterError
 from hpcnas.run_folder import RunFolder
 
 POLL_S = 60.0  # squeue at most once in this time; $HPCNAS_SQUEUE_S for sites that want it rarer
-LOOKS_TO_GIVE_UP = 2  # answers of squeue that do not show a submission until it counts as never made, or ended
+LOOKS_TO_END = 2  # answers of squeue without a task of an array until it counts as ended: one may be wrong
+SETTLE_S = 10.0  # after which a submission without an answer shows in squeue, or was never made
 FORGET_S = 30.0  # how long squeue may go on showing a task whose worker said that it leaves
 
 
@@ -45,7 +46,8 @@ class SlurmLauncher(Launcher):
         self._states: dict[str, str] | None = None if self._ledger.open("slurm") else {}
         self._forgotten: dict[str, float] = {}
         self._completing: set[str] = set()
-        self._looks: dict[str, int] = {}  # intent -> answers that did not show it
+        self._asked_at: dict[str, float] = {}  # intent -> when sbatch was asked
+        self._looks: dict[str, int] = {}  # intent -> answers in a row that did not show it
         self._last_poll = -math.inf
         self._poll: threading.Thread | None = None
 
@@ -63,12 +65,12 @@ class SlurmLauncher(Launcher):
 
     def submit(self, count: int) -> list[str]:
         """Submit arrays of at most MaxArraySize tasks."""
-        self._settle()
         if self._lost():
             return []  # the fate of an earlier submission is unknown: asking again might start its workers twice
         names: list[str] = []
         while len(names) < count:
             entry = self._ledger.new("slurm", min(count - len(names), self._array_size()))
+            self._asked_at[entry.intent] = time.monotonic()
             try:
                 entry = self._submit_array(entry)
             except SlurmFailed as failed:
@@ -156,20 +158,26 @@ class SlurmLauncher(Launcher):
 
     def _settle(self) -> None:
         """Find out what became of submissions without an answer, if Slurm tells."""
-        if self._lost():
-            queued = slurm.queue()
-            if queued is not None:
-                self._adopt(queued)
+        queued = slurm.queue()
+        if queued is not None:
+            self._adopt(queued)
 
     def _adopt(self, queued: list[QueuedTask]) -> None:
-        """Take over the tasks of submissions whose answer was lost; give up those that squeue does not show."""
+        """Take over the tasks of submissions whose answer was lost."""
         jobs = {task.comment.rpartition("/")[2]: task.name.split("_")[0] for task in queued}
         for entry in self._lost():
             if entry.intent in jobs:
                 entry = self._ledger.write(replace(entry, job=jobs[entry.intent]))
                 place_pickles(self._folder.slurm, entry, str(self._folder.path))
-            else:
-                self._miss(entry)
+
+    def _give_up(self, asked: float) -> None:
+        """Submissions that were not there when squeue was asked never came through.
+
+        Should one come late all the same, its tasks are found by their comment and counted again.
+        """
+        for entry in self._lost():
+            if asked - self._asked_at.get(entry.intent, -math.inf) > SETTLE_S:
+                self._ledger.write(replace(entry, ended=True))
 
     def _look(self) -> None:
         asked = time.monotonic()
@@ -180,6 +188,7 @@ class SlurmLauncher(Launcher):
                 self._states = None
             else:
                 self._adopt(queued)
+                self._give_up(asked)
                 self._take(queued, entries)
             self._last_poll, self._poll = asked, None
 
@@ -199,13 +208,13 @@ class SlurmLauncher(Launcher):
         for entry in self._ledger.open("slurm"):
             if entry.intent not in asked and entry.job:
                 states = {**dict.fromkeys(entry.tasks(), "PENDING"), **states}
-            elif entry.job and not any(name.split("_")[0] == entry.job for name in active):
-                self._miss(entry)
+            else:
+                self._note_absence(entry, any(name.split("_")[0] == entry.job for name in active))
         self._states = states
 
-    def _miss(self, entry: Submission) -> None:
-        self._looks[entry.intent] = self._looks.get(entry.intent, 0) + 1
-        if self._looks[entry.intent] >= LOOKS_TO_GIVE_UP:
+    def _note_absence(self, entry: Submission, is_there: bool) -> None:
+        self._looks[entry.intent] = 0 if is_there else self._looks.get(entry.intent, 0) + 1
+        if entry.job and self._looks[entry.intent] >= LOOKS_TO_END:
             self._ledger.write(replace(entry, ended=True))
 
     def _own(self, queued: list[QueuedTask]) -> list[QueuedTask]:

@@ -180,16 +180,33 @@ def test_a_head_killed_between_submission_and_answer_finds_its_tasks(on_plain: C
     started(folder, on_plain, 2)
 
 
-def test_while_a_submissions_fate_is_unknown_nothing_more_is_submitted(on_plain: Cluster, folder: RunFolder, stand_in) -> None:  # type: ignore[no-untyped-def]
-    stand_in("sbatch", 'echo "sbatch: error: Batch job submission failed: Unable to contact slurm controller" >&2; exit 1')
+def test_while_a_submissions_fate_is_unknown_nothing_more_is_submitted(
+    on_plain: Cluster, folder: RunFolder, stand_in, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(arrays, "SETTLE_S", 0.0)
+    sbatch = stand_in(
+        "sbatch", 'echo "sbatch: error: Batch job submission failed: Unable to contact slurm controller" >&2; exit 1'
+    )
     squeue = stand_in("squeue", "exit 1")
     launcher = SlurmLauncher(folder, CONFIG)
     assert launcher.submit(2) == []
-    (Path(os.environ["PATH"].split(":")[0]) / "sbatch").unlink()
+    sbatch.unlink()
+    assert answer(launcher) is None
     assert launcher.submit(2) == [], "squeue does not say whether the first came through"
     squeue.unlink()
-    assert launcher.submit(2) == [], "it may yet arrive: one look is not enough"
+    assert answer(launcher) == {}
     assert len(launcher.submit(2)) == 2
+
+
+def test_a_hanging_sbatch_is_given_up_and_looked_up(
+    on_plain: Cluster, folder: RunFolder, stand_in, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(batch, "SBATCH_TIMEOUT_S", 1.0)
+    stand_in("sbatch", '$REAL "$@" >/dev/null; exec sleep 600')
+    launcher = SlurmLauncher(folder, CONFIG)
+    names = launcher.submit(2)
+    assert sorted(line.split()[0] for line in on_plain.squeue()) == sorted(names)
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize(
@@ -217,8 +234,8 @@ def test_an_empty_answer_does_not_make_the_launcher_forget_its_tasks(on_plain: C
     launcher = SlurmLauncher(folder, CONFIG)
     names = launcher.submit(2)
     lie = stand_in("squeue", "exit 0")
-    assert answer(launcher) == {}
-    assert launcher.prune() == 0
+    launcher._look()
+    assert launcher.prune() == 0, "one such answer deletes nothing"
     lie.unlink()
     assert set(answer(launcher) or {}) == set(names)
 
@@ -300,7 +317,7 @@ def test_the_folder_of_ended_arrays_is_pruned(on_plain: Cluster, folder: RunFold
         launcher.cancel()
         on_plain.wait_until(lambda: not on_plain.squeue(), "the tasks are gone")
         (seen := folder.path / "seen").rename(seen.with_name(f"seen-{len(list(folder.path.iterdir()))}"))
-    for _ in range(arrays.LOOKS_TO_GIVE_UP):
+    for _ in range(arrays.LOOKS_TO_END):
         answer(launcher)
     launcher.prune()
     assert len([path for path in folder.slurm.iterdir() if path.name.endswith("_log.out")]) == 3

@@ -1,0 +1,220 @@
+"""Whole searches through `python -m hpcnas.head` on a real Slurm: real training, and faults while it runs."""
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hpcnas.population.invariants import check_database, check_invariants
+from hpcnas.population.queries import Population
+from hpcnas.population.records import State
+from hpcnas.run_folder import RunFolder
+from tests.slurm.conftest import require
+from tests.slurm.starter import Cluster
+from tests.slurm.watching import Watch, head_output, start_head
+
+
+def evaluated(run: Path) -> int:
+    """Genotypes with a fitness so far; 0 while there is no population."""
+    with contextlib.suppress(Exception), Population.open(run) as population:
+        return population.counts().evaluated
+    return 0
+
+
+def assert_sound(run: Path, steps: int) -> None:
+    """The invariants hold, the number is exact, no genotype was blamed for a fault of the machines."""
+    with Population.open(run) as population:
+        assert check_invariants(population) == []
+        individuals = population.individuals()
+        assert population.counts().evaluated == steps, head_output(run)
+        assert [one for one in individuals if one.state is State.FAILED] == []
+        assert sum(one.errors for one in individuals) == 0, population.attempts()
+        rows = [(row.individual_id, row.repeat) for row in population.fitness_rows()]
+        assert len(rows) == len(set(rows))
+    assert check_database(RunFolder(run)) == []
+
+
+def test_real_training_on_two_nodes_of_two_gpus(on_accounted: Cluster, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    sizes = ("--steps", "40", "--population", "10", "--train-steps", "8", "--batch", "32", "--repeats", "1", "--channels", "2")
+    head = start_head(
+        on_accounted,
+        run,
+        *("--workers", "4", "--partition", "gpu", "--cpus-per-worker", "1", "--dataset", "digits", *sizes),
+        *("--setup", "export OMP_NUM_THREADS=1"),
+    )
+    assert head.wait(120) == 0, head_output(run)
+    assert_sound(run, 40)
+    with Population.open(run) as population:
+        workers = population.workers()
+        told = {(worker.host, worker.device) for worker in workers}
+        assert told == {("n1", "0"), ("n1", "1"), ("n2", "0"), ("n2", "1")}, "each its own GPU, as Slurm gave it"
+        assert len({row.accuracy for row in population.fitness_rows()}) > 10, "really trained"
+        assert len({row.worker_id for row in population.attempts()}) == 4, "all four worked"
+    assert on_accounted.squeue() == [], "no worker is left"
+
+
+@pytest.fixture
+def stormy() -> Iterator[Cluster]:
+    """Four nodes of two GPUs, for faults: what is drained and restarted is nobody else's."""
+    require()
+    cluster = Cluster(nodes=4, gpus=2).start()
+    yield cluster
+    cluster.stop()
+
+
+class Faults:
+    """Things that happen on clusters, each once, while a search runs."""
+
+    def __init__(self, cluster: Cluster, run: Path, bin_folder: Path, restart_head: Callable[[], None]) -> None:
+        self.cluster = cluster
+        self.run = run
+        self.sick = bin_folder / "sick"
+        self.restart_head = restart_head
+
+    def all(self) -> list[Callable[[], None]]:
+        return [
+            self.one_task_is_cancelled,
+            self.one_task_is_requeued,
+            self.commands_fail_and_hang,
+            self.the_controller_restarts,
+            self.an_urgent_job_preempts,
+            self.the_head_is_killed,
+            self.a_worker_is_killed,
+            self.a_node_is_drained,
+            self.the_whole_array_is_cancelled,
+        ]
+
+    def running(self) -> list[str]:
+        return [name for name, state in (line.split() for line in self.cluster.squeue("--name=hpcnas")) if state == "RUNNING"]
+
+    def one_task_is_cancelled(self) -> None:
+        self.cluster.run("scancel", self.running()[0])
+
+    def one_task_is_requeued(self) -> None:
+        self.cluster.run("scontrol", "requeue", self.running()[1])
+
+    def the_whole_array_is_cancelled(self) -> None:
+        self.cluster.run("scancel", *{name.split("_")[0] for name in self.running()})
+
+    def an_urgent_job_preempts(self) -> None:
+        self.cluster.run(
+            "sbatch", "-p", "urgent", "-w", "n2", "--gpus-per-node=2", "--wrap", "sleep 4", "-o", "/dev/null", "-J", "urgent"
+        )
+
+    def a_node_is_drained(self) -> None:
+        self.cluster.run("scontrol", "update", "nodename=n3", "state=drain", "reason=test")
+        for name in self.cluster.squeue("--name=hpcnas", "--nodelist=n3", form="%i"):
+            self.cluster.run("scontrol", "requeue", name, check=False)
+
+    def the_controller_restarts(self) -> None:
+        self.cluster.end_daemon("controller")
+        self.cluster.start_controller()
+
+    def commands_fail_and_hang(self) -> None:
+        self.sick.touch()
+        self.one_task_is_cancelled()
+        time.sleep(8)  # the time in which they are sick, at the least one look of the head
+        self.sick.unlink()
+
+    def the_head_is_killed(self) -> None:
+        self.restart_head()
+
+    def a_worker_is_killed(self) -> None:
+        with Population.open(self.run) as population:
+            living = [worker.pid for worker in population.workers() if worker.ended is None]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(living[-1], signal.SIGKILL)
+
+
+def sick_commands(folder: Path) -> Path:
+    """squeue that hangs and sbatch that fails while the file `sick` is there; both the real ones otherwise."""
+    folder.mkdir()
+    for command, ill in (("squeue", "exec sleep 3"), ("sbatch", "exit 1")):
+        path = folder / command
+        path.write_text(f'#!/bin/bash\n[[ -e {folder}/sick ]] && {ill}\nexec /usr/bin/{command} "$@"\n')
+        path.chmod(stat.S_IRWXU)
+    return folder
+
+
+@pytest.mark.timeout(240)
+def test_a_search_survives_what_happens_on_clusters(
+    stormy: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every fault once, in a partition whose limit is one minute; then the exact number, nobody blamed, no GPU forgotten."""
+    run, steps, workers = tmp_path / "run", 520, 8
+    (tmp_path / "hurry.toml").write_text("[cluster]\nlease_s = 20.0\nheartbeat_s = 1.0\n")
+    bin_folder = sick_commands(tmp_path / "bin")
+    command = ("--config", str(tmp_path / "hurry.toml"), "--workers", str(workers), "--partition", "short")
+    work = ("--cpus-per-worker", "1", "--fitness", "synthetic:1", "--repeats", "2", "--steps", str(steps), "--population", "40")
+    heads: list[subprocess.Popen[str]] = []
+
+    def start() -> None:
+        if heads:
+            heads[-1].kill()
+            heads[-1].wait()
+        path = f"{bin_folder}:{stormy.environment['PATH']}"
+        heads.append(start_head(stormy, run, *command, *work, HPCNAS_SQUEUE_S="5", PATH=path))
+
+    start()
+    faults = Faults(stormy, run, bin_folder, start).all()
+    with Watch(stormy, workers) as watch:
+        stormy.wait_until(lambda: evaluated(run) > 8, "the search is under way")
+        for number, fault in enumerate(faults, start=1):
+            goal = 8 + number * 45
+            fault()
+            stormy.wait_until(lambda goal=goal: evaluated(run) >= goal, f"{goal} genotypes after {fault.__name__}")
+        stormy.wait_until(lambda: evaluated(run) >= steps - workers, "nearly all genotypes")
+        busy_until_s = watch.moments[-1].at_s
+        assert heads[-1].wait(60) == 0, head_output(run)
+    assert_sound(run, steps)
+    unattended = watch.longest_unattended_s(busy_until_s)
+    with Population.open(run) as population:
+        reasons = {worker.end_reason for worker in population.workers()}
+    with capsys.disabled():
+        print(f"\nlongest time in which a free GPU waited for nothing: {unattended:.0f} s of {busy_until_s:.0f} s")
+    assert unattended < 60
+    assert {"terminated", "time limit or preemption"} <= reasons, reasons
+    assert len(list((run / "slurm").iterdir())) < 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--partition", "nowhere"], 4, "--partition nowhere must be one of: gpu, short, urgent"),
+        (["--gpus-per-worker", "9"], 4, "no node has so many --gpus-per-worker"),
+        (["--time", "soon"], 2, "--time soon must be"),
+        (["--slurm", "array=1"], 2, "hpcnas sets array itself"),
+    ],
+)
+def test_a_refused_head_leaves_no_half_made_run(
+    on_plain: Cluster, tmp_path: Path, options: list[str], code: int, says: str
+) -> None:
+    command = [sys.executable, "-m", "hpcnas.head", "--run", str(tmp_path / "run"), "--fitness", "synthetic", *options]
+    ended = subprocess.run(command, env=on_plain.environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert says in ended.stderr
+    assert not (tmp_path / "run").exists()
+    assert on_plain.squeue() == []
+
+
+def test_stop_cancel_without_a_head_ends_the_workers(on_plain: Cluster, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ("--workers", "2", "--partition", "gpu", "--cpus-per-worker", "1", "--fitness", "synthetic:1", "--steps", "500")
+    head = start_head(on_plain, run, *options, HPCNAS_SQUEUE_S="5")
+    on_plain.wait_until(lambda: evaluated(run) >= 2, "the search is under way")
+    head.kill()
+    head.wait()
+    stop = [sys.executable, "-m", "hpcnas", "stop", "--cancel", "--run", str(run)]
+    ended = subprocess.run(stop, env=on_plain.environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "told 2 workers to end" in ended.stdout
+    on_plain.wait_until(lambda: not on_plain.squeue(), "the workers are gone", 30)
