@@ -1,5 +1,6 @@
 """Turns a data set into a few .npy files, once, however many workers start at the same time."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -75,6 +76,7 @@ def prepare(name: str, folder: str = "", download: bool = False) -> Prepared:
     ready = root / "prepared" / f"{_key(name)}-v{FORMAT}"
     if (ready / _DONE).exists():
         return _prepared(ready)
+    made = [folder for folder in ready.parents if not folder.exists()]
     try:
         ready.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(f"{ready}.lock").acquire()
@@ -83,8 +85,20 @@ def prepare(name: str, folder: str = "", download: bool = False) -> Prepared:
         return _in_memory(name, root, download)
     with held:
         if not (ready / _DONE).exists():
-            _write(read_source(name, root, download), ready)
+            try:
+                _write(read_source(name, root, download), ready)
+            except DataError:
+                _leave_nothing(ready, made)
+                raise
         return _prepared(ready)
+
+
+def _leave_nothing(ready: Path, made: list[Path]) -> None:
+    """A refusal leaves no trace: neither the lock's file nor folders that were made for it."""
+    Path(f"{ready}.lock").unlink(missing_ok=True)
+    for folder in made:
+        with contextlib.suppress(OSError):  # not empty: another data set is being prepared there
+            folder.rmdir()
 
 
 def _in_memory(name: str, root: Path, download: bool) -> Prepared:

@@ -1,0 +1,16 @@
+"""Fixtures of every room."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpcnas.run_folder import RunFolder
+from tests.processes import end_processes
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Iterator[RunFolder]:
+    """Where a test's run will be; its processes are ended afterwards."""
+    yield RunFolder(tmp_path / "run")
+    end_processes(tmp_path / "run")

@@ -1,0 +1,87 @@
+"""Real processes for tests: the command line, heads and workers, each ended again whatever happens."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from hpcnas.population.queries import Population
+from hpcnas.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def hpcnas(*arguments: str | Path, cwd: Path = ROOT, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    command = [sys.executable, "-m", "hpcnas", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@contextlib.contextmanager
+def running(
+    *arguments: str | Path, log: Path, module: str = "hpcnas", environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command in the background, its output in `log`; killed at the end if it still runs."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            cwd=ROOT,
+            env={**ENVIRONMENT, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+
+
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Look every few milliseconds. Raises TimeoutError."""
+    end = time.monotonic() + timeout_s
+    while not is_true():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {timeout_s:g} s")
+        time.sleep(0.02)
+
+
+def evaluated(folder: RunFolder) -> int:
+    """Genotypes evaluated by now; 0 while there is no run."""
+    if not folder.config.exists():
+        return 0
+    with Population.open(folder) as population:
+        return population.counts().evaluated
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes that name the folder on their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdecimal() and str(folder) in (entry / "cmdline").read_text(errors="replace"):
+                found.append(int(entry.name))
+    return found
+
+
+def end_processes(folder: Path) -> None:
+    """Kill what a test left of a run."""
+    for pid in processes_of(folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def head_arguments(folder: RunFolder, *more: str) -> Sequence[str]:
+    """A small search with synthetic fitness on this machine."""
+    return (
+        *("head", "--run", str(folder.path), "--cluster", "local", "--fitness", "synthetic:0.02", "--population", "5"),
+        *("--repeats", "2", "--channels", "4", *more),
+    )

@@ -1,0 +1,274 @@
+"""The worker as a real process, and its decisions beside a fake queue."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpcnas.cluster.signals import StopFlag
+from hpcnas.cluster.task import Deadline
+from hpcnas.config import RunConfig
+from hpcnas.population import open_store
+from hpcnas.population.queries import Population
+from hpcnas.population.records import Claim, State, Verdict, WorkerInfo
+from hpcnas.population.secret import read_secret
+from hpcnas.population.service import Service
+from hpcnas.population.store import Store
+from hpcnas.run_folder import RunFolder
+from hpcnas.search.breeder import Breeder
+from hpcnas.search.creation import create_run
+from hpcnas.worker import FAILURES_IN_A_ROW, Worker
+from tests.processes import running, wait_until
+from tests.search.fakes import FakeQueue, lease
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def config_of(fitness: str, steps: int = 6) -> RunConfig:
+    return RunConfig.from_dict(
+        {
+            "search": {"steps": steps, "population": 3},
+            "recipe": {"fitness": fitness, "repeats": 2, "channels": 4},
+            "cluster": {"workers": 1, "cluster": "local", "lease_s": 20.0, "heartbeat_s": 0.2},
+        }
+    )
+
+
+class Headless:
+    """A run with its service in this process, and no head: the test watches."""
+
+    def __init__(self, folder: RunFolder, fitness: str, steps: int = 6) -> None:
+        self.folder = folder
+        config = config_of(fitness, steps)
+        create_run(folder, config)
+        self.store: Store = open_store(folder, config)
+        epoch = self.store.begin_epoch()
+        self.service = Service(self.store, read_secret(folder), Breeder(self.store, config).breed)
+        self.service.start()
+        self.service.publish(folder, epoch)
+
+    def close(self) -> None:
+        self.service.stop()
+        self.store.close()
+
+
+@pytest.fixture
+def opened(run_folder: RunFolder) -> Iterator[list[Headless]]:
+    runs: list[Headless] = []
+    yield runs
+    for run in runs:
+        run.close()
+
+
+def worker_of(folder: RunFolder, log: Path, environment: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
+    return running("--run", folder.path, log=log, module="hpcnas.worker", environment=environment)
+
+
+def test_a_worker_by_hand_does_the_work_and_leaves_when_it_is_done(
+    run_folder: RunFolder, tmp_path: Path, opened: list[Headless]
+) -> None:
+    run = Headless(run_folder, "synthetic")
+    opened.append(run)
+    with worker_of(run_folder, tmp_path / "log") as worker:
+        wait_until(lambda: run.store.counts().evaluated == 6)
+        run.store.set_finished(True)
+        assert worker.wait(30) == 0
+    with Population.open(run_folder) as population:
+        (row,) = population.workers()
+    assert row.end_reason == "no more work"
+    assert row.pid == worker.pid
+
+
+def test_neither_torch_nor_what_the_head_needs_is_imported(run_folder: RunFolder, opened: list[Headless]) -> None:
+    run = Headless(run_folder, "synthetic", steps=3)
+    opened.append(run)
+    code = (
+        "import sys, hpcnas.worker\n"
+        f"code = hpcnas.worker.run_worker({str(run_folder.path)!r})\n"
+        "heavy = {'torch', 'torchvision', 'submitit', 'typer', 'rich', 'numpy', 'matplotlib', 'psycopg'}\n"
+        "print(code, sorted(heavy & set(sys.modules)))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: run.store.counts().evaluated == 3)
+    run.store.set_finished(True)
+    output, _ = process.communicate(timeout=30)
+    assert output == "0 []\n"
+
+
+@pytest.mark.serial
+def test_a_worker_claims_within_half_a_second_of_its_start(
+    run_folder: RunFolder, tmp_path: Path, opened: list[Headless]
+) -> None:
+    """The best of five starts: the machine may be busy, the worker may not."""
+    run = Headless(run_folder, "synthetic:5", steps=50)
+    opened.append(run)
+    took = []
+    for count in range(1, 6):
+        started = time.monotonic()
+        with worker_of(run_folder, tmp_path / "log") as worker:
+            while run.store.counts().leased < count and worker.poll() is None:
+                time.sleep(0.002)
+            took.append(time.monotonic() - started)
+    assert min(took) < 0.5, took
+
+
+def test_a_worker_told_to_end_gives_its_genotype_back(run_folder: RunFolder, tmp_path: Path, opened: list[Headless]) -> None:
+    run = Headless(run_folder, "synthetic:60")
+    opened.append(run)
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGUSR2, 140), (signal.SIGINT, 130)):
+        with worker_of(run_folder, tmp_path / "log") as worker:
+            wait_until(lambda: run.store.counts().leased == 1)
+            worker.send_signal(number)
+            assert worker.wait(20) == code
+        assert run.store.counts().leased == 0
+    with Population.open(run_folder) as population:
+        first = population.individual(1)
+    assert (first.state, first.preemptions, first.errors, first.losses) == (State.QUEUED, 3, 0, 0)
+
+
+POISON = """
+import os, signal, sys, time
+def evaluate(genotype, *, repeat, seed, progress):
+    kind = os.environ["POISON"]
+    if kind == "segv": os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "_exit": os._exit(0)
+    if kind == "exit": sys.exit(0)
+    if kind == "nan": return float("nan")
+    if kind == "memory": raise MemoryError("no more")
+    if kind == "recursion": evaluate(genotype, repeat=repeat, seed=seed, progress=progress)
+    if kind == "raise": raise ValueError("odd")
+    while kind == "loop": time.sleep(0.1)
+    return 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("exit", "crash"), ("nan", "nan"), ("memory", "oom"), ("recursion", "crash"), ("raise", "crash")],
+)
+def test_poison_that_raises_becomes_a_failure_with_its_reason_and_ends_the_worker_after_three(
+    run_folder: RunFolder, tmp_path: Path, opened: list[Headless], kind: str, reason: str
+) -> None:
+    (tmp_path / "poison.py").write_text(POISON)
+    os.environ.setdefault("POISON", kind)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        run = Headless(run_folder, "poison:evaluate")
+    finally:
+        sys.path.remove(str(tmp_path))
+    opened.append(run)
+    with worker_of(run_folder, tmp_path / "log", {"PYTHONPATH": str(tmp_path), "POISON": kind}) as worker:
+        assert worker.wait(60) == 1
+    with Population.open(run_folder) as population:
+        attempts = [attempt for attempt in population.attempts() if attempt.outcome]
+        failed = population.individuals(State.FAILED)
+    assert len(attempts) == FAILURES_IN_A_ROW
+    assert {attempt.outcome for attempt in attempts} == {reason}
+    assert [one.reason for one in failed] == [reason]  # two attempts each: one genotype failed, the next has an attempt left
+
+
+@pytest.mark.parametrize("kind", ["segv", "_exit"])
+def test_poison_that_kills_its_worker_is_lost_three_times_and_fails(
+    run_folder: RunFolder, tmp_path: Path, opened: list[Headless], kind: str
+) -> None:
+    run = Headless(run_folder, "synthetic")
+    opened.append(run)
+    config_text = run_folder.config.read_text().replace('"synthetic"', '"poison:evaluate"')
+    run_folder.config.write_text(config_text)
+    run.store.set_config(RunConfig.from_dict({**config_of("poison:evaluate").to_dict()}))
+    (tmp_path / "poison.py").write_text(POISON)
+    for _ in range(3):
+        with worker_of(run_folder, tmp_path / "log", {"PYTHONPATH": str(tmp_path), "POISON": kind}) as worker:
+            assert worker.wait(60) == (0 if kind == "_exit" else -signal.SIGSEGV)
+        (view,) = run.store.leases()
+        assert run.store.expire(view, "no heartbeat")
+    with Population.open(run_folder) as population:
+        first = population.individual(1)
+    assert (first.state, first.losses, first.errors, first.reason) == (State.FAILED, 3, 0, "lost")
+
+
+class Scripted(FakeQueue):
+    """Grants the leases it is given, then says FINISHED."""
+
+    def __init__(self, config: RunConfig, claims: list[Claim]) -> None:
+        super().__init__()
+        self.config, self.claims, self.claim_ids = config, claims, []  # type: ignore[var-annotated]
+
+    def join(self, worker: WorkerInfo) -> str:
+        self._hear("join", worker)
+        return json.dumps(self.config.to_dict())
+
+    def claim(self, worker_id: str, claim_id: str) -> Claim:
+        self.claim_ids.append(claim_id)
+        self._hear("claim", claim_id)
+        return self.claims.pop(0) if self.claims else Claim(Verdict.FINISHED)
+
+
+def scripted_worker(folder: RunFolder, claims: list[Claim], left_s: float | None = None) -> tuple[Worker, Scripted]:
+    config = config_of("synthetic")
+    queue = Scripted(config, claims)
+    return Worker(folder, config, queue, StopFlag(), Deadline(left_s)), queue
+
+
+def granted(expected_s: float | None = None) -> Claim:
+    return Claim(Verdict.OK, lease(expected_s=expected_s))
+
+
+def test_each_question_has_a_claim_id_of_its_own(run_folder: RunFolder) -> None:
+    worker, queue = scripted_worker(run_folder, [granted(), granted()])
+    assert worker.run() == 0
+    assert len(set(queue.claim_ids)) == len(queue.claim_ids) == 3
+
+
+def test_a_question_without_an_answer_is_asked_again_under_the_same_claim_id(run_folder: RunFolder) -> None:
+    """The grant may have been made and its answer lost: another claim_id would be a second lease."""
+    worker, queue = scripted_worker(run_folder, [granted()])
+    hear, failures = queue._hear, iter([True, True])
+
+    def lossy(what: str, detail: object) -> Verdict:
+        from hpcnas.errors import StoreUnavailable
+
+        answer = hear(what, detail)
+        if what == "claim" and next(failures, False):
+            raise StoreUnavailable("the answer was lost")
+        return answer
+
+    queue._hear = lossy  # type: ignore[method-assign]
+    assert worker.run() == 0
+    assert queue.claim_ids[0] == queue.claim_ids[1] == queue.claim_ids[2] != queue.claim_ids[3]
+
+
+def test_a_genotype_that_cannot_be_finished_in_time_is_given_back_and_no_more_is_claimed(run_folder: RunFolder) -> None:
+    worker, queue = scripted_worker(run_folder, [granted(expected_s=100.0), granted()], left_s=110.0)
+    assert worker.run() == 0
+    assert queue.heard("release") == ["too little time left"]
+    assert len(queue.claim_ids) == 1
+    assert not queue.heard("record")
+
+
+def test_a_genotype_that_can_be_finished_in_time_is_begun(run_folder: RunFolder) -> None:
+    worker, queue = scripted_worker(run_folder, [granted(expected_s=100.0)], left_s=130.0)
+    assert worker.run() == 0
+    assert len(queue.heard("record")) == 2
+
+
+def test_a_worker_without_a_head_waits_for_a_lease_and_ends(run_folder: RunFolder) -> None:
+    worker, queue = scripted_worker(run_folder, [])
+    queue.is_away = True
+    worker._patience_s = lambda: 0.3  # type: ignore[method-assign]
+    assert worker.run() == 1
+
+
+def test_one_sentence_and_exit_code_two_for_a_folder_without_a_run(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hpcnas.worker", "--run", str(tmp_path / "no")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "holds no run" in done.stderr
