@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from hpcnas.cluster.signals import StopFlag
+from hpcnas.cluster.task import this_task
 from hpcnas.config import RunConfig
 from hpcnas.durations import duration
 from hpcnas.errors import ClusterError, RunHeldError, StoreUnavailable, UsageError
@@ -69,19 +70,24 @@ class Head:
         """One turn; the exit code when it was the last."""
         if self.store.counts().evaluated >= self.steps:
             return self._finish()
-        self._listen()
-        if self.flag.count >= 2:
+        if self._must_leave():
             return self._abandon()
+        self._listen()
         self._tick()
         if self._draining and not self.store.leases():
             return self._end_drained()
         return None
 
+    def _must_leave(self) -> bool:
+        """After a second signal; at the first when the Slurm job ends that this head runs in: it goes on in the next."""
+        ends_job = self.flag.signal_name == "SIGUSR2" or (self.flag.signal_name == "SIGTERM" and bool(this_task().job))
+        return self.flag.count >= 2 or ends_job
+
     def _endure(self, error: StoreUnavailable) -> int | None:
         """A disk that is full or a database that is busy passes; what workers have to say waits with them meanwhile."""
         now = self.clock()
         self._troubled_s = now if self._troubled_s is None else self._troubled_s
-        if self.flag.count >= 2:
+        if self._must_leave():
             return self._abandon()
         if now - self._troubled_s > PATIENCE_S:
             raise error
@@ -161,7 +167,7 @@ class Head:
 
     def _finish(self) -> int:
         self.store.set_finished(True)
-        while self.store.leases() and self.flag.count < 2:  # more than are wanted, after --steps was lowered: they may end
+        while self.store.leases() and not self._must_leave():  # more than are wanted, after --steps was lowered: they may end
             self._tick()
             self._sleep()
         self._cancel_pending()
@@ -178,7 +184,10 @@ class Head:
         """Wait until the workers have left; end those that do not."""
         until_s = self.clock() + FAREWELL_S
         while (
-            self.clock() < until_s and self.flag.count < 2 and self.store.counts().workers and self.run.launcher.alive() != {}
+            self.clock() < until_s
+            and not self._must_leave()
+            and self.store.counts().workers
+            and self.run.launcher.alive() != {}
         ):
             self.display.show(self.snapshot())
             self._sleep()

@@ -2,7 +2,8 @@
 
 The lock is a file created with O_EXCL by a hard link, which holds on file systems where flock and
 fcntl locks do not (docs/reliability.md, section 1). It is never broken by age. It is taken over only when its
-holder is provably gone: same machine, same boot, same process namespace, and no process of that id and start time.
+holder is provably gone: same machine, same boot, same process namespace, and no process of that id and start time; or
+the same Slurm job before it was requeued.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hpcnas.cluster.task import this_task
 from hpcnas.errors import RunHeldError
 
 MAX_LOCK_BYTES = 4096
@@ -27,6 +29,7 @@ class LockHolder:
         namespace: the process namespace; a process id means nothing in another container.
         started: start time of the process in clock ticks since boot; a process id is used again.
         job: Slurm's job id, or "".
+        restarts: how often Slurm requeued that job.
         nonce: told apart from every other holder, even of the same process.
     """
 
@@ -37,6 +40,7 @@ class LockHolder:
     started: int
     job: str
     nonce: str
+    restarts: int = 0
 
     @classmethod
     def of_this_process(cls) -> "LockHolder":
@@ -49,11 +53,14 @@ class LockHolder:
             started=_start_ticks(os.getpid()) or 0,
             job=os.environ.get("SLURM_JOB_ID", ""),
             nonce=uuid.uuid4().hex,
+            restarts=this_task().restarts,
         )
 
     def is_provably_dead(self) -> bool:
         """Whether that process is certainly gone; False where this machine cannot know."""
         here = LockHolder.of_this_process()
+        if self.job and self.job == here.job and self.restarts < here.restarts:
+            return True  # this job, before Slurm requeued it, perhaps on another node
         if (self.host, self.boot, self.namespace) != (here.host, here.boot, here.namespace) or not here.boot:
             return False
         return _start_ticks(self.pid) != self.started

@@ -4,6 +4,7 @@ With HPCNAS_REQUIRE_SLURM=1, as in CI, a missing Slurm is a failure.
 """
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,16 @@ def plain() -> Iterator[Cluster]:
     cluster = Cluster(nodes=2, gpus=2).start()
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+def heads() -> Iterator[list[subprocess.Popen[str]]]:
+    """Heads that a test starts; none outlives it."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for head in started:
+        head.kill()
+        head.wait()
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from tests.slurm.conftest import require
 from tests.slurm.starter import Cluster
 from tests.slurm.watching import Watch, head_output, start_head
 
+Heads = list[subprocess.Popen[str]]
+
 
 def evaluated(run: Path) -> int:
     """Genotypes with a fitness so far; 0 while there is no population."""
@@ -41,7 +43,7 @@ def assert_sound(run: Path, steps: int) -> None:
     assert check_database(RunFolder(run)) == []
 
 
-def test_real_training_on_two_nodes_of_two_gpus(on_accounted: Cluster, tmp_path: Path) -> None:
+def test_real_training_on_two_nodes_of_two_gpus(on_accounted: Cluster, tmp_path: Path, heads: Heads) -> None:
     run = tmp_path / "run"
     sizes = ("--steps", "40", "--population", "10", "--train-steps", "8", "--batch", "32", "--repeats", "1", "--channels", "2")
     head = start_head(
@@ -50,7 +52,8 @@ def test_real_training_on_two_nodes_of_two_gpus(on_accounted: Cluster, tmp_path:
         *("--workers", "4", "--partition", "gpu", "--cpus-per-worker", "1", "--dataset", "digits", *sizes),
         *("--setup", "export OMP_NUM_THREADS=1"),
     )
-    assert head.wait(120) == 0, head_output(run)
+    heads.append(head)
+    assert head.wait(110) == 0, head_output(run)
     assert_sound(run, 40)
     with Population.open(run) as population:
         workers = population.workers()
@@ -146,7 +149,7 @@ def sick_commands(folder: Path) -> Path:
 
 @pytest.mark.timeout(240)
 def test_a_search_survives_what_happens_on_clusters(
-    stormy: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stormy: Cluster, tmp_path: Path, heads: Heads, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every fault once, in a partition whose limit is one minute; then the exact number, nobody blamed, no GPU forgotten."""
     run, steps, workers = tmp_path / "run", 520, 8
@@ -154,7 +157,6 @@ def test_a_search_survives_what_happens_on_clusters(
     bin_folder = sick_commands(tmp_path / "bin")
     command = ("--config", str(tmp_path / "hurry.toml"), "--workers", str(workers), "--partition", "short")
     work = ("--cpus-per-worker", "1", "--fitness", "synthetic:1", "--repeats", "2", "--steps", str(steps), "--population", "40")
-    heads: list[subprocess.Popen[str]] = []
 
     def start() -> None:
         if heads:
@@ -206,10 +208,11 @@ def test_a_refused_head_leaves_no_half_made_run(
     assert on_plain.squeue() == []
 
 
-def test_stop_cancel_without_a_head_ends_the_workers(on_plain: Cluster, tmp_path: Path) -> None:
+def test_stop_cancel_without_a_head_ends_the_workers(on_plain: Cluster, tmp_path: Path, heads: Heads) -> None:
     run = tmp_path / "run"
     options = ("--workers", "2", "--partition", "gpu", "--cpus-per-worker", "1", "--fitness", "synthetic:1", "--steps", "500")
     head = start_head(on_plain, run, *options, HPCNAS_SQUEUE_S="5")
+    heads.append(head)
     on_plain.wait_until(lambda: evaluated(run) >= 2, "the search is under way")
     head.kill()
     head.wait()
