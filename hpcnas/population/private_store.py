@@ -6,7 +6,6 @@ from hpcnas.config import RunConfig
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.postgres_server import PostgresServer, read_server_address
 from hpcnas.population.postgres_store import PostgresStore
-from hpcnas.population.store import Store, WorkQueue
 from hpcnas.run_folder import RunFolder
 
 
@@ -23,7 +22,7 @@ class _PrivateStore(PostgresStore):
             self.server.stop()
 
 
-def open_private_store(folder: RunFolder, config: RunConfig) -> Store:
+def open_private_store(folder: RunFolder, config: RunConfig) -> PostgresStore:
     """Start the run's server where it does not run, and open the population, created on the first time.
 
     Raises:
@@ -43,7 +42,7 @@ def open_private_store(folder: RunFolder, config: RunConfig) -> Store:
     return store
 
 
-def open_private_queue(folder: RunFolder, config: RunConfig) -> WorkQueue:
+def open_private_queue(folder: RunFolder, config: RunConfig) -> PostgresStore:
     """A worker's side: connects to the server that the head has started, and never stops it.
 
     Raises:

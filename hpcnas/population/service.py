@@ -76,6 +76,10 @@ class Service:
         """Where it listens."""
         return int(self._listener.getsockname()[1])
 
+    def cpu_s(self) -> float:
+        """Processor time that the service's thread has taken."""
+        return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident or 0))
+
     def start(self) -> None:
         """Begin to answer, in a thread of its own."""
         self._thread.start()
