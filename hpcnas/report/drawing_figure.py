@@ -30,6 +30,7 @@ _LIVE, _DEAD, _DEAD_TEXT = "0.1", "0.6", "0.4"
 _LINES = {"identity": (0, (1, 0)), "maxpool3x3": (0, (5, 2)), "avgpool3x3": (0, (5, 2, 1, 2))}
 _THICK = {"separable3x3": 2.2, "conv1x1": 1.5, "depthwise3x3": 1.5, "identity": 0.7}
 _DPI = 150
+_WIDEST_IMAGE = 16_000  # dots; wider ones are more than most viewers open
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,12 @@ def drawing_png(drawing: Drawing) -> bytes:
     """The drawing as a PNG image of 150 dots an inch, less where it would be wider than 16,000 dots."""
     buffer = io.BytesIO()
     figure = _figure(drawing)
-    figure.savefig(buffer, format="png", dpi=min(_DPI, 16_000 / max(figure.get_size_inches())))
+    figure.savefig(buffer, format="png", dpi=_dpi(figure))
     return buffer.getvalue()
+
+
+def _dpi(figure: Figure) -> float:
+    return min(_DPI, _WIDEST_IMAGE / max(figure.get_size_inches()))
 
 
 def _figure(drawing: Drawing) -> Figure:

@@ -5,8 +5,9 @@ that keeps their primitives and what they read. Dead edges, unused, renamed and 
 and nodes that only hand on their input make no difference. The digest is the hash of a canonical form, not of
 refined colours alone, so that different networks do not share one however alike their parts are.
 
-Of the real single-edge mutations of uniform hierarchical genotypes 21 % leave the digest as it was, of the paper's
-cell 16 %; contracting identities or not makes no measurable difference to that.
+Of the real single-edge mutations of uniform hierarchical genotypes 22.5 % leave the digest as it was, of the paper's
+cell 16.8 % (n = 8,600 each, +-0.4 %). Node graphs with identity edges kept give the same digests but for one mutation
+in 8,600, so that the shares do not decide between the two; that identity computes nothing does.
 """
 
 from hashlib import blake2b, sha256
