@@ -89,7 +89,8 @@ def lineage_image(chain: Sequence[Ancestor], ending: str) -> bytes:
     known = [(ancestor.fitness, row) for row, ancestor in zip(rows, chain, strict=True) if ancestor.fitness is not None]
     axes.plot([fitness for fitness, _ in known], [row for _, row in known], "-o", color="0.15", markersize=4, linewidth=1)
     axes.set_ylim(len(chain) - 0.5, -0.5)
-    axes.set_yticks(list(rows), [f"{_what(ancestor)}   {ancestor.id}" for ancestor in chain], fontsize=8, family="monospace")
+    labels = [f"{_what(ancestor)}  {ancestor.id:>6}" for ancestor in chain]
+    axes.set_yticks(list(rows), labels, fontsize=8, family="monospace")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.85", linewidth=0.6)
     axes.set_xlabel("fitness (validation accuracy, 0 to 1)", fontsize=9)

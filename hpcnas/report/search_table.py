@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from hpcnas.config import RecipeConfig
 from hpcnas.report.run_rows import RunRows
 from hpcnas.report.table import Column, Kind, Row, Table
 
@@ -20,6 +21,7 @@ COLUMNS = (
     Column("wall_seconds", "wall time", Kind.DURATION),
 )
 
+PAPER_STEPS = {"cifar": 80_000, "imagenet": 200_000}  # section 4.1, full size
 NO_GPU = {"cpu", "synthetic"}  # devices of repeats that no GPU trained
 
 
@@ -52,7 +54,25 @@ def _row(run: RunRows) -> Row:
 def run_notes(runs: Sequence[RunRows]) -> list[str]:
     """What a reader must know of single runs: fitness that nothing was trained for, hours that were no GPU's."""
     notes = [f"{run.name}: {run.fitness_note}." for run in runs if run.fitness_note]
+    notes += [f"{run.name}: {note}." for run in runs for note in _shorter_than_the_paper(run)]
     without_gpu = [run.name for run in runs if run.devices and set(run.devices) <= NO_GPU]
     if without_gpu:
         notes.append(f"{', '.join(without_gpu)}: no GPU; GPU-hours are the workers' hours.")
+    return notes
+
+
+def _shorter_than_the_paper(run: RunRows) -> list[str]:
+    """Trainings of fewer steps than the paper's: their numbers do not compare with the published ones."""
+    notes, recipe, paper = [], run.config.recipe, RecipeConfig()
+    if recipe.fitness == "train" and (recipe.train_steps, recipe.repeats) != (paper.train_steps, paper.repeats):
+        notes.append(
+            f"small models trained for {recipe.train_steps:,} steps, {recipe.repeats} times each "
+            f"(the paper: {paper.train_steps:,}, {paper.repeats})"
+        )
+    for model, steps in PAPER_STEPS.items():
+        trained = {final.details.get("settings", {}).get("steps", steps) for final in run.finals if final.model == model}
+        if trained - {steps}:
+            notes.append(
+                f"{model} models trained for {' and '.join(f'{n:,}' for n in sorted(trained))} steps (the paper: {steps:,})"
+            )
     return notes

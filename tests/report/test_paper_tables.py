@@ -119,3 +119,13 @@ def test_hours_without_a_gpu_are_said_to_be_none(make_rows):
     run = replace(make_rows("laptop"), devices=("cpu",))
     assert any("laptop: no GPU" in note for note in search_table([run, make_rows("cluster")]).notes)
     assert not any("no GPU" in note for note in search_table([make_rows("cluster")]).notes)
+
+
+def test_shorter_trainings_than_the_papers_are_said(make_rows, make_finals):
+    """Their errors do not compare with the published ones."""
+    run = make_rows("short", finals=make_finals(1, (9.0,), details={"settings": {"steps": 2000}}))
+    run = replace(run, config=replace(run.config, recipe=replace(run.config.recipe, train_steps=500)))
+    notes = " ".join(table1([run]).notes)
+    assert "short: small models trained for 500 steps, 4 times each (the paper: 5,000, 4)." in notes
+    assert "short: cifar models trained for 2,000 steps (the paper: 80,000)." in notes
+    assert "steps" not in " ".join(table1([make_rows(finals=make_finals(1, (4.0,)))]).notes)

@@ -1,0 +1,121 @@
+"""Every command that README.md and docs/*.md show is run here, or shown to exist with its options."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from hpcnas.cli import build_app
+from tests.docs.commands import DOCUMENTS, MARKS, ROOT, commands, fences
+
+SHELL_WORDS = {"cd", "export", "mkdir", "ls", "cat", "scp", "rsync", "ssh", "tmux", "source", "cp", "nohup"}
+LONG_S = 240  # of one document, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def app():
+    return typer.main.get_command(build_app())
+
+
+def by_name(path):
+    return path.name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
+def test_every_fence_is_marked(document):
+    for fence in fences(document):
+        assert fence.mark in MARKS[fence.language], f"{fence.where}: mark it as one of {MARKS[fence.language]}"
+
+
+@pytest.mark.timeout(LONG_S)
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if any(fence.mark == "run" for fence in fences(path))], ids=by_name
+)
+def test_commands_run_in_the_order_of_reading(document, tmp_path):
+    """In one empty folder per document, which sees the repository's jobs/; nothing may fail."""
+    (tmp_path / "jobs").symlink_to(ROOT / "jobs")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HPCNAS_", "SLURM_", "COV_"))}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "default",
+    }
+    for fence in fences(document):
+        if fence.mark == "run":
+            command = ["bash", "-euo", "pipefail", "-c"] if fence.language == "bash" else [sys.executable, "-c"]
+            done = subprocess.run(
+                [*command, fence.text], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{fence.where} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
+def test_commands_that_cannot_be_run_here_exist_with_their_options(document, app):
+    for fence in fences(document):
+        if fence.language == "bash" and fence.mark == "check":
+            for words in commands(fence):
+                check(words, fence.where, app)
+
+
+def check(words, where, app):
+    """A command of ours must parse, a script of ours must exist and be bash, a command of the shell is the shell's."""
+    if words[:2] == ["python", "-m"]:
+        words = ["hpcnas", words[2].removeprefix("hpcnas."), *words[3:]]
+    name = words[0]
+    if name == "hpcnas":
+        assert words[1] in app.commands, f"{where}: there is no command hpcnas {words[1]}"
+        command = app.commands[words[1]]
+        if hasattr(command, "commands"):
+            assert words[2] in command.commands, f"{where}: there is no command {' '.join(words[:3])}"
+            command, words = command.commands[words[2]], words[1:]
+        try:
+            command.make_context(" ".join(words[:2]), [word for word in words[2:] if word != "--debug"])
+        except typer.Exit:
+            return  # --help
+        except Exception as error:
+            raise AssertionError(f"{where}: {' '.join(words)}: {error}") from error
+    elif name in ("sbatch", "bash"):
+        script = next(word for word in words[1:] if not word.startswith("-"))
+        assert (ROOT / script).is_file(), f"{where}: there is no {script}"
+        subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+    else:
+        assert name in SHELL_WORDS | {"squeue", "scancel", "srun", "sinfo"}, f"{where}: {name} is not known to this test"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
+def test_install_commands_name_what_there_is(document):
+    """Make's targets and pip's extras."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    extras = set(re.findall(r'^        "(\w+)": ', (ROOT / "setup.py").read_text(), re.MULTILINE))
+    for fence in fences(document):
+        if fence.language == "bash" and fence.mark == "install":
+            for words in commands(fence):
+                if words[0] == "make":
+                    assert {word for word in words[1:] if "=" not in word} <= targets, f"{fence.where}: {' '.join(words)}"
+                for names in re.findall(r"\[([\w,]+)\]", " ".join(words)):
+                    assert set(names.split(",")) <= extras, f"{fence.where}: {' '.join(words)}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
+def test_links_lead_somewhere(document):
+    """Files and, in files of ours, their headings; pictures have a text for those who do not see them."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for picture, title, target in re.findall(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, heading = target.partition("#")
+        place = (document.parent / path).resolve() if path else document
+        assert place.exists(), f"{document.name} leads to {target}"
+        assert not picture or title, f"{document.name} shows {target} without saying what it is"
+        if heading:
+            assert heading in headings(place), f"{document.name} leads to {target}"
+
+
+def headings(document):
+    """The anchors that GitHub gives a document's headings."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
