@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpcnas.config import SearchConfig, default_space
+from hpcnas.durations import duration as readable_duration
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
@@ -129,11 +130,10 @@ def _summary(scenario: "Scenario", outcome: "Outcome", duration: str) -> dict[st
 
 def _text(summary: dict[str, object]) -> str:
     value = dict(summary)
-    wall_s = float(str(value["wall_s"]))
     lines = [
         ("search", f"{value['search']}, {value['space']}, {value['steps']} genotypes, {value['workers']} workers"),
         ("one genotype", f"{value['duration']}"),
-        ("wall time", f"{wall_s / 3600:.2f} h ({wall_s / 86400:.2f} days)"),
+        ("wall time", readable_duration(float(str(value["wall_s"])))),
         (
             "GPU-hours",
             f"{value['gpu_hours']:.1f}, and {value['tail_gpu_hours']:.1f} more while the last genotypes are with others",
