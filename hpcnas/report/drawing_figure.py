@@ -84,7 +84,7 @@ def drawing_png(drawing: Drawing) -> bytes:
 
 
 def _dpi(figure: Figure) -> float:
-    return min(_DPI, _WIDEST_IMAGE / max(figure.get_size_inches()))
+    return float(min(_DPI, _WIDEST_IMAGE / max(figure.get_size_inches())))
 
 
 def _figure(drawing: Drawing) -> Figure:
