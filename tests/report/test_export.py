@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+import venv
+from pathlib import Path
 
 import pytest
 import torch
@@ -156,8 +158,18 @@ def test_export_takes_the_best_training_of_the_run_folder(trained, tmp_path, cap
     assert "c0 = 4, N = 1" in (tmp_path / "out" / "model.py").read_text()
 
 
-def test_the_exported_files_live_without_hpcnas(trained, tmp_path):
-    """A fresh interpreter that cannot import hpcnas prints the parameters and gives the same output."""
+@pytest.fixture
+def fresh_python(tmp_path):
+    """A new virtual environment with torch and without hpcnas: torch's folder is on its path, the editable install is not."""
+    venv.create(tmp_path / "fresh", with_pip=False, symlinks=True)
+    packages = Path(torch.__file__).parents[1]
+    (site_packages,) = (tmp_path / "fresh").glob("lib/python3*/site-packages")
+    (site_packages / "torch.pth").write_text(f"{packages}\n")  # its own .pth files, hpcnas's among them, are not read
+    return tmp_path / "fresh" / "bin" / "python"
+
+
+def test_the_exported_files_live_without_hpcnas(trained, tmp_path, fresh_python):
+    """In a fresh environment they print the parameters and give the same output."""
     folder, _ = trained
     assert main(["export", "published", "--run", str(folder), "--out", str(tmp_path / "out")]) == 0
     network = build_network(PUBLISHED, "cifar", channels=4, cells=1, in_channels=1)
@@ -165,10 +177,8 @@ def test_the_exported_files_live_without_hpcnas(trained, tmp_path):
     image = torch.linspace(-1, 1, 1024).reshape(1, 1, 32, 32)
     with torch.no_grad():
         expected = network.eval()(image)[0].tolist()
-    program = f"""
+    program = """
 import importlib.util, json, runpy, sys
-sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
-sys.path = [path for path in sys.path if path not in ("", {str(tmp_path)!r})]
 assert importlib.util.find_spec("hpcnas") is None
 sys.argv = ["model.py", "weights.safetensors"]
 names = runpy.run_path("model.py", run_name="__main__")
@@ -179,7 +189,7 @@ print(json.dumps(logits[0].tolist()))
 assert not [name for name in sys.modules if name.startswith(("hpcnas", "safetensors"))]
 """
     done = subprocess.run(
-        [sys.executable, "-I", "-c", program], cwd=tmp_path / "out", capture_output=True, text=True, check=False
+        [fresh_python, "-I", "-c", program], cwd=tmp_path / "out", capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     first, second, logits = done.stdout.splitlines()
