@@ -49,9 +49,20 @@ class Worker:
         self._is_draining = False
 
     def run(self) -> int:
-        """Work until there is none, or until told to stop; the exit code."""
+        """Work until there is none, or until told to stop; the exit code.
+
+        Raises:
+            HpcnasError: this worker cannot work at all; it has said goodbye first.
+        """
         if not self._join():
             return self.flag.exit_code or EXIT_UNFIT
+        try:
+            return self._work()
+        except HpcnasError as error:
+            self._leave(str(error))
+            raise
+
+    def _work(self) -> int:
         while True:
             reason = self._reason_to_leave()
             if reason:
@@ -108,7 +119,7 @@ class Worker:
             courier.release("too little time left")
             self.flag.request("too little time left")
             return Outcome.RELEASED
-        pulse = Pulse(self.queue, lease, self.flag, self.config.cluster.heartbeat_s)
+        pulse = Pulse(self.queue, lease, self.flag, self.config.cluster.heartbeat_s, courier.abandon)
         started = time.monotonic()
         outcome = Attempt(lease, self.config, courier, pulse, self._load).run()
         log.info("genotype %d: %s in %.1f s", lease.individual_id, outcome, time.monotonic() - started)
@@ -144,7 +155,7 @@ class Worker:
         log.info("worker %s leaves: %s", self.id[:8], reason)
         try:
             self.queue.leave(self.id, reason)
-        except StoreUnavailable as error:
+        except HpcnasError as error:
             log.info("left without a word: %s", error)
         self.queue.close()
         if self.failures >= FAILURES_IN_A_ROW:

@@ -11,7 +11,7 @@ from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError
 from hpcnas.population.records import Failure, FailureKind, Fitness, Lease, Verdict
 from hpcnas.representation.codec import genotype_from_json
-from hpcnas.search.courier import Courier
+from hpcnas.search.courier import Courier, Undeliverable
 from hpcnas.search.pulse import Pulse, Stopped
 from hpcnas.training.fitness import EvaluationFailed, Evaluator, repeat_seed
 
@@ -44,7 +44,8 @@ class Attempt:
         """Evaluate under the heartbeat.
 
         Raises:
-            HpcnasError: this worker cannot work at all (its data set is gone, say); the lease is given back first.
+            HpcnasError: this worker cannot work at all (its data set is gone, say), and the lease is given back;
+                or the population refuses what it says.
         """
         with self.pulse:
             try:
@@ -59,6 +60,8 @@ class Attempt:
             self._evaluate(evaluator)
         except Stopped:
             return self._stopped()
+        except Undeliverable:
+            raise
         except EvaluationFailed as finding:
             return self._failed(Failure(finding.kind, str(finding)[:MAX_ERROR], _trace()))
         except BaseException as error:  # noqa: BLE001 - a fitness function may raise anything, SystemExit too; all of it becomes data

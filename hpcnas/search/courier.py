@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hpcnas.cluster.signals import StopFlag
-from hpcnas.errors import StoreUnavailable
+from hpcnas.errors import HpcnasError, StoreUnavailable
 from hpcnas.population.messages import Call
 from hpcnas.population.outbox import fail_message, record_message, release_message, write_outbox
 from hpcnas.population.records import Failure, Fitness, Lease, Verdict
@@ -18,9 +18,19 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0
 
 
+class Undeliverable(HpcnasError):
+    """The population refuses what this worker says (an older database was put back, say); it is kept in the outbox."""
+
+    def __init__(self, refusal: HpcnasError) -> None:
+        super().__init__(str(refusal))
+        self.exit_code = refusal.exit_code
+
+
 @dataclass(slots=True)
 class Courier:
     """Delivers accuracies, failures and releases of one lease, in order, whatever the head does.
+
+    Every method that speaks may raise Undeliverable: then it is not the genotype's fault, and this worker should end.
 
     Attributes:
         patience_s: how long to try for a head that is away before the outbox takes what there is to say.
@@ -59,6 +69,11 @@ class Courier:
                 return verdict
         return verdict
 
+    def abandon(self, reason: str) -> None:
+        """Leave everything and the release in the outbox at once: the process ends, its own thread is stuck."""
+        self._waiting.append(release_message(self.lease.individual_id, self.lease.token, reason))
+        self._post()
+
     def _say(self, call: Call) -> Verdict:
         self._waiting.append(call)
         return self._send()
@@ -72,6 +87,9 @@ class Courier:
             except StoreUnavailable as error:
                 log.info("no head at the moment (%s); going on", error)
                 return verdict
+            except HpcnasError as refusal:
+                self._post()
+                raise Undeliverable(refusal) from refusal
             del self._waiting[0]
             if verdict is Verdict.STALE:
                 self._waiting.clear()

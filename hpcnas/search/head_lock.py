@@ -91,8 +91,17 @@ class HeadLock:
         raise RunHeldError(f"{self.path} keeps changing hands; several heads are started at once: start one")
 
     def is_held(self) -> bool:
-        """Whether the file still names this holder: somebody may have removed it by hand."""
-        return self.holder is not None and read_holder(self.path) == self.holder
+        """Whether the file still names this holder: somebody may have removed it by hand.
+
+        A file system that gives no answer at the moment is no information: then yes.
+        """
+        try:
+            with self.path.open("rb") as file:
+                return self.holder is not None and _parse(file.read(MAX_LOCK_BYTES)) == self.holder
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return self.holder is not None
 
     def release(self) -> None:
         """Give the lock back; a lock that is another's by now is left alone."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from hpcnas.cluster.signals import StopFlag
-from hpcnas.errors import DamagedRunError, StoreUnavailable
+from hpcnas.errors import DamagedRunError, HpcnasError, StoreUnavailable
 from hpcnas.population.records import Lease, Verdict
 from hpcnas.population.store import WorkQueue
 
@@ -27,10 +27,20 @@ class Pulse:
     Attributes:
         verdict: the last answer; STALE once the lease is another's.
         progress: share of the work done, which the next beat reports.
+        abandon: called before the process is ended because the training does not stop.
     """
 
-    def __init__(self, queue: WorkQueue, lease: Lease, flag: StopFlag, every_s: float, grace_s: float = GRACE_S) -> None:
+    def __init__(
+        self,
+        queue: WorkQueue,
+        lease: Lease,
+        flag: StopFlag,
+        every_s: float,
+        abandon: Callable[[str], None],
+        grace_s: float = GRACE_S,
+    ) -> None:
         self.queue = queue
+        self.abandon = abandon
         self.lease = lease
         self.flag = flag
         self.every_s = every_s
@@ -80,13 +90,15 @@ class Pulse:
         except DamagedRunError as error:  # a restored older database does not know this lease
             log.error("%s", error)
             self.verdict = Verdict.STALE
+        except HpcnasError as error:
+            log.error("%s", error)
 
     def _end_process(self) -> None:
-        """The training does not listen: give the genotype back in its stead, and end the process."""
+        """The training does not listen: give the genotype back in its stead, and end the process.
+
+        By the outbox: the connection to the head may be what hangs, and the other thread may hold it.
+        """
         if self.verdict is not Verdict.STALE:
-            try:
-                self.queue.release(self.lease.individual_id, self.lease.token, self.flag.reason)
-            except StoreUnavailable:
-                log.warning("genotype %d could not be given back; its lease will lapse", self.lease.individual_id)
-        log.error("the fitness function did not stop within %g s of being asked; the process ends", self.grace_s)
+            self.abandon(self.flag.reason)
+        log.error("the training did not stop within %g s of being asked; the process ends", self.grace_s)
         self.leave(self.flag.exit_code or EXIT_STALE)

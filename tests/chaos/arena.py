@@ -17,6 +17,7 @@ from hpcnas.run_folder import RunFolder
 from hpcnas.search.head_lock import read_holder
 from tests.chaos.fitness import HISTORY
 from tests.chaos.proxy import Proxy
+from tests.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """\
@@ -25,7 +26,7 @@ steps = {steps}
 population = 20
 seed = {seed}
 [recipe]
-fitness = "tests.chaos.fitness:evaluate"
+fitness = "{fitness}"
 repeats = 3
 [cluster]
 cluster = "local"
@@ -33,7 +34,7 @@ workers = {workers}
 cpus_per_worker = 1
 lease_s = {lease_s}
 heartbeat_s = {heartbeat_s}
-stall_s = 20.0
+stall_s = {stall_s}
 """
 
 
@@ -45,14 +46,25 @@ class Arena:
         is_head_wanted: while False the head is away and stays away.
     """
 
-    def __init__(self, folder: Path, *, seed: int, steps: int, workers: int = 8, lease_s: float = 3.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        steps: int,
+        workers: int = 8,
+        lease_s: float = 3.0,
+        stall_s: float = 20.0,
+        fitness: str = "tests.chaos.fitness:evaluate",
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.run = RunFolder(folder / "run")
         self.history = folder / "history"
         self.history.mkdir(parents=True)
         self.settings = folder / "settings.toml"
-        self.settings.write_text(
-            SETTINGS.format(steps=steps, seed=seed, workers=workers, lease_s=lease_s, heartbeat_s=lease_s / 6), encoding="utf-8"
-        )
+        values = {"steps": steps, "seed": seed, "workers": workers, "lease_s": lease_s, "stall_s": stall_s, "fitness": fitness}
+        self.settings.write_text(SETTINGS.format(**values, heartbeat_s=lease_s / 6), encoding="utf-8")
+        self.environment = environment or {}
         self.log = (folder / "heads.log").open("ab")
         self.steps = steps
         self.exits: list[int] = []
@@ -128,6 +140,14 @@ class Arena:
         self.proxy.close()
         self.log.close()
 
+    def wait_evaluated(self, count: int, timeout_s: float = 60.0) -> None:
+        """Wait until that many genotypes are evaluated."""
+        wait_until(lambda: self.run.config.exists() and self.evaluated() >= count, timeout_s)
+
+    def heads_said(self) -> str:
+        """What all heads printed."""
+        return Path(self.log.name).read_text(encoding="utf-8", errors="replace")
+
     def evaluated(self) -> int:
         """Genotypes evaluated by now."""
         with Population.open(self.run) as population:
@@ -152,7 +172,7 @@ class Arena:
         return subprocess.Popen(
             [*command, "--steps", str(self.steps)],
             cwd=ROOT,
-            env={**os.environ, HISTORY: str(self.history), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, HISTORY: str(self.history), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,

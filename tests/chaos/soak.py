@@ -4,16 +4,19 @@ The seed is printed and gives the same schedule again; when something breaks, th
 """
 
 import argparse
+import contextlib
 import json
 import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.arena import Arena, remove
 from tests.chaos.checker import Verdict, check
 from tests.chaos.nemesis import Fault, Nemesis
+from tests.processes import wait_until
 
 FINISH_S = 180.0  # for the rest of the run once the faults are over: far more than lease + one evaluation
 FAR_STEPS = 1_000_000
@@ -25,7 +28,7 @@ def storm(folder: Path, *, seconds: float, seed: int, mean_s: float, report: boo
     nemesis = Nemesis(arena, seed, mean_s)
     try:
         arena.start()
-        _until(lambda: arena.run.database.exists() and arena.evaluated() > 0, 60)
+        arena.wait_evaluated(1)
         nemesis.rage(seconds, _printer(arena) if report else lambda fault: None)
         verdict = _end_in_peace(arena)
     finally:
@@ -43,19 +46,14 @@ def _end_in_peace(arena: Arena) -> Verdict:
         verdict = check(arena.run, arena.history, steps=arena.steps)
         verdict.problems.insert(0, f"not finished {FINISH_S:g} s after the faults were over")
         return verdict
-    _until(lambda: not arena.orphans(), 30)
+    with contextlib.suppress(TimeoutError):  # what is left then is a problem, below
+        wait_until(lambda: not arena.orphans(), 30)
     verdict = check(arena.run, arena.history, steps=arena.evaluated())
     verdict.problems += [f"process {pid} was left over" for pid in arena.orphans()]
     return verdict
 
 
-def _until(is_true: object, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not is_true() and time.monotonic() < end:  # type: ignore[operator]
-        time.sleep(0.1)
-
-
-def _printer(arena: Arena) -> object:
+def _printer(arena: Arena) -> Callable[[Fault], None]:
     def show(fault: Fault) -> None:
         if fault.number % 50 == 0:
             print(f"{time.strftime('%H:%M:%S')} fault {fault.number}: {arena.evaluated()} evaluated", flush=True)

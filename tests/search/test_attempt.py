@@ -1,3 +1,4 @@
+import json
 import math
 import threading
 import time
@@ -7,13 +8,13 @@ import pytest
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.config import RunConfig
-from hpcnas.errors import DataError
+from hpcnas.errors import DamagedRunError, DataError
 from hpcnas.population.outbox import merge_outbox
 from hpcnas.population.records import Failure, FailureKind, Fitness, Verdict
 from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.attempt import Attempt, Outcome
-from hpcnas.search.courier import Courier
+from hpcnas.search.courier import Courier, Undeliverable
 from hpcnas.search.pulse import Pulse
 from hpcnas.training.fitness import EvaluationFailed, Evaluator, repeat_seed
 from tests.search.fakes import GENOTYPE, FakeQueue, ScriptedEvaluator, lease
@@ -27,8 +28,8 @@ class Bench:
     def __init__(self, config: RunConfig, folder: RunFolder, act: Act, done: tuple[int, ...] = ()) -> None:
         self.queue, self.flag, self.folder = FakeQueue(), StopFlag(), folder
         granted = lease(done)
-        self.pulse = Pulse(self.queue, granted, self.flag, every_s=0.01)
         courier = Courier(self.queue, folder, granted, self.flag, patience_s=0.0)
+        self.pulse = Pulse(self.queue, granted, self.flag, 0.01, courier.abandon)
         self.attempt = Attempt(granted, config, courier, self.pulse, lambda: ScriptedEvaluator(act))
 
     def failure(self) -> Failure:
@@ -160,7 +161,23 @@ def test_a_training_that_does_not_listen_is_ended_with_the_process(config: RunCo
     bench.attempt.load = lambda: ScriptedEvaluator(act)
     bench.attempt.run()
     assert codes
-    assert "terminated" in bench.queue.heard("release")
+    (left,) = folder.outbox.glob("*.json")  # by the outbox: the connection may be what hangs
+    assert json.loads(left.read_text())["call"] == "release"
+
+
+def test_a_population_that_refuses_keeps_the_result_aside_and_blames_no_genotype(config: RunConfig, folder: RunFolder) -> None:
+    """An older database was put back: it never granted this token."""
+    bench = Bench(config, folder, lambda repeat, progress: 0.5)
+
+    def refuse(individual_id: int, token: int, fitness: Fitness) -> Verdict:
+        raise DamagedRunError("never granted")
+
+    bench.queue.record = refuse  # type: ignore[method-assign]
+    with pytest.raises(Undeliverable) as raised:
+        bench.attempt.run()
+    assert raised.value.exit_code == 5
+    assert len(list(folder.outbox.glob("*.json"))) == 1
+    assert not bench.queue.heard("fail")
 
 
 def test_beats_carry_the_progress(config: RunConfig, folder: RunFolder) -> None:
