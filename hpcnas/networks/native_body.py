@@ -71,7 +71,7 @@ class NativeBody:
 
     def __call__(self, images: Tensor, training: bool) -> Tensor:
         """(B, in_channels, H, W) to (B, features)."""
-        weights = [w for m in self.modules for w in (m.conv.weight, m.norm.weight, m.norm.bias)]
+        weights = [w for m in self.modules for w in _weights(m)]
         features: Tensor = _Body.apply(self, images, training, *weights)
         return features
 
@@ -90,7 +90,7 @@ class NativeBody:
         """Gradients of the weights, three for each module, of the latest forward pass."""
         images = images.permute(0, 2, 3, 1).contiguous()
         ready = self._prepare(images, training=True)
-        weights = [w for m in self.modules for w in (m.conv.weight, m.norm.weight, m.norm.bias)]
+        weights = [w for m in self.modules for w in _weights(m)]
         flat = images.new_empty(sum(w.numel() for w in weights))
         gradients = [part.view(w.shape) for part, w in zip(flat.split([w.numel() for w in weights]), weights, strict=True)]
         self._run(ready, images, dfeatures.contiguous(), True, gradients)
@@ -150,6 +150,15 @@ class _Body(torch.autograd.Function):
 def _pointers(tensors: Any) -> Any:
     addresses = [t.data_ptr() for t in tensors]
     return (ctypes.c_void_p * len(addresses))(*addresses)
+
+
+def _weights(module: ConvBNReLU) -> tuple[Tensor, ...]:
+    """What is trained, in the order of Parameter in plan.h."""
+    return module.conv.weight, module.norm.weight, module.norm.bias
+
+
+def _tensors(module: ConvBNReLU) -> tuple[Any, ...]:
+    return (*_weights(module), module.norm.running_mean, module.norm.running_var)
 
 
 def _batches(module: ConvBNReLU) -> Tensor:

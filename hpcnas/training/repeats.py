@@ -12,6 +12,7 @@ from hpcnas.errors import GenotypeError
 from hpcnas.networks.plan import build_planned_network
 from hpcnas.population.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
+from hpcnas.training.cuda_graph import capture_step, is_wanted
 from hpcnas.training.data import Dataset
 from hpcnas.training.fitness import EvaluationFailed, Progress
 from hpcnas.training.loop import DeviceData, train
@@ -43,7 +44,8 @@ class RepeatsEngine:
     def _train_one(self, genotype: Genotype, seed: int, progress: Progress) -> float:
         try:
             network = self._build(genotype, seed)
-            return train(network, self.data, self.recipe, seed, progress, self.precision)
+            capture = capture_step if self.device.type == "cuda" and is_wanted() else None
+            return train(network, self.data, self.recipe, seed, progress, self.precision, capture)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise _out_of_memory(error) from error
         except RuntimeError as error:
@@ -70,7 +72,7 @@ class RepeatsEngine:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """fp32 or bf16 for `--precision`: auto is bf16 on GPUs that compute in it; on CPUs it does not pay (docs/performance.md)."""
+    """fp32 or bf16 for `--precision`; auto is bf16 on GPUs that compute in it, as on CPUs it does not pay."""
     if precision == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     return precision

@@ -96,14 +96,16 @@ def _read_cifar(variant: str, classes: int) -> Callable[[Path, bool], Arrays]:
         inside = folder / kind.base_folder
         if not download and not inside.is_dir():
             raise DataError(
-                f"{variant} is not in {folder}; fetch it with --download, or name the folder that holds {kind.base_folder} by --data"
+                f"{variant} is not in {folder}; fetch it with --download, "
+                f"or name the folder that holds {kind.base_folder} by --data"
             )
         try:
             train, test = (kind(str(folder), train=part, download=download) for part in (True, False))
         # torchvision says RuntimeError for a wrong checksum; the others come out of unreadable files and failing downloads.
         except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
             raise DataError(
-                f"{variant} in {inside} is damaged or incomplete ({_first_line(error)}); delete that folder and fetch it anew with --download"
+                f"{variant} in {inside} is damaged or incomplete ({_first_line(error)}); "
+                "delete that folder and fetch it anew with --download"
             ) from error
         return Arrays(classes, train.data, np.array(train.targets, np.int64), test.data, np.array(test.targets, np.int64))
 

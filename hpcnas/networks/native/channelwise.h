@@ -58,16 +58,16 @@ template <class T, class N> void load_gradient_block(const Plan<T>& plan, int64_
         }
 }
 
-// Calls kernel(image, first channel, lanes, thread) for every image and vector of channels of a value.
+// Calls kernel(image, first channel, lanes, piece) for every image and vector of channels of a value.
 template <class T, class Kernel> void for_blocks(const Plan<T>& plan, int64_t v, size_t scratch_bytes, const Kernel& kernel) {
     const long width = plan.value(v).width;
-    plan.threads->run([&](int thread) {
-        const Range mine(plan.batch, thread, plan.threads->count());
+    plan.threads->run([&](int piece) {
+        const Range mine(plan.batch, piece);
         for (long image = mine.first; image < mine.last; ++image)
             for_lanes<T>(width, [&](long c, auto n) {
                 Scratch& scratch = Scratch::mine();
                 scratch.reserve(scratch_bytes);
-                kernel(scratch, image, c, n, thread);
+                kernel(scratch, image, c, n, piece);
             });
     });
 }
@@ -133,8 +133,8 @@ template <class T, int Stride, class Write> void filter_block(const Block<T>& in
 
 template <class T> void depthwise_forward(const Plan<T>& plan, const Depthwise& depthwise) {
     const Value& from = plan.value(depthwise.value);
-    std::vector<Sums> sums(depthwise.filters.size(), Sums(plan.threads->count(), from.width));
-    for_blocks(plan, depthwise.value, block_bytes<T>(from) + 128, [&](Scratch& scratch, long image, long c, auto n, int thread) {
+    std::vector<Sums> sums(depthwise.filters.size(), Sums(kPieces, from.width));
+    for_blocks(plan, depthwise.value, block_bytes<T>(from) + 128, [&](Scratch& scratch, long image, long c, auto n, int piece) {
         const Block<T> in = take_block<T>(scratch, from);
         in.fill_border(Vec<T>{});
         load_block(plan, depthwise.value, image, c, n, in);
@@ -153,8 +153,8 @@ template <class T> void depthwise_forward(const Plan<T>& plan, const Depthwise& 
                 filter_block<T, 1>(in, taps, to.height, to.wide, write);
             else
                 filter_block<T, 2>(in, taps, to.height, to.wide, write);
-            add_lanes<T>(sums[f].first(thread) + c, s, n);
-            add_lanes<T>(sums[f].second(thread) + c, q, n);
+            add_lanes<T>(sums[f].first(piece) + c, s, n);
+            add_lanes<T>(sums[f].second(piece) + c, q, n);
         }
     });
     for (size_t f = 0; f < depthwise.filters.size(); ++f)
@@ -203,9 +203,8 @@ template <class T> void depthwise_backward(const Plan<T>& plan, const Depthwise&
     const Value& from = plan.value(depthwise.value);
     const size_t filters = depthwise.filters.size();
     for (const Filter& filter : depthwise.filters) reduce_gradient(plan, filter.value);
-    const int threads = plan.threads->count();
-    std::vector<double> dweights(threads * filters * from.width * 9, 0.0);
-    for_blocks(plan, depthwise.value, 3 * block_bytes<T>(from) + 512, [&](Scratch& scratch, long image, long c, auto n, int thread) {
+    std::vector<double> dweights(kPieces * filters * from.width * 9, 0.0);
+    for_blocks(plan, depthwise.value, 3 * block_bytes<T>(from) + 512, [&](Scratch& scratch, long image, long c, auto n, int piece) {
         const Block<T> u = take_block<T>(scratch, from), du = take_block<T>(scratch, from);
         u.fill_border(Vec<T>{});
         load_block(plan, depthwise.value, image, c, n, u);
@@ -221,7 +220,7 @@ template <class T> void depthwise_backward(const Plan<T>& plan, const Depthwise&
                 input_gradient(dz, w, du);
             else
                 input_gradient_strided(dz, w, du, depthwise.stride);
-            double* sum = dweights.data() + ((thread * filters + f) * from.width + c) * 9;
+            double* sum = dweights.data() + ((piece * filters + f) * from.width + c) * 9;
             for (int i = 0; i < n; ++i)
                 for (int t = 0; t < 9; ++t) sum[i * 9 + t] += dw.at[t][i];
         }
@@ -231,7 +230,7 @@ template <class T> void depthwise_backward(const Plan<T>& plan, const Depthwise&
         T* dweight = plan.parameter_gradient(depthwise.filters[f].module, WEIGHT) + depthwise.filters[f].channel * 9;
         for (long i = 0; i < from.width * 9; ++i) {
             double sum = 0;
-            for (int thread = 0; thread < threads; ++thread) sum += dweights[(thread * filters + f) * from.width * 9 + i];
+            for (int piece = 0; piece < kPieces; ++piece) sum += dweights[(piece * filters + f) * from.width * 9 + i];
             dweight[i] = sum;
         }
     }

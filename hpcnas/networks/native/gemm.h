@@ -164,13 +164,13 @@ template <class T> void unpack_and_sum(const T* tile, long ld, T* to, long width
 template <class T, class Pack> void product_forward(const Plan<T>& plan, const Product& product, const T* weights, const Pack& pack) {
     const long ldk = product.padded_k<T>(), ldn = product.padded_n<T>(), step = product.rows<T>();
     const long pixels = plan.pixels(product.outputs[0].value);
-    Sums sums(plan.threads->count(), product.N);
-    plan.threads->run([&](int thread) {
+    Sums sums(kPieces, product.N);
+    plan.threads->run([&](int piece) {
         Scratch& scratch = Scratch::mine();
         scratch.reserve((step * (ldk + ldn)) * sizeof(T) + 256);
         T *in = scratch.take<T>(step * ldk), *out = scratch.take<T>(step * ldn);
         std::fill(in, in + step * ldk, T(0));
-        const Range mine((pixels + step - 1) / step, thread, plan.threads->count());
+        const Range mine((pixels + step - 1) / step, piece);
         for (long tile = mine.first; tile < mine.last; ++tile) {
             const long p0 = tile * step, rows = std::min(step, pixels - p0);
             pack(p0, rows, in, ldk);
@@ -178,7 +178,7 @@ template <class T, class Pack> void product_forward(const Plan<T>& plan, const P
             for (const Output& output : product.outputs) {
                 const long width = plan.value(output.value).width;
                 unpack_and_sum(out + output.offset, ldn, plan.data(output.value), width, p0, rows,
-                               sums.first(thread) + output.offset, sums.second(thread) + output.offset);
+                               sums.first(piece) + output.offset, sums.second(piece) + output.offset);
             }
         }
     });
@@ -200,29 +200,28 @@ void product_backward(const Plan<T>& plan, const Product& product, const T* tran
     const long ldk = product.padded_k<T>(), ldn = product.padded_n<T>(), step = product.rows<T>();
     const long pixels = plan.pixels(product.outputs[0].value);
     for (const Output& output : product.outputs) reduce_gradient(plan, output.value);
-    const int threads = plan.threads->count();
-    std::vector<std::vector<T>> partial(threads);
-    plan.threads->run([&](int thread) {
-        partial[thread].assign(ldk * ldn, T(0));
+    std::vector<std::vector<T>> partial(kPieces);
+    plan.threads->run([&](int piece) {
+        partial[piece].assign(ldk * ldn, T(0));
         Scratch& scratch = Scratch::mine();
         scratch.reserve((step * (2 * ldk + ldn)) * sizeof(T) + 512);
         T *in = scratch.take<T>(step * ldk), *dout = scratch.take<T>(step * ldn), *din = scratch.take<T>(step * ldk);
         std::fill(in, in + step * ldk, T(0));
         std::fill(dout, dout + step * ldn, T(0));
-        const Range mine((pixels + step - 1) / step, thread, threads);
+        const Range mine((pixels + step - 1) / step, piece);
         for (long tile = mine.first; tile < mine.last; ++tile) {
             const long p0 = tile * step, rows = std::min(step, pixels - p0);
             for (const Output& output : product.outputs) pack_gradient_rows(plan, output.value, p0, rows, dout + output.offset, ldn);
             pack(p0, rows, in, ldk);
-            multiply<T>(in, 1, ldk, dout, ldn, partial[thread].data(), ldn, round_up(product.K, kRowStep), round_up(product.N, kLanes<T>), rows, true);
+            multiply<T>(in, 1, ldk, dout, ldn, partial[piece].data(), ldn, round_up(product.K, kRowStep), round_up(product.N, kLanes<T>), rows, true);
             if (transposed) {
                 multiply<T>(dout, ldn, 1, transposed, ldk, din, ldk, round_up(rows, kRowStep), round_up(product.K, kLanes<T>), product.N, false);
                 back(din, ldk, p0, rows);
             }
         }
     });
-    for (int thread = 0; thread < threads; ++thread)
-        for (long i = 0; i < ldk * ldn; ++i) dweights[i] += partial[thread][i];
+    for (int piece = 0; piece < kPieces; ++piece)
+        for (long i = 0; i < ldk * ldn; ++i) dweights[i] += partial[piece][i];
 }
 
 template <class T> void pack_inputs(const Plan<T>& plan, const Product& product, long p0, long rows, T* tile, long ld) {

@@ -5,12 +5,12 @@
 
 #include "plan.h"
 
-// Sums over pixels of one value, by thread: [threads][2][width], in double so that float networks keep their variance.
+// Sums over pixels of one value, by piece: [pieces][2][width], in double so that float networks keep their variance.
 class Sums {
 public:
-    Sums(int threads, long width) : width_(width), sums_(2 * threads * width, 0.0) {}
-    double* first(int thread) { return sums_.data() + 2 * thread * width_; }
-    double* second(int thread) { return first(thread) + width_; }
+    Sums(int pieces, long width) : width_(width), sums_(2 * pieces * width, 0.0) {}
+    double* first(int piece) { return sums_.data() + 2 * piece * width_; }
+    double* second(int piece) { return first(piece) + width_; }
     void total(long channel, double& first_sum, double& second_sum) const {
         first_sum = second_sum = 0;
         for (size_t t = 0; t < sums_.size(); t += 2 * width_) {
@@ -72,9 +72,9 @@ template <class T> void reduce_gradient(const Plan<T>& plan, int64_t v) {
     const Value& value = plan.value(v);
     const long width = value.width, pixels = plan.pixels(v);
     const T *z = plan.data(v), *du = plan.gradient(v);
-    Sums sums(plan.threads->count(), width);
-    plan.threads->run([&](int thread) {
-        const Range mine(pixels, thread, plan.threads->count());
+    Sums sums(kPieces, width);
+    plan.threads->run([&](int piece) {
+        const Range mine(pixels, piece);
         constexpr long kBlock = 512;  // pixels summed in T before they enter the double
         for (long p0 = mine.first; p0 < mine.last; p0 += kBlock) {
             const long p1 = std::min(p0 + kBlock, mine.last);
@@ -88,8 +88,8 @@ template <class T> void reduce_gradient(const Plan<T>& plan, int64_t v) {
                     s1 += g;
                     s2 += g * (zp - mean);
                 }
-                add_lanes<T>(sums.first(thread) + c, s1, n);
-                add_lanes<T>(sums.second(thread) + c, s2, n);
+                add_lanes<T>(sums.first(piece) + c, s1, n);
+                add_lanes<T>(sums.second(piece) + c, s2, n);
             });
         }
     });

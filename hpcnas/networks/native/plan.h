@@ -8,6 +8,7 @@
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
+#include <immintrin.h>
 #elif defined(__AVX__)
 #define VECTOR_BYTES 32
 #else
@@ -35,15 +36,22 @@ template <class T> struct All {
 };
 
 template <class T> inline Vec<T> load_part(const T* from, All<T>) { return load(from); }
+template <class T> inline void store_part(T* to, Vec<T> v, All<T>) { store(to, v); }
+#if defined(__AVX512F__)
+inline Vec<float> load_part(const float* from, int n) { return _mm512_maskz_loadu_ps((1u << n) - 1, from); }
+inline Vec<double> load_part(const double* from, int n) { return _mm512_maskz_loadu_pd((1u << n) - 1, from); }
+inline void store_part(float* to, Vec<float> v, int n) { _mm512_mask_storeu_ps(to, (1u << n) - 1, v); }
+inline void store_part(double* to, Vec<double> v, int n) { _mm512_mask_storeu_pd(to, (1u << n) - 1, v); }
+#else
 template <class T> inline Vec<T> load_part(const T* from, int n) {
     Vec<T> v{};
     for (int i = 0; i < n; ++i) v[i] = from[i];
     return v;
 }
-template <class T> inline void store_part(T* to, Vec<T> v, All<T>) { store(to, v); }
 template <class T> inline void store_part(T* to, Vec<T> v, int n) {
     for (int i = 0; i < n; ++i) to[i] = v[i];
 }
+#endif
 
 // Calls work(first channel, lanes) for each vector of `width` channels.
 template <class T, class Work> inline void for_lanes(long width, const Work& work) {

@@ -1,5 +1,5 @@
-// A fixed pool of threads that split index ranges evenly. No OpenMP: a second OpenMP runtime beside torch's would fight with
-// it for the cores, and torch's own cannot be linked to portably.
+// Threads that share the pieces of a range. No OpenMP: a second OpenMP runtime beside torch's would fight with it for the
+// cores, and torch's own cannot be linked to portably.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -9,43 +9,49 @@
 #include <thread>
 #include <vector>
 
+// A range is always cut into so many pieces, whoever does them: sums come out the same for any number of threads.
+constexpr int kPieces = 8;
+
 class Threads {
 public:
-    using Work = std::function<void(int)>;  // called with the index of the thread
+    using Work = std::function<void(int)>;  // called with the index of a piece
 
-    explicit Threads(int count) : count_(count) {
-        for (int i = 1; i < count; ++i) workers_.emplace_back([this, i] { serve(i); });
+    explicit Threads(int count) {
+        for (int i = 1; i < count; ++i) workers_.emplace_back([this] { serve(); });
     }
 
     ~Threads() {
         {
             std::lock_guard<std::mutex> guard(mutex_);
-            stopping_ = true;
-            round_.fetch_add(1);
+            stopping_.store(true);
         }
         wake_.notify_all();
         for (auto& worker : workers_) worker.join();
     }
 
-    int count() const { return count_; }
-
+    // Does all pieces. A worker that the system does not let run is not waited for: the others take its pieces.
     void run(const Work& work) {
-        if (count_ == 1) return work(0);
-        work_ = &work;
-        busy_.store(count_ - 1, std::memory_order_relaxed);
-        {
-            std::lock_guard<std::mutex> guard(mutex_);
-            round_.fetch_add(1, std::memory_order_release);
+        if (workers_.empty()) {
+            for (int piece = 0; piece < kPieces; ++piece) work(piece);
+            return;
         }
-        wake_.notify_all();
-        guarded(0);
-        while (busy_.load(std::memory_order_acquire)) pause();
+        work_ = &work;
+        done_.store(0);
+        ticket_.store((ticket_.load() / kRound + 1) * kRound);
+        if (sleeping_.load()) {
+            { std::lock_guard<std::mutex> guard(mutex_); }
+            wake_.notify_all();
+        }
+        while (take_piece()) {
+        }
+        for (int spin = 0; done_.load() < kPieces; ++spin) spin < kSpins ? pause() : std::this_thread::yield();
         if (failed_.exchange(false)) throw std::bad_alloc();
     }
 
 private:
-    // Kernels follow each other within microseconds: a short spin saves the wake-up; a long one would burn a core that others need.
-    static constexpr int kSpins = 4000;
+    static constexpr long kRound = 1L << 16;  // a ticket is round * kRound + next piece
+    // Kernels follow each other within microseconds: a short spin saves the wake-up, a long one would burn a core that others need.
+    static constexpr int kSpins = 2000;
 
     static void pause() {
 #if defined(__x86_64__)
@@ -55,43 +61,47 @@ private:
 #endif
     }
 
-    // An exception must not leave a thread; the only one that kernels meet is a lack of memory.
-    void guarded(int index) {
+    bool has_piece() const { return ticket_.load() % kRound < kPieces; }
+
+    // Whoever holds a piece keeps `run` from returning, so that `work_` is that round's.
+    bool take_piece() {
+        long ticket = ticket_.load();
+        do {
+            if (ticket % kRound >= kPieces) return false;
+        } while (!ticket_.compare_exchange_weak(ticket, ticket + 1));
         try {
-            (*work_)(index);
-        } catch (const std::exception&) {
+            (*work_)(int(ticket % kRound));
+        } catch (const std::exception&) {  // must not leave a thread; kernels meet none but a lack of memory
             failed_.store(true);
         }
+        done_.fetch_add(1);
+        return true;
     }
 
-    void serve(int index) {
-        long seen = 0;
-        for (;;) {
-            for (int spin = 0; spin < kSpins && round_.load(std::memory_order_acquire) == seen; ++spin) pause();
-            if (round_.load(std::memory_order_acquire) == seen) {
+    void serve() {
+        while (!stopping_.load()) {
+            for (int spin = 0; spin < kSpins && !has_piece(); ++spin) pause();
+            if (!has_piece()) {
                 std::unique_lock<std::mutex> guard(mutex_);
-                wake_.wait(guard, [&] { return round_.load() != seen; });
+                sleeping_.fetch_add(1);
+                wake_.wait(guard, [&] { return has_piece() || stopping_.load(); });
+                sleeping_.fetch_sub(1);
             }
-            seen = round_.load();
-            if (stopping_) return;
-            guarded(index);
-            busy_.fetch_sub(1, std::memory_order_release);
+            take_piece();
         }
     }
 
-    const int count_;
     std::vector<std::thread> workers_;
     std::mutex mutex_;
     std::condition_variable wake_;
-    std::atomic<long> round_{0};
-    std::atomic<int> busy_{0};
-    std::atomic<bool> failed_{false};
+    std::atomic<long> ticket_{kPieces};
+    std::atomic<int> done_{0}, sleeping_{0};
+    std::atomic<bool> failed_{false}, stopping_{false};
     const Work* work_ = nullptr;
-    bool stopping_ = false;
 };
 
-// [first, last) of `total` that thread `index` of `count` does.
+// [first, last) of `total` that belongs to a piece.
 struct Range {
     long first, last;
-    Range(long total, int index, int count) : first(total * index / count), last(total * (index + 1) / count) {}
+    Range(long total, int piece) : first(total * piece / kPieces), last(total * (piece + 1) / kPieces) {}
 };

@@ -1,0 +1,72 @@
+"""The commands that measure this machine: bench train, store, loader."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versions, rows, summary.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add bench with its three commands."""
+    bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, add_completion=False)
+    bench.command()(train)
+    bench.command()(store)
+    bench.command()(loader)
+    app.add_typer(bench, name="bench")
+
+
+def train(
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; a GPU also shows each lever's share.")
+    ] = "cpu",
+    model: Annotated[str, typer.Option("--model", help="small, cifar or imagenet.")] = "small",
+    channels: Annotated[int | None, typer.Option("--channels", help="c0 (default: the model's).")] = None,
+    only: Annotated[
+        str,
+        typer.Option(
+            "--only", help="Genotypes of the bench, separated by commas: sparse, dense, random1..6, published, flat1..3."
+        ),
+    ] = "",
+    rounds: Annotated[int, typer.Option("--rounds", help="Measured steps of each variant.")] = 5,
+    batch: Annotated[int | None, typer.Option("--batch", help="Images of a step (default 256; imagenet 64).")] = None,
+    image_px: Annotated[int | None, typer.Option("--image-px", help="Side of an image (default 24; imagenet 299).")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="Threads on the CPU (default: torch's choice).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The training step: reference network against the fast one."""
+    from hpcnas.training.bench_train import run, text
+
+    is_large = model == "imagenet"
+    report = run(
+        device=device,
+        model=model,
+        names=[name.strip() for name in only.split(",") if name.strip()],
+        rounds=rounds,
+        batch=batch if batch is not None else 64 if is_large else 256,
+        image_px=image_px if image_px is not None else 299 if is_large else 24,
+        channels=channels,
+        threads=threads,
+    )
+    _show(report, text(report), as_json)
+
+
+def store(as_json: AsJson = False) -> None:
+    """Claims, results and breeding: the population's store and the head's service."""
+    from hpcnas.population.bench_store import run, text
+
+    report = run()
+    _show(report, text(report), as_json)
+
+
+def loader(as_json: AsJson = False) -> None:
+    """Image loading, against torchvision's pipeline."""
+    from hpcnas.training.bench_loader import run, text
+
+    report = run()
+    _show(report, text(report), as_json)
+
+
+def _show(report: dict[str, Any], table: str, as_json: bool) -> None:
+    typer.echo(json.dumps(report, indent=2) if as_json else table)

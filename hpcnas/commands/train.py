@@ -1,0 +1,184 @@
+"""The commands about one genotype's network: count, evaluate."""
+
+import json
+import statistics
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
+from hpcnas.errors import UsageError
+from hpcnas.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from hpcnas.config import RecipeConfig
+    from hpcnas.networks.counts import Counts
+    from hpcnas.population.records import Fitness
+
+Given = Annotated[str, typer.Argument(help=GENOTYPE_HELP, show_default=False)]
+Run = Annotated[
+    str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add count and evaluate."""
+    app.command(name="count")(count)
+    app.command(name="evaluate")(evaluate)
+
+
+def count(
+    genotype: Given,
+    run: Run = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="small, cifar or imagenet; default small, with --json too.", show_default=False),
+    ] = None,
+    channels: Annotated[int | None, typer.Option("--channels", help="c0 (default: the model's).", show_default=False)] = None,
+    cells: Annotated[
+        int | None, typer.Option("--cells", help="N, cells of a group (default: the model's).", show_default=False)
+    ] = None,
+    tail: Annotated[str, typer.Option("--tail", help="After the last cell: none, stride1 or stride2.")] = "none",
+    as_json: AsJson = False,
+) -> None:
+    """Parameters, multiply-adds and widths of a genotype's network; nothing is built."""
+    from hpcnas.networks.counts import count as count_network
+
+    found, _ = resolve_genotype(genotype, RunFolder.from_option(run))
+    counts = count_network(found, model or "small", channels=channels, cells=cells, tail=tail)
+    typer.echo(json.dumps(_counts_json(counts)) if as_json else _counts_text(counts))
+
+
+def evaluate(
+    genotype: Given,
+    run: Run = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="cifar10, cifar100, fashion-mnist, digits, folder:PATH.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DIR", help="Folder of the data set.", show_default=False)
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch a missing data set.")] = False,
+    train_steps: Annotated[int | None, typer.Option("--train-steps", help="Steps of one training.", show_default=False)] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Images of a step.", show_default=False)] = None,
+    repeats: Annotated[int | None, typer.Option("--repeats", help="Independent trainings.", show_default=False)] = None,
+    channels: Annotated[int | None, typer.Option("--channels", help="c0.", show_default=False)] = None,
+    cells: Annotated[int | None, typer.Option("--cells", help="N, cells of a group.", show_default=False)] = None,
+    crop: Annotated[
+        int | None, typer.Option("--crop", help="Side of the training crops in pixels.", show_default=False)
+    ] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16.", show_default=False)] = None,
+    fitness: Annotated[
+        str | None,
+        typer.Option("--fitness", help="train, synthetic[:SECONDS], PACKAGE.MODULE:FUNCTION.", show_default=False),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Of the trainings, together with genotype and repeat.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """One fitness evaluation here; the recipe is the run's where there is one, else the paper's."""
+    from hpcnas.representation.codec import genotype_to_json
+    from hpcnas.training.fitness import load_evaluator, repeat_seed
+
+    folder = RunFolder.from_option(run)
+    found, _ = resolve_genotype(genotype, folder)
+    options = {
+        "dataset": dataset,
+        "data": data,
+        "train_steps": train_steps,
+        "batch": batch,
+        "repeats": repeats,
+        "channels": channels,
+        "cells": cells,
+        "crop": crop,
+        "precision": precision,
+        "fitness": fitness,
+    }
+    recipe = _recipe(folder, run, options)
+    if seed < 0:
+        raise UsageError(f"--seed {seed} must be at least 0")
+    if recipe.fitness == "train" and download:
+        from hpcnas.training.prepare import prepare
+
+        prepare(recipe.dataset, recipe.data, download=True)
+    evaluator = load_evaluator(recipe, device=device)
+    seeds = {repeat: repeat_seed(seed, genotype_to_json(found), repeat) for repeat in range(recipe.repeats)}
+    results = _evaluate_showing_progress(evaluator, found, seeds)
+    typer.echo(json.dumps(_results_json(results, recipe)) if as_json else _results_text(results, recipe))
+
+
+def _recipe(folder: RunFolder, run: str | None, options: dict[str, Any]) -> "RecipeConfig":
+    from hpcnas.config import RunConfig, read_config
+
+    base = RunConfig()
+    if run is not None:
+        folder.require()
+    if folder.config.is_file():
+        base = RunConfig.from_dict(read_config(folder.config))
+    given = {name: value for name, value in options.items() if value is not None}
+    return RunConfig.from_dict({"recipe": given}, base).recipe
+
+
+def _evaluate_showing_progress(evaluator: Any, genotype: Any, seeds: dict[int, int]) -> "list[Fitness]":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    # On stderr, so that --json stays clean; nothing is drawn where that is no terminal.
+    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(f"repeat 1 of {len(seeds)}", total=1.0)
+        results: list[Fitness] = []
+        for result in evaluator.evaluate(genotype, seeds, progress=lambda share: bar.update(task, completed=share)):
+            results.append(result)
+            bar.update(task, description=f"repeat {min(len(results) + 1, len(seeds))} of {len(seeds)}")
+    return results
+
+
+def _results_json(results: "list[Fitness]", recipe: "RecipeConfig") -> dict[str, Any]:
+    accuracies = [result.accuracy for result in results]
+    return {
+        "fitness": statistics.fmean(accuracies),
+        "std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        "accuracies": accuracies,
+        "seeds": [result.seed for result in results],
+        "seconds": sum(result.seconds for result in results),
+        "device": results[0].device,
+        "dataset": recipe.dataset if recipe.fitness == "train" else None,
+        "fitness_by": recipe.fitness,
+        "train_steps": recipe.train_steps if recipe.fitness == "train" else None,
+    }
+
+
+def _results_text(results: "list[Fitness]", recipe: "RecipeConfig") -> str:
+    values = _results_json(results, recipe)
+    how = f"{recipe.train_steps} steps on {recipe.dataset}" if recipe.fitness == "train" else recipe.fitness
+    spread = f" ± {100 * values['std']:.2f}" if values["std"] is not None else ""
+    lines = [f"repeat {r.repeat}: {100 * r.accuracy:.2f} % in {r.seconds:.1f} s" for r in results]
+    return "\n".join(
+        [*lines, f"fitness {100 * values['fitness']:.2f}{spread} % (n = {len(results)}), {how}, {values['device'] or 'here'}"]
+    )
+
+
+def _counts_json(counts: "Counts") -> dict[str, Any]:
+    return {
+        "model": counts.model,
+        "channels": counts.channels,
+        "cells": counts.cells,
+        "trainable": counts.trainable,
+        "all_variables": counts.all_variables,
+        "macs": counts.macs,
+        "output_widths": list(counts.output_widths),
+    }
+
+
+def _counts_text(counts: "Counts") -> str:
+    widths = ", ".join(map(str, counts.output_widths))
+    return (
+        f"{counts.model} model, c0 = {counts.channels}, N = {counts.cells}\n"
+        f"trainable parameters  {counts.trainable:>16,}\n"
+        f"all variables         {counts.all_variables:>16,}\n"
+        f"multiply-adds         {counts.macs:>16,}\n"
+        f"cells emit            {widths} channels"
+    )
