@@ -73,21 +73,28 @@ class _Canonizer:
         return self._search(self._refine(self._first_colours()), [])[1].form
 
     def _first_colours(self) -> _Colours:
-        # What an operator computes, from the input on, and what becomes of it, from the output back:
-        # already all different for most genotypes.
-        tensors, reads, size = self.graph.tensors, self.graph.reads, self.size
+        # What an operator computes, from the input on, and what becomes of it, from the output back: already all
+        # different for three genotypes of four. One hash a tensor: operators that share it need no more.
+        graph, size = self.graph, self.size
         origin: _Colours = [b"input"]
+        computed: dict[int, bytes] = {}
         for operator in range(1, size):
-            origin.append(_hash(self.labels[operator], *sorted([origin[part] for part in tensors[reads[operator]]])))
+            tensor = graph.reads[operator]
+            if tensor not in computed:
+                computed[tensor] = _hash(*sorted([origin[part] for part in graph.tensors[tensor]]))
+            origin.append(self.labels[operator] + computed[tensor])
         fate: _Colours = [b""] * size
-        of_tensor: dict[int, bytes] = {}
+        becomes: dict[int, bytes] = {}
         for operator in range(size - 1, -1, -1):
             for tensor in self.memberships[operator]:
-                if tensor not in of_tensor:  # its readers come later than its parts: their fates are known
-                    mark = b"output" if tensor == self.graph.output else b""
-                    of_tensor[tensor] = _hash(mark, *sorted([fate[reader] for reader in self.readers[tensor]]))
-            fate[operator] = _hash(self.labels[operator], *sorted([of_tensor[t] for t in self.memberships[operator]]))
-        return [_hash(a, b) for a, b in zip(origin, fate, strict=True)]
+                if tensor not in becomes:  # its readers come later than its parts: their fates are known
+                    mark = b"output" if tensor == graph.output else b""
+                    becomes[tensor] = _hash(mark, *sorted([fate[reader] for reader in self.readers[tensor]]))
+            ends = self.memberships[operator]
+            fate[operator] = self.labels[operator] + (
+                becomes[ends[0]] if len(ends) == 1 else _hash(*sorted([becomes[t] for t in ends]))
+            )
+        return [a + b for a, b in zip(origin, fate, strict=True)]
 
     def _refine(self, colours: _Colours) -> _Colours:
         """Colour each operator by its neighbours' colours until no more classes come of it."""
