@@ -63,7 +63,7 @@ while kill -0 "$head" 2>/dev/null; do # a trap ended the wait before the head di
   wait "$head"
   status=$?
 done
-if [ "$signal" = USR2 ]; then
+if [ "$signal" = USR2 ] && [ "$status" -eq 140 ]; then # 128 + 12, SIGUSR2: it left before the search was over
   echo "the time limit is near: requeueing job $SLURM_JOB_ID, the search goes on where it stands"
   scontrol requeue "$SLURM_JOB_ID" && sleep 60 # Slurm ends this script
 fi

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hpcnas.cluster import slurm
-from hpcnas.cluster.batch import JOB_NAME, ArrayExecutor, batch_parameters, check_time, place_pickles, refusal
+from hpcnas.cluster.batch import ArrayExecutor, batch_parameters, check_time, place_pickles, refusal
 from hpcnas.cluster.launch import Launcher, run_task
 from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
@@ -218,12 +218,4 @@ class SlurmLauncher(Launcher):
             self._ledger.write(replace(entry, ended=True))
 
     def _own(self, queued: list[QueuedTask]) -> list[QueuedTask]:
-        """Tasks of this run: by their comment; by job id and name where a site rewrites comments."""
-        jobs = {entry.job for entry in self._ledger.all("slurm") if entry.job}
-        intents = {entry.intent for entry in self._ledger.all("slurm")}
-        return [
-            task
-            for task in queued
-            if task.comment.rpartition("/")[2] in intents
-            or (task.name.split("_")[0] in jobs and task.job_name == JOB_NAME and not task.comment.startswith("hpcnas-"))
-        ]
+        return slurm.own_tasks(queued, self._ledger.all("slurm"))

@@ -18,7 +18,6 @@ from hpcnas.cluster.task import LIMIT_VARIABLE, duration_s
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import ClusterError, UsageError
 
-JOB_NAME = "hpcnas"
 SBATCH_TIMEOUT_S = 60.0
 SIGNAL_S = 90  # before the limit; a tenth of short limits
 # Options that hpcnas itself depends on: where tasks log, how they are found again, how many there are.
@@ -81,7 +80,7 @@ def batch_parameters(config: ClusterConfig, comment: str, excluded: Iterable[str
         exports.append(f"export {LIMIT_VARIABLE}={limit_s:.0f}")
     exclude = ",".join(sorted({*filter(None, config.exclude.split(",")), *excluded}))
     return {
-        "job_name": JOB_NAME,
+        "job_name": slurm.JOB_NAME,
         "comment": comment,
         "nodes": 1,
         "ntasks_per_node": 1,

@@ -9,9 +9,11 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from hpcnas.cluster.ledger import Submission
 from hpcnas.cluster.task import duration_s
 from hpcnas.errors import HpcnasError
 
+JOB_NAME = "hpcnas"  # of workers
 ASK_TIMEOUT_S = 30.0
 MAX_MESSAGE = 400
 DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own default
@@ -87,7 +89,6 @@ class Partition:
     default_time_s: float | None
     max_time_s: float | None
     nodes: str
-    gpus: int
 
 
 def clean_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -154,6 +155,18 @@ def queue(timeout_s: float = ASK_TIMEOUT_S) -> list[QueuedTask] | None:
     ]
 
 
+def own_tasks(queued: Iterable[QueuedTask], entries: Iterable[Submission]) -> list[QueuedTask]:
+    """Those of `queued` that `entries` submitted: by their comment; by job id and name where a site rewrites comments."""
+    intents = {entry.intent: entry.job for entry in entries}
+    jobs = set(filter(None, intents.values()))
+    return [
+        task
+        for task in queued
+        if task.comment.rpartition("/")[2] in intents
+        or (task.name.split("_")[0] in jobs and task.job_name == JOB_NAME and not task.comment.startswith("hpcnas-"))
+    ]
+
+
 def max_array_size() -> int:
     """How many tasks an array may have: indices go from 0 to this less one."""
     for line in (ask(["scontrol", "show", "config"]) or "").splitlines():
@@ -180,6 +193,13 @@ def find_partition(name: str, known: Iterable[Partition]) -> Partition | None:
     """The partition of that name, the default one for ""; of a list such as "a,b" the first."""
     wanted = name.split(",")[0]
     return next((part for part in known if (part.name == wanted if wanted else part.is_default)), None)
+
+
+def gpus_of(partition: str) -> int:
+    """How many GPUs the nodes of a partition have by their generic resources, down or not; 0 without an answer."""
+    answer = ask(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
+    # As in gpu:4, gpu:a100:4(S:0-1), and several kinds with commas between.
+    return sum(int(count) for count in re.findall(r"[|,]gpu:(?:[^:,()]+:)?(\d+)", answer))
 
 
 def node_names() -> set[str]:
@@ -213,15 +233,14 @@ def gpu_seconds(jobs: Iterable[str]) -> float | None:
 
 
 def _partition(values: Mapping[str, str]) -> Partition:
-    nodes, resources = values.get("Nodes", ""), values.get("TRES", "")
+    name = values["PartitionName"]
     return Partition(
-        name=values["PartitionName"],
+        name=name,
         is_default=values.get("Default") == "YES",
         state=values.get("State", ""),
         default_time_s=duration_s(values.get("DefaultTime", "")),
         max_time_s=duration_s(values.get("MaxTime", "")),
-        nodes=nodes,
-        gpus=_gpus(resources),
+        nodes=values.get("Nodes", ""),
     )
 
 

@@ -47,7 +47,14 @@ def status(
         _watch(folder)
         return
     found = read_status(folder, has_head=bool(running_head(folder)))
-    print(json.dumps(found.to_json()) if as_json else status_text(found))
+    print(json.dumps(found.to_json()) if as_json else status_text(found) + _as_slurm_says(folder))
+
+
+def _as_slurm_says(folder: RunFolder) -> str:
+    from hpcnas.cluster.view import slurm_view
+
+    view = slurm_view(folder)
+    return "" if view is None else f"\nSlurm: {view.describe()}"
 
 
 def population(

@@ -1,0 +1,185 @@
+"""Everything about the machines that can be checked before 200 jobs are submitted.
+
+A check gives findings: ok, a warning (it works, but not as well as it could) or failed (it will not
+work), each with what to do. No check changes anything but by a tiny job of a few seconds.
+"""
+
+import os
+import shutil
+import socket
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hpcnas.cluster import slurm
+from hpcnas.cluster.arrays import SlurmLauncher
+from hpcnas.cluster.batch import time_limit_s
+from hpcnas.cluster.gpus import visible_gpus
+from hpcnas.cluster.slurm import Partition, SlurmFailed
+from hpcnas.config import RunConfig
+from hpcnas.durations import duration
+from hpcnas.errors import HpcnasError
+from hpcnas.population.sqlite_file import file_system, is_network
+from hpcnas.run_folder import RunFolder
+
+LEAST_FREE_BYTES = 2 << 30  # population, logs and backups of a full search stay below
+SAFETY = 1.2  # a worker begins no repeat for which this many times its duration is not left
+
+
+class Level(StrEnum):
+    """How good or bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"  # works, with a disadvantage
+    FAILED = "failed"  # would not work
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was found, and what to do about it ("" if nothing)."""
+
+    level: Level
+    text: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.level:8s} {self.text}" + (f": {self.advice}" if self.advice else "")
+
+
+def ok(text: str) -> Finding:
+    """A finding that is as it should be."""
+    return Finding(Level.OK, text)
+
+
+def check_folder(folder: RunFolder) -> list[Finding]:
+    """Whether the run folder, or the folder that it will be made in, can be written, and what its file system means."""
+    place = folder.path
+    while not place.exists():
+        place = place.parent
+    try:
+        probe = place / f".hpcnas-doctor-{uuid.uuid4().hex[:8]}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        return [Finding(Level.FAILED, f"{place} cannot be written ({error.strerror})", "name another folder with --run")]
+    kind = file_system(place) or "unknown"
+    findings = [ok(f"{place} can be written")]
+    if is_network(place):
+        findings.append(ok(f"{place} is on {kind}: SQLite will use its rollback journal, which is safe there with one head"))
+    else:
+        findings.append(ok(f"{place} is on {kind}, a disk of this machine: SQLite will use its write-ahead log"))
+    free = shutil.disk_usage(place).free
+    if free < LEAST_FREE_BYTES:
+        findings.append(
+            Finding(
+                Level.WARNING, f"only {free / 2**30:.1f} GiB are free in {place}", "a full search wants about 2 GiB; make room"
+            )
+        )
+    return findings
+
+
+def check_network() -> list[Finding]:
+    """Whether other machines could find this one by its name."""
+    host = socket.gethostname()
+    try:
+        address = socket.gethostbyname(host)
+    except OSError:
+        return [
+            Finding(
+                Level.WARNING, f"this machine's name {host} does not resolve", "workers on other nodes will not find the head"
+            )
+        ]
+    if address.startswith("127."):
+        return [Finding(Level.WARNING, f"{host} is {address} here", "workers elsewhere must resolve it to another address")]
+    return [ok(f"this machine is {host}, {address}")]
+
+
+def check_local(config: RunConfig) -> list[Finding]:
+    """What workers on this machine would have."""
+    cores, gpus, workers = len(os.sched_getaffinity(0)), visible_gpus(), config.cluster.workers
+    found = ok(f"workers would run here: {cores} cores, {len(gpus)} GPU{'s' * (len(gpus) != 1)}")
+    if workers > max(cores, len(gpus)):
+        advice = f"--workers {max(1, len(gpus) or cores)} suits this machine"
+        return [found, Finding(Level.WARNING, f"--workers {workers} is more than it can run at a time", advice)]
+    return [found]
+
+
+def check_slurm(folder: RunFolder, config: RunConfig) -> list[Finding]:
+    """Whether Slurm answers, has the partition, and would take the workers."""
+    try:
+        version = slurm.run(["sbatch", "--version"]).strip()
+        slurm.run(["squeue", "--me", "--noheader"])
+    except SlurmFailed as failed:
+        return [Finding(Level.FAILED, f"Slurm does not answer ({failed})", "ask again later, or whoever runs the cluster")]
+    findings = [ok(f"sbatch and squeue answer ({version})"), _accounting()]
+    known = slurm.partitions()
+    part = slurm.find_partition(config.cluster.partition, known or [])
+    if part is None:
+        names = ", ".join(partition.name for partition in known or []) or "none"
+        advice = f"name one of these with --partition: {names}"
+        return [*findings, Finding(Level.FAILED, f"there is no partition {config.cluster.partition or '(no default)'}", advice)]
+    findings += _check_partition(part, config)
+    try:
+        SlurmLauncher(folder, config.cluster).check(config.cluster.workers)
+        findings.append(ok(f"Slurm would take {config.cluster.workers} workers (sbatch --test-only)"))
+    except HpcnasError as error:
+        findings.append(Finding(Level.FAILED, str(error)))
+    return [*findings, *_limits(config)]
+
+
+def check_time(config: RunConfig, repeat_s: float | None) -> list[Finding]:
+    """A worker's time limit against what a repeat takes.
+
+    Args:
+        repeat_s: seconds of one repeat, measured in the run; None before the first.
+    """
+    limit = time_limit_s(config.cluster)
+    if limit is None:
+        return [ok("workers have no time limit")]
+    if repeat_s is None:
+        return [ok(f"a worker may run {duration(limit)}; how long a genotype takes is not known before the first")]
+    told = f"a worker may run {duration(limit)}, one repeat takes {duration(repeat_s)}"
+    if limit < SAFETY * repeat_s:
+        return [Finding(Level.FAILED, told, f"no repeat can be finished: ask for --time of at least {duration(2 * repeat_s)}")]
+    if limit < 10 * repeat_s:
+        return [Finding(Level.WARNING, told, "much of it goes into starting; a longer --time is better")]
+    return [ok(told)]
+
+
+def _accounting() -> Finding:
+    if slurm.ask(["sacct", "--noheader", "--starttime=now"]) is None:
+        return Finding(Level.WARNING, "sacct does not answer", "nothing depends on it; GPU-hours come from the run alone")
+    return ok("sacct answers")
+
+
+def _check_partition(part: Partition, config: RunConfig) -> list[Finding]:
+    findings = []
+    if part.state != "UP":
+        findings.append(Finding(Level.FAILED, f"partition {part.name} is {part.state}", "choose another, or wait"))
+    wanted, gpus = config.cluster.workers * config.cluster.gpus_per_worker, slurm.gpus_of(part.name)
+    if gpus == 0 and wanted:
+        advice = "choose one with GPUs, or --gpus-per-worker 0"
+        findings.append(Finding(Level.FAILED, f"partition {part.name} has no GPUs that Slurm counts", advice))
+    elif gpus < wanted:
+        text = f"partition {part.name} has {gpus} GPUs for {wanted} that the workers want"
+        findings.append(Finding(Level.WARNING, text, "the rest will wait in the queue"))
+    else:
+        findings.append(ok(f"partition {part.name} has {gpus} GPUs on {part.nodes}"))
+    return findings
+
+
+def _limits(config: RunConfig) -> list[Finding]:
+    """Limits of the QOS on the number of jobs, where accounting tells them."""
+    name = config.cluster.qos or "normal"
+    form = "format=Name,MaxJobsPU,MaxSubmitJobsPU"
+    answer = slurm.ask(["sacctmgr", "--noheader", "--parsable2", "show", "qos", name, form])
+    findings = []
+    for line in (answer or "").splitlines():
+        fields = [*line.split("|"), "", ""]
+        for limit, meaning in ((fields[1], "run"), (fields[2], "submit")):
+            if limit.isdigit() and int(limit) < config.cluster.workers:
+                text = (
+                    f"QOS {fields[0]} lets you {meaning} {limit} jobs at a time, fewer than --workers {config.cluster.workers}"
+                )
+                findings.append(Finding(Level.WARNING, text, f"--workers {limit}, or another --qos"))
+    return findings

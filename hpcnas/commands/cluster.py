@@ -1,0 +1,150 @@
+"""The commands about the machines: doctor and jobs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpcnas.config import RunConfig, read_config
+from hpcnas.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from hpcnas.cluster.doctor import Finding
+
+
+def register(app: typer.Typer) -> None:
+    """Add doctor and jobs."""
+    app.command()(doctor)
+    app.command()(jobs)
+
+
+def jobs(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to copy them to.")] = Path("jobs"),
+) -> None:
+    """Copy the batch scripts of jobs/ (env.sh is the one that a site edits); nothing is overwritten."""
+    from hpcnas.cluster.job_scripts import copy_job_scripts
+
+    for path in copy_job_scripts(out):
+        print(path)
+    print(f"edit {out / 'env.sh'}, then: sbatch {out / 'search.sh'}")
+
+
+def doctor(
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
+    ] = None,
+    partition: Annotated[
+        str,
+        typer.Option(
+            "--partition", metavar="P", help="Look at this partition, with a job of a few seconds on one of its nodes."
+        ),
+    ] = "",
+    account: Annotated[str, typer.Option("--account", help="Slurm account.")] = "",
+    qos: Annotated[str, typer.Option("--qos", help="Slurm quality of service.")] = "",
+    time: Annotated[str, typer.Option("--time", help="Time limit of a worker.")] = "",
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Workers to ask about. [200]")] = None,
+    gpus_per_worker: Annotated[int | None, typer.Option("--gpus-per-worker", metavar="N", help="GPUs of a worker. [1]")] = None,
+    setup: Annotated[
+        list[str] | None, typer.Option("--setup", metavar="CMD", help="Shell command before a worker starts.")
+    ] = None,
+    dataset: Annotated[str, typer.Option("--dataset", help="Data set of the search. [cifar10]")] = "",
+    data: Annotated[str, typer.Option("--data", metavar="DIR", help="Its folder. [$HPCNAS_DATA, else ~/.cache/hpcnas]")] = "",
+    wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long the job may wait for a node.")] = 120.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> int:
+    """Check everything that can be checked before 200 jobs are submitted; exit code 1 if something would not work."""
+    from hpcnas.cluster.doctor import Level
+
+    folder = RunFolder.from_option(run)
+    config = _config(folder)
+    cluster = {"partition": partition, "account": account, "qos": qos, "time": time, "workers": workers, "setup": setup}
+    layers: dict[str, dict[str, Any]] = {
+        "cluster": {**cluster, "gpus_per_worker": gpus_per_worker},
+        "recipe": {"dataset": dataset, "data": data},
+    }
+    given = {section: {key: value for key, value in layer.items() if value} for section, layer in layers.items()}
+    if gpus_per_worker == 0:
+        given["cluster"]["gpus_per_worker"] = 0
+    config = RunConfig.from_dict(given, config)
+    findings = []
+    for finding in _findings(folder, config, bool(partition), wait):
+        findings.append(finding)
+        if not as_json:
+            print(finding, flush=True)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings]))
+    return int(any(finding.level is Level.FAILED for finding in findings))
+
+
+def _config(folder: RunFolder) -> RunConfig:
+    """That of the run if there is one, else the paper's."""
+    return RunConfig.from_dict(read_config(folder.config)) if folder.config.is_file() else RunConfig()
+
+
+def _findings(folder: RunFolder, config: RunConfig, ask_a_node: bool, wait_s: float) -> Iterator["Finding"]:
+    from hpcnas.cluster import doctor as checks
+    from hpcnas.cluster.launch import slurm_answers
+
+    yield from checks.check_folder(folder)
+    yield from checks.check_network()
+    yield from _check_data(config)
+    if config.cluster.cluster in ("local", "debug") or (config.cluster.cluster == "auto" and not slurm_answers()):
+        yield from checks.check_local(config)
+        yield _check_torch()
+        return
+    yield from checks.check_slurm(folder, config)
+    yield from checks.check_time(config, _repeat_s(folder))
+    if ask_a_node:
+        from hpcnas.cluster.probe import ask_node
+
+        yield from ask_node(folder, config.cluster, _data_folder(config), wait_s)
+    else:
+        yield checks.ok("no node was asked: with --partition P a job of a few seconds looks from there")
+
+
+def _check_data(config: RunConfig) -> "list[Finding]":
+    from hpcnas.cluster.doctor import Finding, Level, ok
+    from hpcnas.errors import HpcnasError
+    from hpcnas.training.prepare import prepare
+
+    if config.recipe.fitness != "train":
+        return [ok(f"--fitness {config.recipe.fitness} needs no data set")]
+    try:
+        prepared = prepare(config.recipe.dataset, config.recipe.data)
+    except HpcnasError as error:
+        return [Finding(Level.FAILED, str(error))]
+    return [ok(f"the data set {config.recipe.dataset} is there, {prepared.classes} classes")]
+
+
+def _data_folder(config: RunConfig) -> str:
+    from hpcnas.training.prepare import data_folder
+
+    if config.recipe.fitness != "train" or config.recipe.dataset == "digits":
+        return ""
+    if config.recipe.dataset.startswith("folder:"):
+        return config.recipe.dataset.removeprefix("folder:")
+    return str(data_folder(config.recipe.data))
+
+
+def _check_torch() -> "Finding":
+    from hpcnas.cluster.doctor import ok
+    from hpcnas.cluster.probe import torch_devices
+
+    devices = torch_devices()
+    return ok(f"torch sees {', '.join(devices)}" if isinstance(devices, list) and devices else "torch will train on the CPU")
+
+
+def _repeat_s(folder: RunFolder) -> float | None:
+    """Seconds that a repeat took in this run, at the median of what was measured."""
+    from statistics import median
+
+    from hpcnas.population.queries import Population
+
+    if not folder.config.is_file():
+        return None
+    with Population.open(folder) as population:
+        seconds = [row.seconds for row in population.fitness_rows()]
+    return median(seconds) if seconds else None

@@ -1,0 +1,38 @@
+"""jobs/search.sh as a user submits it: the head is a job, which requeues itself at its time limit and goes on."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpcnas.population.queries import Population
+from tests.slurm.starter import Cluster
+from tests.slurm.test_search import assert_sound
+
+JOBS = Path(__file__).parent.parent.parent / "jobs"
+
+
+@pytest.mark.timeout(200)
+def test_the_search_goes_on_after_its_jobs_time_limit(
+    on_plain: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(JOBS, tmp_path / "jobs")
+    environment = f"export PATH={Path(sys.executable).parent}:$PATH HPCNAS_PARTITION=gpu HPCNAS_CPUS=1\n"
+    (tmp_path / "jobs/env.sh").write_text(environment)
+    monkeypatch.chdir(tmp_path)
+    arguments = "--workers 3 --fitness synthetic:1 --repeats 1 --steps 130 --population 10"
+    given = {"HPCNAS_RUN": "mine", "HPCNAS_ARGS": arguments, "HPCNAS_SQUEUE_S": "5"}
+    options = ("--time=1", "--signal=B:USR2@15", "--mem=500M", "--cpus-per-task=1")
+    on_plain.run("env", *(f"{name}={value}" for name, value in given.items()), "sbatch", *options, "jobs/search.sh")
+
+    def logs() -> str:
+        return "".join(path.read_text() for path in tmp_path.glob("hpcnas-search-*.log"))
+
+    on_plain.wait_until(lambda: "requeueing job" in logs(), "the job requeues itself", 100)
+    on_plain.wait_until(lambda: "finished: 130 genotypes" in logs(), "the search ends in a later stretch", 90)
+    assert_sound(tmp_path / "mine", 130)
+    with Population.open(tmp_path / "mine") as population:
+        heads = [event.details["epoch"] for event in population.events("head")]
+    assert len(heads) >= 2, "another head of the same job went on"
+    on_plain.wait_until(lambda: not on_plain.squeue(), "nothing is left", 30)
