@@ -1,5 +1,6 @@
 """`hpcnas report` and `hpcnas export`: what is seen of a search, and what leaves it."""
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def report(
     if figures is not None:
         _write_figures(rows, figures, force=force)
     target = out or own_page
-    text = write_report(rows, form, _terminal_width())
+    text = write_report(rows, form, _terminal_width() if out is None else 0)
     if target is None:
         sys.stdout.write(text)
     else:
@@ -123,4 +124,5 @@ def _write_figures(runs: "Sequence[RunRows]", folder: Path, *, force: bool) -> N
 
 
 def _terminal_width() -> int:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    """The terminal's width, or $COLUMNS; 0 for a file or pipe, which bear lines of any length."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 0

@@ -26,7 +26,7 @@ from hpcnas.report.svg_chart import legend_swatch, panel_data, panel_svg
 from hpcnas.report.values import MISSING, duration, short_count, short_hours
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 
-SECTIONS = ("summary", "tables", "figures", "cells", "leaderboard", "lineage", "failures", "configuration", "versions")
+SECTIONS = ("summary", "figures", "cells", "tables", "leaderboard", "lineage", "failures", "configuration", "versions")
 PACKAGES = ("torch", "torchvision", "numpy", "submitit", "matplotlib", "jinja2")
 GIVEN_UP_SHOWN = 100
 

@@ -76,7 +76,7 @@ def table1(runs: Sequence[RunRows]) -> Table:
         "mean ± standard deviation (n): n trainings of the full-size model (c0 = 64 unless the row says otherwise), "
         "n repeats of the fitness; parameters: of the full-size CIFAR model, else the ImageNet one.",
         PUBLISHED_NOTE,
-        *run_notes(runs),
+        *run_notes(runs, full_size=("cifar", "imagenet")),
     )
     return Table("table1", "Table 1. Searches: test error of the architecture found", columns, tuple(rows), notes)
 
@@ -138,7 +138,7 @@ def table2(runs: Sequence[RunRows]) -> Table:
         ),
         *_model_rows(runs, "cifar"),
     ]
-    notes = ("mean ± standard deviation (n trainings).", PUBLISHED_NOTE, *run_notes(runs))
+    notes = ("mean ± standard deviation (n trainings).", PUBLISHED_NOTE, *run_notes(runs, fitness=False, full_size=("cifar",)))
     return Table("table2", "Table 2. CIFAR-10: test error of full-size models", columns, tuple(rows), notes)
 
 
@@ -157,7 +157,11 @@ def table3(runs: Sequence[RunRows]) -> Table:
         ),
         *_model_rows(runs, "imagenet"),
     ]
-    notes = ("single crop, validation set; mean over (n trainings).", PUBLISHED_NOTE, *run_notes(runs))
+    notes = (
+        "single crop, validation set; mean over (n trainings).",
+        PUBLISHED_NOTE,
+        *run_notes(runs, fitness=False, full_size=("imagenet",)),
+    )
     return Table("table3", "Table 3. ImageNet: validation error of full-size models", columns, tuple(rows), notes)
 
 

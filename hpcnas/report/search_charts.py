@@ -87,9 +87,11 @@ def figure4(runs: Sequence[RunRows]) -> Chart:
     gains = [(run, gains_of(run)) for run in runs]
     series: list[Series] = []
     for run, rows in gains:
-        series.append(
-            Series(f"{run.label}: small model", tuple(row.step for row in rows), tuple(row.small for row in rows), "steps")
-        )
+        if not rows:
+            continue
+        steps = (*(row.step for row in rows), run.evaluations[-1].id)  # the last record stands until the end
+        small = (*(row.small for row in rows), rows[-1].small)
+        series.append(Series(f"{run.label}: small model", steps, small, "steps"))
         large = [(row.step, row.full_size) for row in rows if row.full_size is not None]
         if large:
             series.append(_large_series(f"{run.label}: full size", large))

@@ -22,7 +22,7 @@ COLUMNS = (
 )
 
 PAPER_STEPS = {"cifar": 80_000, "imagenet": 200_000}  # section 4.1, full size
-NO_GPU = {"cpu", "synthetic"}  # devices of repeats that no GPU trained
+NO_GPU = ("cpu", "synthetic")  # how the devices of repeats begin that no GPU trained
 
 
 def search_table(runs: Sequence[RunRows]) -> Table:
@@ -51,28 +51,37 @@ def _row(run: RunRows) -> Row:
     )
 
 
-def run_notes(runs: Sequence[RunRows]) -> list[str]:
-    """What a reader must know of single runs: fitness that nothing was trained for, hours that were no GPU's."""
+def run_notes(runs: Sequence[RunRows], *, fitness: bool = True, full_size: Sequence[str] = ()) -> list[str]:
+    """What a reader must know of single runs before comparing their numbers.
+
+    Args:
+        fitness: whether the table shows the fitness and its cost.
+        full_size: the full-size models that the table shows, cifar and imagenet.
+    """
     notes = [f"{run.name}: {run.fitness_note}." for run in runs if run.fitness_note]
-    notes += [f"{run.name}: {note}." for run in runs for note in _shorter_than_the_paper(run)]
-    without_gpu = [run.name for run in runs if run.devices and set(run.devices) <= NO_GPU]
+    notes += [f"{run.name}: {note}." for run in runs if fitness and (note := _short_search(run))]
+    notes += [f"{run.name}: {note}." for model in full_size for run in runs if (note := _short_training(run, model))]
+    without_gpu = [
+        run.name for run in runs if fitness and run.devices and all(device.startswith(NO_GPU) for device in run.devices)
+    ]
     if without_gpu:
         notes.append(f"{', '.join(without_gpu)}: no GPU; GPU-hours are the workers' hours.")
     return notes
 
 
-def _shorter_than_the_paper(run: RunRows) -> list[str]:
-    """Trainings of fewer steps than the paper's: their numbers do not compare with the published ones."""
-    notes, recipe, paper = [], run.config.recipe, RecipeConfig()
-    if recipe.fitness == "train" and (recipe.train_steps, recipe.repeats) != (paper.train_steps, paper.repeats):
-        notes.append(
-            f"small models trained for {recipe.train_steps:,} steps, {recipe.repeats} times each "
-            f"(the paper: {paper.train_steps:,}, {paper.repeats})"
-        )
-    for model, steps in PAPER_STEPS.items():
-        trained = {final.details.get("settings", {}).get("steps", steps) for final in run.finals if final.model == model}
-        if trained - {steps}:
-            notes.append(
-                f"{model} models trained for {' and '.join(f'{n:,}' for n in sorted(trained))} steps (the paper: {steps:,})"
-            )
-    return notes
+def _short_search(run: RunRows) -> str:
+    """Small models trained by another schedule than the paper's: their fitness does not compare with its."""
+    recipe, paper = run.config.recipe, RecipeConfig()
+    if recipe.fitness != "train" or (recipe.train_steps, recipe.repeats) == (paper.train_steps, paper.repeats):
+        return ""
+    times = f"{recipe.repeats} time{'s' * (recipe.repeats > 1)} each"
+    return f"small models trained for {recipe.train_steps:,} steps, {times} (the paper: {paper.train_steps:,}, {paper.repeats})"
+
+
+def _short_training(run: RunRows, model: str) -> str:
+    """Full-size models trained for another number of steps than the paper's."""
+    paper = PAPER_STEPS[model]
+    trained = {final.details.get("settings", {}).get("steps", paper) for final in run.finals if final.model == model}
+    if trained <= {paper}:
+        return ""
+    return f"{model} models trained for {' and '.join(f'{steps:,}' for steps in sorted(trained))} steps (the paper: {paper:,})"

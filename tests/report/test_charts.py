@@ -37,6 +37,7 @@ def test_figure4_compares_record_setters_with_the_first_genotype(make_rows, make
     small, large = chart.panels[0].series
     assert small.y[0] == 0
     assert small.y[-1] == pytest.approx(100 * (records[-1].fitness.mean - records[0].fitness.mean))
+    assert (small.x[-2], small.x[-1]) == (records[-1].id, 200), "the last record stands until the end"
     assert large.x == (records[0].id, records[-1].id)
     assert large.y == pytest.approx((0.0, 1.9))
     assert large.high[1] - large.y[1] == pytest.approx(0.2828, abs=1e-3)

@@ -116,7 +116,7 @@ def test_costs_are_those_of_the_steps_that_count(make_rows):
 
 
 def test_hours_without_a_gpu_are_said_to_be_none(make_rows):
-    run = replace(make_rows("laptop"), devices=("cpu",))
+    run = replace(make_rows("laptop"), devices=("cpu x 1",))
     assert any("laptop: no GPU" in note for note in search_table([run, make_rows("cluster")]).notes)
     assert not any("no GPU" in note for note in search_table([make_rows("cluster")]).notes)
 
