@@ -21,11 +21,10 @@ def workers_chart(runs: Sequence[RunRows]) -> Chart:
     live, busy, records = [], [], []
     for run in timed:
         rows = _worker_bins(run)
-        x = tuple(row[0] / per_unit for row in rows)
-        live.append(Series(run.label, x, tuple(row[1] for row in rows), "steps"))
-        busy.append(
-            Series(run.label, x, tuple(100 * min(1.0, row[2] / row[1]) if row[1] > 0 else 0.0 for row in rows), "steps")
-        )
+        x = [row[0] / per_unit for row in rows]
+        shares = [100 * min(1.0, row[2] / row[1]) if row[1] > 0 else 0.0 for row in rows]
+        live.append(_bin_steps(run, x, [row[1] for row in rows], per_unit))
+        busy.append(_bin_steps(run, x, shares, per_unit))
         records += [(run.label, row[0], row[1], row[2]) for row in rows]
     axis = f"time since the start ({unit})"
     panels = (

@@ -61,6 +61,7 @@ def test_live_workers_are_counted_between_joining_and_leaving(make_rows):
     assert [row[1] for row in rows] == pytest.approx([1.0] * 30 + [2.0] * 60 + [1.0] * 30)
     assert sum(row[2] for row in rows) / BINS == pytest.approx(1.0)
     assert chart.panels[0].x_label == "time since the start (seconds)"
+    assert chart.panels[0].series[0].x[-1] == 100, "the last bin is drawn to its end"
 
 
 def test_throughput_counts_every_evaluation_once(make_rows):
