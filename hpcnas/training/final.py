@@ -23,7 +23,6 @@ from hpcnas.training.full_progress import Voice
 from hpcnas.training.full_result import FullResult
 from hpcnas.training.full_task import Surroundings, Task
 from hpcnas.training.image_folder import read_image_folder
-from hpcnas.training.image_source import FolderData, loaders_per_rank
 from hpcnas.training.output_lock import locked
 
 
@@ -73,6 +72,8 @@ def _open_data(task: Task, group: Group, around: Surroundings, voice: Voice) -> 
 def _open_folder(task: Task, part: Part, group: Group, around: Surroundings, voice: Voice) -> FullData:
     if not task.recipe.data:
         raise UsageError("--model imagenet needs --data FOLDER, the folder that holds train/ and val/")
+    from hpcnas.training.image_source import FolderData, loaders_per_rank  # torchvision takes seconds, CIFAR needs none of it
+
     data = Path(task.recipe.data)
     group.first_only(lambda: read_image_folder(data, task.folder))  # lists the files once, for all ranks and restarts
     loaders = loaders_per_rank(group.place.local_size) if around.loaders is None else around.loaders

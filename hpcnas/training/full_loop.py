@@ -92,6 +92,13 @@ class FullTraining:
         """
         for settings in self._optimizer.param_groups:
             settings["lr"] = self.recipe.learning_rate_at(step)
+        loss = self.accumulate(batches)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return loss
+
+    def accumulate(self, batches: Sequence[Batch]) -> Tensor:
+        """The gradients of one step, averaged over all ranks and their batches; returns this rank's mean loss."""
         self._optimizer.zero_grad()
         losses = []
         for piece, batch in enumerate(batches, start=1):
@@ -99,8 +106,6 @@ class FullTraining:
             is_partial = isinstance(self._parallel, DistributedDataParallel) and piece < len(batches)
             with self._parallel.no_sync() if is_partial else nullcontext():
                 losses.append(self._backward(*batch))
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
         return torch.stack(losses).sum()
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:

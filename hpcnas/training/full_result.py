@@ -1,5 +1,6 @@
 """What a full-size training leaves behind: result.json and the weights."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -154,13 +155,11 @@ def safetensors_writer() -> Any:
 
 def versions() -> dict[str, str]:
     """What the numbers were made with."""
-    import torchvision
-
     return {
         "hpcnas": hpcnas.__version__,
         "python": sys.version.split()[0],
         "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
+        "torchvision": importlib.metadata.version("torchvision"),
         "cuda": str(torch.version.cuda) if torch.cuda.is_available() else "",
     }
 

@@ -5,16 +5,18 @@ Here a JPEG is decoded into the layout that torch's vectorised 8-bit resize read
 is that much larger than what is asked for, and the changes of colour are left to the device (`hpcnas.training.image_finish`).
 """
 
+import importlib
 import io
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the full image
 
@@ -22,6 +24,7 @@ MIN_AREA, MAX_ASPECT = 0.08, 4 / 3  # Szegedy et al. 2016: 8 to 100 % of the are
 MAX_BRIGHTNESS = 32 / 255  # shift; this and the next as in the Inception authors' own preprocessing
 MAX_CONTRAST = 0.5  # factor in [1 - 0.5, 1 + 0.5]
 CENTRAL = 0.875  # share of the shorter side that validation sees
+_RGB = 3  # ImageReadMode.RGB
 _JPEG_START = b"\xff\xd8\xff"
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive: what the fast decoder reads
 
@@ -98,7 +101,7 @@ def decode_crop(content: bytes, size: tuple[int, int], box: Box, out_px: int) ->
     if content[:3] != _JPEG_START or reduction >= 2:
         full = _decode_reduced(content, reduction)
     else:
-        full = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)
+        full = _decode_whole(content)
     # A reduced image is rounded up to whole pixels, so that both factors are taken from what came.
     sx, sy = full.shape[2] / size[0], full.shape[1] / size[1]
     left, top = int(box[0] * sx), int(box[1] * sy)
@@ -106,6 +109,26 @@ def decode_crop(content: bytes, size: tuple[int, int], box: Box, out_px: int) ->
     crop = full[None, :, top:bottom, left:right]
     scaled = torch.nn.functional.interpolate(crop, (out_px, out_px), mode="bilinear", antialias=True, align_corners=False)
     return scaled[0]
+
+
+def _decode_whole(content: bytes) -> Tensor:
+    """(3, H, W) uint8, in memory (H, W, 3): torchvision's operator where there is one, which spares PIL's copy."""
+    decode = _operator()
+    if decode is None:
+        return _decode_reduced(content, 1)
+    decoded: Tensor = decode(torch.frombuffer(bytearray(content), dtype=torch.uint8), _RGB, False)
+    return decoded
+
+
+@cache
+def _operator() -> Callable[..., Tensor] | None:
+    # The operator itself, not torchvision.io.decode_jpeg: that one is deprecated since 0.29, and may be gone one day.
+    try:
+        importlib.import_module("torchvision.io")
+        decode: Callable[..., Tensor] = torch.ops.image.decode_jpeg
+    except (ImportError, RuntimeError, AttributeError):
+        return None
+    return decode
 
 
 def _decode_reduced(content: bytes, reduction: int) -> Tensor:

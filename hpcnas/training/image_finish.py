@@ -10,6 +10,8 @@ from torch import Tensor
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Damage = tuple[str, str]  # path of an image, and why it could not be read
+
 
 @dataclass(frozen=True, slots=True)
 class ImageBatch:
@@ -19,13 +21,13 @@ class ImageBatch:
         pixels: (B, 3, H, W) uint8, cropped, scaled and flipped.
         labels: (B,) int64; -1 for an image that could not be read.
         looks: (B, 2) float32, brightness and contrast.
-        skipped: paths of images that could not be read.
+        skipped: images that could not be read.
     """
 
     pixels: Tensor
     labels: Tensor
     looks: Tensor
-    skipped: tuple[str, ...]
+    skipped: tuple[Damage, ...]
 
     def pin_memory(self) -> "ImageBatch":
         """The batch in page-locked memory; torch's DataLoader calls this."""

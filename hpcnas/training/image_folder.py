@@ -68,9 +68,9 @@ def _check_layout(data: Path, part: str) -> None:
     folder = data / part
     if not folder.is_dir():
         raise DataError(f"{data} has no {part}/; it must hold train/ and val/, each with one folder of images per class")
-    entries = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
-    if any(entry.is_dir() for entry in os.scandir(folder)):
+    if next((entry for entry in folder.iterdir() if entry.is_dir()), None):
         return
+    entries = sorted(entry.name for entry in folder.iterdir())
     images = [name for name in entries if name.lower().endswith(IMAGE_SUFFIXES)]
     archives = [name for name in entries if name.endswith(".tar")]
     if images and part == "val":
@@ -98,7 +98,8 @@ def _explain_flat(data: Path, images: int) -> str:
 
 
 def _read_part(folder: Path, cache: Path | None) -> ImageSet:
-    classes = tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()))
+    with os.scandir(folder) as entries:
+        classes = tuple(sorted(entry.name for entry in entries if entry.is_dir()))
     signature = _signature(folder, classes)
     file = cache / f"images-{folder.name}.txt" if cache else None
     listed = _cached(file, signature) if file else None

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from hpcnas.errors import DataError
 from hpcnas.training.full_data import Batch, Part
 from hpcnas.training.image_decode import PLAIN, central_crop, decode_crop, draw_crop, draw_look, image_size
-from hpcnas.training.image_finish import ImageBatch, finish
+from hpcnas.training.image_finish import Damage, ImageBatch, finish
 from hpcnas.training.image_folder import ImageSet
 
 VALIDATION_BATCH = 64
@@ -36,14 +36,14 @@ class ImageBatches(Dataset[ImageBatch]):
         pixels = torch.empty(len(keys), 3, self.crop_px, self.crop_px, dtype=torch.uint8)
         labels: list[int] = []
         looks: list[tuple[float, float]] = []
-        skipped: list[str] = []
+        skipped: list[Damage] = []
         for place, (epoch, index) in enumerate(keys):
             label, look = self._read_into(pixels[place], epoch, index, skipped)
             labels.append(label)
             looks.append(look)
         return ImageBatch(pixels, torch.tensor(labels), torch.tensor(looks), tuple(skipped))
 
-    def _read_into(self, out: Tensor, epoch: int, index: int, skipped: list[str]) -> tuple[int, tuple[float, float]]:
+    def _read_into(self, out: Tensor, epoch: int, index: int, skipped: list[Damage]) -> tuple[int, tuple[float, float]]:
         rng = random.Random(f"{self.seed}/{epoch}/{index}")
         for distance in range(min(len(self.images), 50)):
             at = (index + distance) % len(self.images)
@@ -56,7 +56,7 @@ class ImageBatches(Dataset[ImageBatch]):
                 crop = decode_crop(content, size, box, self.crop_px)
             # PIL reports damage as OSError, SyntaxError or ValueError, torchvision as RuntimeError.
             except (OSError, RuntimeError, SyntaxError, ValueError) as error:
-                skipped.append(f"{path} ({(str(error).splitlines() or ['no message'])[0][:100]})")
+                skipped.append((path, (str(error).splitlines() or ["no message"])[0][:100]))
                 if epoch < 0:
                     out.zero_()
                     return -1, (0.0, 1.0)
@@ -64,7 +64,7 @@ class ImageBatches(Dataset[ImageBatch]):
             look = draw_look(rng) if epoch >= 0 else PLAIN
             out.copy_(crop.flip(2) if look.is_flipped else crop)
             return int(self.images.labels[at]), (look.brightness, look.contrast)
-        raise DataError(f"50 images in a row cannot be read, the last one {skipped[-1]}; check the data set")
+        raise DataError(f"50 images in a row cannot be read, the last one {skipped[-1][0]}; check the data set")
 
 
 class Schedule:
@@ -167,12 +167,15 @@ class FolderData:
         pixels, looks, labels = (t.to(self._device, non_blocking=True) for t in (batch.pixels, batch.looks, batch.labels))
         return finish(pixels, looks).contiguous(memory_format=torch.channels_last), labels
 
-    def _note_skipped(self, skipped: tuple[str, ...]) -> None:
-        for image in skipped:
+    def _note_skipped(self, skipped: tuple[Damage, ...]) -> None:
+        for image, reason in skipped:
             if image in self.corrupt:
                 continue
             self.corrupt.add(image)
-            self._say(f"skipped an image that cannot be read ({len(self.corrupt)} of at most {self.corrupt_limit}): {image}")
+            self._say(
+                f"skipped an image that cannot be read ({len(self.corrupt)} of at most {self.corrupt_limit}): {image} "
+                f"({reason})"
+            )
             if len(self.corrupt) > self.corrupt_limit:
                 raise DataError(
                     f"{len(self.corrupt)} images cannot be read, the last one {image}; repair the data set, or remove "
