@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from hpcnas.errors import UsageError
-from hpcnas.evolution.initialization import random_genotype
+from hpcnas.evolution.initialization import _walk, random_genotype
 from hpcnas.evolution.mutation import mutate
 from hpcnas.networks.counts import count
 from hpcnas.representation.genotype import Genotype, Motif
@@ -39,6 +39,34 @@ def test_edges_are_uniform_after_1000_mutations_and_not_after_100(space):
     assert abs(statistic - freedom) < 5 * sqrt(2 * freedom)
     statistic, freedom = chi_square_of_edges(space, 100, 1500)
     assert statistic - freedom > 50 * sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("space", [HIERARCHICAL, FLAT], ids=["hierarchical", "flat"])
+def test_one_mutation_of_the_walk_is_one_mutation(space):
+    """It changes each edge as often as `mutate` would: P(hit) x 6/7, within five standard errors."""
+    rng, chain, n = Random(19), identity_chain(space), 8000
+    changes: Counter[tuple[int, int, int, int]] = Counter()
+    for _ in range(n):
+        walked = _walk(chain, 1, rng)
+        for level, (before, after) in enumerate(zip(chain.levels, walked.levels, strict=True)):
+            if before != after:
+                changes.update(_changed_edges(level, before, after))
+    for level, motifs in enumerate(chain.levels):
+        for m, motif in enumerate(motifs):
+            for i, row in enumerate(motif.rows):
+                share = 6 / 7 / len(chain.levels) / len(motifs) / len(motif.rows) / len(row)
+                for j in range(len(row)):
+                    assert abs(changes[level, m, i, j] / n - share) < 5 * sqrt(share / n), (level, m, i, j)
+
+
+def _changed_edges(level: int, before: tuple[Motif, ...], after: tuple[Motif, ...]) -> list[tuple[int, int, int, int]]:
+    return [
+        (level, m, i, j)
+        for m, (old, new) in enumerate(zip(before, after, strict=True))
+        for i, (row, new_row) in enumerate(zip(old.rows, new.rows, strict=True))
+        for j, (k, new_k) in enumerate(zip(row, new_row, strict=True))
+        if k != new_k
+    ]
 
 
 def test_edges_are_independent_after_1000_mutations():
