@@ -16,7 +16,8 @@
 #   --dry-run        print the commands only
 #
 # Data, partition and account: HPCNAS_DATASET (default cifar10), HPCNAS_DATA, HPCNAS_IMAGENET (folder with train/ and val/)
-# and jobs/env.sh, as for the single jobs.
+# and jobs/env.sh, as for the single jobs. HPCNAS_SEARCH_ARGS and HPCNAS_FINAL_ARGS: further options of `hpcnas head` and of
+# `hpcnas final`; they come last and win.
 set -euo pipefail
 
 jobs=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,7 +34,7 @@ while [ $# -gt 0 ]; do
     --dry-run) dry_run=yes; shift ;;
     --select) part=select part_of=${2:?"--select needs a run"}; shift 2 ;;
     --report) part=report; shift ;;
-    -h | --help) sed -n '2,22s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,24s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) fail "unknown option $1; see --help" ;;
   esac
 done
@@ -117,16 +118,16 @@ log=$runs/logs/%x-%j.log
 search() {
   local name=$1 places=$2 place search_id select_id
   shift 2
-  HPCNAS_RUN=$runs/$name HPCNAS_GENOTYPE="" HPCNAS_ARGS="$* $search_args"
+  HPCNAS_RUN=$runs/$name HPCNAS_GENOTYPE="" HPCNAS_ARGS="$* $search_args${HPCNAS_SEARCH_ARGS:+ $HPCNAS_SEARCH_ARGS}"
   search_id=$(submit "search-$name" "" --output "$log" "$jobs/search.sh")
   HPCNAS_ARGS=""
   select_id=$(submit "select-$name" "afterok:$search_id" --output "$log" --wrap "bash '$jobs/reproduce_table1.sh' --select '$runs/$name'")
   for place in $places; do
     HPCNAS_GENOTYPE=$runs/$name/table1-$place.json
-    HPCNAS_ARGS="--steps $final_steps"
+    HPCNAS_ARGS="--steps $final_steps${HPCNAS_FINAL_ARGS:+ $HPCNAS_FINAL_ARGS}"
     final_ids+=("$(submit "cifar-$name-$place" "afterok:$select_id" --output "$log" "--array=0-$((trainings - 1))" "$jobs/final_cifar10.sh")")
     if [ "$imagenet" = yes ]; then
-      HPCNAS_ARGS="--steps $imagenet_steps"
+      HPCNAS_ARGS="--steps $imagenet_steps${HPCNAS_FINAL_ARGS:+ $HPCNAS_FINAL_ARGS}"
       final_ids+=("$(HPCNAS_DATA=$imagenet_data HPCNAS_DATASET="" submit "imagenet-$name-$place" "afterok:$select_id" --output "$log" "$jobs/final_imagenet.sh")")
     fi
   done

@@ -92,6 +92,14 @@ def test_a_rehearsal_is_the_same_chain_on_a_hundredth(site, tmp_path):
     assert not [name for name in jobs if name.startswith("imagenet")]
 
 
+def test_further_options_come_last(site, tmp_path):
+    site = {**site, "HPCNAS_SEARCH_ARGS": "--precision fp32", "HPCNAS_FINAL_ARGS": "--channels 16"}
+    assert reproduce(site, tmp_path).returncode == 0
+    jobs = submitted(tmp_path)
+    assert jobs["search-flat-evolution"][3].endswith(" --precision fp32")
+    assert jobs["cifar-flat-evolution-best"][3] == "--steps 80000 --channels 16"
+
+
 def test_a_dry_run_submits_and_makes_nothing(site, tmp_path):
     done = reproduce(site, tmp_path, "--dry-run", "--runs", "t1")
     assert done.returncode == 0
