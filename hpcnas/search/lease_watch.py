@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hpcnas.population.records import LeaseView
 
 MISSED_BEATS = 2.5  # of a worker whose task is gone
+SLEPT_S = 3.0  # between two looks, which are half a second apart: only with leases of seconds, as tests have them
 
 
 @dataclass(slots=True)
@@ -28,8 +29,8 @@ class Verdicts:
 class LeaseWatch:
     """Remembers when each lease was last heard of. Reads no wall clock, so clocks may jump and differ.
 
-    A gap of more than `lease_s / 2` between two looks (a suspended or stopped head) starts every
-    observation anew: silence that the head itself slept through proves nothing about a worker.
+    A long gap between two looks (a suspended or stopped head) starts every observation anew:
+    silence that the head itself slept through proves nothing about a worker.
     """
 
     def __init__(self, lease_s: float, stall_s: float, heartbeat_s: float, clock: Callable[[], float]) -> None:
@@ -48,7 +49,7 @@ class LeaseWatch:
                 does not end it: a killed job's process may go on, and a cluster may be wrong.
         """
         now = self.clock()
-        if self._looked_s is not None and now - self._looked_s > self.lease_s / 2:
+        if self._looked_s is not None and now - self._looked_s > max(SLEPT_S, self.lease_s / 2):
             self._seen.clear()
         self._looked_s = now
         self._seen = {lease.individual_id: self._observe(lease, now) for lease in leases}

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -113,6 +114,12 @@ class Arena:
         while self.head is not None:  # the keeper takes note of its end
             time.sleep(0.01)
         return True
+
+    def write_back(self) -> None:
+        """Move the write-ahead log into the database: it would heal what is damaged there."""
+        connection = sqlite3.connect(self.run.database, timeout=30)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
 
     def restore(self) -> None:
         """What the head's refusal of a damaged database tells to do."""

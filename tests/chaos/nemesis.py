@@ -241,6 +241,7 @@ class Nemesis:
     def _damage(self, damage: Callable[[Path], None]) -> Undo | None:
         if not self.arena.end_head():
             return None
+        self.arena.write_back()
         damage(self.arena.run.database)
 
         def restore() -> None:
