@@ -5,7 +5,6 @@ becomes one sentence on stderr and its exit code.
 """
 
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
@@ -32,7 +31,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_common)
-    for family in filter(lambda name: importlib.util.find_spec(f"hpcnas.commands.{name}"), FAMILIES):
+    for family in FAMILIES:
         importlib.import_module(f"hpcnas.commands.{family}").register(app)
     return app
 

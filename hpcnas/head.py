@@ -167,6 +167,7 @@ class Head:
 
     def _finish(self) -> int:
         self.store.set_finished(True)
+        self._draining = "finishing: workers are leaving"
         while self.store.leases() and not self._must_leave():  # more than are wanted, after --steps was lowered: they may end
             self._tick()
             self._sleep()
