@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -94,7 +95,8 @@ def _latex_table(table: Table) -> str:
     align = "".join("r" if column.is_number else "l" for column in table.columns)
     headings = " & ".join(latex_escape(column.heading) for column in table.columns)
     body = "\n".join(" & ".join(_latex_cell(text) for text in table.cells(row)) + r" \\" for row in table.rows)
-    caption = " ".join(latex_escape(text if text.endswith(".") else text + ".") for text in (table.title, *table.notes))
+    title = re.sub(r"^Table \d+\. ", "", table.title)  # LaTeX numbers tables itself
+    caption = " ".join(latex_escape(text if text.endswith(".") else text + ".") for text in (title, *table.notes))
     lines = (
         r"\begin{table}",
         r"  \centering",

@@ -56,6 +56,7 @@ def test_latex_is_booktabs_and_escapes_what_comes_from_a_run():
     assert r"3.75 $\pm$ 0.12 (5)" in latex
     assert r"a|b\_c \& 50\% \textbackslash{}textbf\{x\} <script> \$1 \#2 \textasciitilde{} \textasciicircum{}" in latex
     assert latex_escape("plain") == "plain"
+    assert r"\caption{Searches. a note.}" in as_latex([Table("table1", "Table 1. Searches", COLUMNS, (), ("a note",))])
 
 
 def test_markdown_escapes_what_would_be_markup():
