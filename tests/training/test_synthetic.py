@@ -129,6 +129,7 @@ def mann_whitney_p(larger: list[float], smaller: list[float]) -> float:
     return erfc(z / sqrt(2)) / 2
 
 
+@pytest.mark.timeout(600)  # 12 s of CPU; on a machine with other work it may have to wait for them
 def test_evolution_beats_random_search():
     """1,000 evaluations, 20 seeds each, one-sided Mann-Whitney p < 0.01; seeds are not shared."""
     evolution = [search("evolution", seed, 1000) for seed in range(20)]
