@@ -13,7 +13,7 @@ from hpcnas.cli import build_app
 from tests.docs.commands import DOCUMENTS, MARKS, ROOT, commands, fences
 
 SHELL_WORDS = {"cd", "export", "mkdir", "ls", "cat", "scp", "rsync", "ssh", "tmux", "source", "cp", "nohup"}
-LONG_S = 240  # of one document, on a busy machine
+LONG_S = 600  # of one document, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,9 @@ def check(words, where, app):
         assert (ROOT / script).is_file(), f"{where}: there is no {script}"
         subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
     else:
-        assert name in SHELL_WORDS | {"squeue", "scancel", "srun", "sinfo", "chromium"}, f"{where}: {name} is not known to this test"
+        assert name in SHELL_WORDS | {"squeue", "scancel", "srun", "sinfo", "chromium"}, (
+            f"{where}: {name} is not known to this test"
+        )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
