@@ -69,7 +69,7 @@ class RawCycles:
         names = ("state", "token", "claim_id", "worker_id", "heartbeat", "progress", "errors", "losses", "preemptions",
                  "priority", "lapsed", "avoid_host", "reason")  # fmt: skip
         values = dict(zip(names, standing, strict=True)) | {"state": "leased", "claim_id": claim_id, "worker_id": "bench"}
-        token = values["token"] = values["token"] + 1
+        token = values["token"] = standing[1] + 1
         run(self._statements["write_standing"], {"id": number, **values})
         attempt = {"id": number, "token": token, "claim_id": claim_id, "worker_id": "bench", "host": "bench"}
         run(self._statements["insert_attempt"], {**attempt, "now": time.time()})

@@ -1,41 +1,41 @@
-"""Applying journal lines to a backup."""
+"""Doing a journal's transactions again on a backup."""
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
-from hpcnas.population.journal import TABLES, Change, Header, Line, key_length
+from hpcnas.population.journal import LEFT_OUT, Change, Line
 from hpcnas.population.statements import load_statements
 
+_READING = ("read_", "list_", "find_", "count_", "pick_", "was_", "next_id", "next_position", "next_ended_order", "lock_flags")
 
-def replay(database: Path, header: Header | None, lines: list[Line]) -> tuple[int, list[str]]:
+
+def replay(database: Path, lines: list[Line]) -> tuple[int, list[str]]:
     """Apply the transactions that the database does not have yet, all or none.
 
     Args:
-        header: names the columns of the changes; None when there is no journal.
         lines: in the order of writing, of one file or several.
 
     Returns:
         How many were applied, and what is missing between them, as sentences.
+
+    Raises:
+        sqlite3.Error: a transaction does not fit the database, or is none of ours.
     """
+    statements = load_statements("sqlite")
     connection = sqlite3.connect(database, isolation_level=None)
     try:
-        (last,) = connection.execute(load_statements("sqlite")["read_journal_number"]).fetchone()
-        valid = _valid(lines)
-        wanted = [number for number in sorted(valid) if number > last]
-        if header is None or not wanted:
-            return 0, []
+        (last,) = connection.execute(statements["read_journal_number"]).fetchone()
+        wanted = {number: changes for number, changes in sorted(_valid(lines).items()) if number > last}
         connection.execute("BEGIN IMMEDIATE")
-        triggers = _take_triggers_away(connection)  # fitness is insert-only, counting is for single steps
-        for number in wanted:
-            for change in valid[number]:
-                _apply(connection, header, change)
-        connection.execute(load_statements("sqlite")["recount"], {"number": wanted[-1]})
-        for trigger in triggers:
-            connection.execute(trigger)
+        for number, changes in wanted.items():
+            connection.execute(statements["write_journal_number"], {"number": number})
+            for statement, values in changes:
+                _apply(connection, statements, statement, values)
         connection.execute("COMMIT")
     finally:
         connection.close()
-    return len(wanted), _gaps(last, wanted)
+    return len(wanted), _gaps(last, list(wanted))
 
 
 def _valid(lines: list[Line]) -> dict[int, list[Change]]:
@@ -49,31 +49,12 @@ def _valid(lines: list[Line]) -> dict[int, list[Change]]:
     return valid
 
 
-def _apply(connection: sqlite3.Connection, header: Header, change: Change) -> None:
-    kind, values = change
-    table, columns = kind.removeprefix("+"), header.columns[kind]
-    if table not in TABLES or not all(column.isidentifier() for column in columns):
-        raise sqlite3.DatabaseError(f"the journal speaks of {table[:40]!r}")
-    keys = columns[: key_length(kind)]
-    others = columns[len(keys) :]
-    settings = ", ".join(f"{column} = excluded.{column}" for column in others)
-    if kind.startswith("+"):
-        marks = ", ".join("?" * len(columns))
-        conflict = f"ON CONFLICT ({', '.join(keys)}) DO {f'UPDATE SET {settings}' if others else 'NOTHING'}"
-        connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {conflict}", values)
-    else:
-        changed = ", ".join(f"{column} = ?" for column in others)
-        condition = " AND ".join(f"{column} = ?" for column in keys)
-        connection.execute(f"UPDATE {table} SET {changed} WHERE {condition}", values[len(keys) :] + values[: len(keys)])
-
-
-def _take_triggers_away(connection: sqlite3.Connection) -> list[str]:
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    for name, _ in rows:
-        connection.execute(f"DROP TRIGGER {name}")
-    return [str(text) for _, text in rows]
+def _apply(connection: sqlite3.Connection, statements: dict[str, str], statement: str, values: dict[str, Any]) -> None:
+    if statement not in statements or statement in LEFT_OUT or statement.startswith(_READING):
+        raise sqlite3.DatabaseError(f"the journal speaks of a statement {statement[:40]!r}, which no transaction runs")
+    connection.execute(statements[statement], values)
 
 
 def _gaps(last: int, numbers: list[int]) -> list[str]:
-    missing = sorted(set(range(last + 1, numbers[-1])) - set(numbers))
+    missing = sorted(set(range(last + 1, max(numbers, default=last))) - set(numbers))
     return [f"transactions {missing[0]} to {missing[-1]} are not in the journal"] if missing else []

@@ -10,13 +10,14 @@ import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpcnas.config import RunConfig, read_config
 from hpcnas.errors import DamagedRunError, HpcnasError, UsageError
 from hpcnas.population import seam, sqlite_file
 from hpcnas.population.backup import backup_numbers, backup_path, copy_database
 from hpcnas.population.invariants import check_database, check_invariants
-from hpcnas.population.journal import Header, Line, journal_numbers, journal_path, read_lines
+from hpcnas.population.journal import Line, journal_numbers, journal_path, read_lines
 from hpcnas.population.outbox import merge_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.replay import replay
@@ -59,13 +60,13 @@ def restore(folder: RunFolder) -> Restored:
     config = RunConfig.from_dict(read_config(folder.require().config))
     if config.store != "sqlite":
         raise UsageError("this run keeps its population in PostgreSQL; restore it with the backups of that server")
-    header, lines, problems = _read_journals(folder)
+    run, lines, problems = _read_journals(folder)
     unfinished = folder.path / "population.db.restored"
     for path in _files_of(unfinished):
         path.unlink(missing_ok=True)
-    backup = _start_from_backup(folder, unfinished) or _start_from_nothing(folder, unfinished, header, lines)
+    backup = _start_from_backup(folder, unfinished) or _start_from_nothing(folder, unfinished, run, lines)
     try:
-        applied, missing = replay(unfinished, header, lines)
+        applied, missing = replay(unfinished, lines)
     except sqlite3.Error as error:
         raise DamagedRunError(f"the journal in {folder.backup} does not fit the backup {backup} ({error})") from error
     kept = _put_in_place(folder, unfinished)
@@ -76,16 +77,16 @@ def restore(folder: RunFolder) -> Restored:
     return Restored(backup, applied, merged, counts.evaluated, counts.born, kept, problems)
 
 
-def _read_journals(folder: RunFolder) -> tuple[Header | None, list[Line], list[str]]:
-    newest: Header | None = None
+def _read_journals(folder: RunFolder) -> tuple[dict[str, Any] | None, list[Line], list[str]]:
+    first: dict[str, Any] | None = None
     lines: list[Line] = []
     problems = []
     for number in journal_numbers(folder.backup):
-        header, more, damaged = read_lines(journal_path(folder.backup, number))
-        newest, lines = header or newest, lines + more
-        if damaged > 1 or (damaged and header is None):  # one torn line is what a killed head leaves, of nothing acknowledged
+        run, more, damaged = read_lines(journal_path(folder.backup, number))
+        first, lines = first or run, lines + more
+        if damaged > 1 or (damaged and run is None):  # one torn line is what a killed head leaves, of nothing acknowledged
             problems.append(f"{journal_path(folder.backup, number).name}: {damaged} damaged lines")
-    return newest, lines, problems
+    return first, lines, problems
 
 
 def _start_from_backup(folder: RunFolder, target: Path) -> str:
@@ -107,8 +108,8 @@ def _start_from_backup(folder: RunFolder, target: Path) -> str:
     return ""
 
 
-def _start_from_nothing(folder: RunFolder, target: Path, header: Header | None, lines: list[Line]) -> str:
-    if header is None or 1 not in journal_numbers(folder.backup) or (lines and lines[0].number > 1):
+def _start_from_nothing(folder: RunFolder, target: Path, run: dict[str, Any] | None, lines: list[Line]) -> str:
+    if run is None or 1 not in journal_numbers(folder.backup) or (lines and lines[0].number > 1):
         raise DamagedRunError(
             f"{folder.backup} has no sound backup of this run and no journal from its beginning; nothing can be restored, "
             f"and {folder.database} was left as it is"
@@ -116,7 +117,6 @@ def _start_from_nothing(folder: RunFolder, target: Path, header: Header | None, 
     connection = sqlite3.connect(target, isolation_level=None)
     try:
         sqlite_file.create_tables(connection)
-        run = header.run
         connection.execute(load_statements("sqlite")["create_run"], {**run, "now": run["created"]})
     finally:
         connection.close()

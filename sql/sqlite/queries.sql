@@ -7,7 +7,7 @@ INSERT INTO run (id, run_id, hpcnas, created, config, repeats) VALUES (1, :run_i
 SELECT run_id, hpcnas, created, config, repeats, epoch, draining, finished, rng_state FROM run;
 
 -- read_flags: what every transaction has to know; the head's epoch among it
-SELECT epoch, draining, finished FROM run;
+SELECT epoch, draining, finished, journal FROM run, tally;
 
 -- lock_flags: the same for the head; where the dialect locks rows, no other head can begin meanwhile
 SELECT epoch, draining, finished FROM run;
@@ -211,17 +211,8 @@ SELECT config FROM run;
 -- read_rng_state: where the head's random numbers go on
 SELECT rng_state FROM run;
 
--- next_journal_number: this transaction goes into the journal
-UPDATE tally SET journal = journal + 1 WHERE slot = 0;
-
 -- read_journal_number: of the last transaction that did
 SELECT journal FROM tally WHERE slot = 0;
 
--- recount: the tally after a restore, whose triggers were away
-UPDATE tally SET queued = (SELECT count(*) FROM individual WHERE state = 'queued'),
-    leased = (SELECT count(*) FROM individual WHERE state = 'leased'),
-    evaluated = (SELECT count(*) FROM individual WHERE state = 'evaluated'),
-    failed = (SELECT count(*) FROM individual WHERE state = 'failed'),
-    repeats = (SELECT count(*) FROM fitness WHERE token > 0),
-    repeat_s = (SELECT coalesce(avg(seconds), 0) FROM fitness WHERE token > 0),
-    journal = :number WHERE slot = 0;
+-- write_journal_number: this transaction goes into the journal
+UPDATE tally SET journal = :number WHERE slot = 0;
