@@ -205,7 +205,7 @@ class Head:
         if not pending:
             return
         try:
-            self.run.launcher.cancel(pending)
+            self.run.launcher.cancel(pending, waiting_only=True)
         except ClusterError as error:
             log.warning("waiting jobs could not be cancelled: %s", error)
 

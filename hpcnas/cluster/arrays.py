@@ -96,7 +96,7 @@ class SlurmLauncher(Launcher):
                 self._poll.start()
             return None if self._states is None else dict(self._states)
 
-    def cancel(self, tasks: Iterable[str] | None = None) -> int:
+    def cancel(self, tasks: Iterable[str] | None = None, *, waiting_only: bool = False) -> int:
         """One scancel for all; of whole arrays when `tasks` is None."""
         if tasks is None:
             queued = slurm.queue()
@@ -107,7 +107,7 @@ class SlurmLauncher(Launcher):
             names = sorted(tasks)
         try:
             for start in range(0, len(names), 500):  # a command line has its limits
-                slurm.run(["scancel", *names[start : start + 500]])
+                slurm.run(["scancel", *(["--state=PENDING"] if waiting_only else []), *names[start : start + 500]])
         except SlurmFailed as failed:
             raise ClusterError(f"Slurm did not cancel the workers: {failed}") from failed
         return len(names)

@@ -55,8 +55,11 @@ class Launcher(ABC):
         """
 
     @abstractmethod
-    def cancel(self, tasks: Iterable[str] | None = None) -> int:
+    def cancel(self, tasks: Iterable[str] | None = None, *, waiting_only: bool = False) -> int:
         """End these workers, or all that any launcher of this run folder started.
+
+        Args:
+            waiting_only: leave alone what runs by now: `alive` may call a task PENDING a minute after its start.
 
         Returns:
             How many tasks were told to end.
@@ -116,7 +119,7 @@ class DebugLauncher(Launcher):
         """The threads that run."""
         return {thread.name: "RUNNING" for thread in self._threads if thread.is_alive()}
 
-    def cancel(self, tasks: Iterable[str] | None = None) -> int:
+    def cancel(self, tasks: Iterable[str] | None = None, *, waiting_only: bool = False) -> int:
         """Nothing: a thread cannot be ended from outside; it leaves at the answer to its next heartbeat."""
         return 0
 

@@ -53,9 +53,9 @@ class LocalLauncher(Launcher):
                 self._ledger.write(replace(entry, ended=True))
         return states
 
-    def cancel(self, tasks: Iterable[str] | None = None) -> int:
+    def cancel(self, tasks: Iterable[str] | None = None, *, waiting_only: bool = False) -> int:
         """SIGTERM to their processes: a worker gives its genotype back and leaves."""
-        there = self.alive()
+        there = {} if waiting_only else self.alive()
         wanted = [task for task in (there if tasks is None else tasks) if task in there]
         for task in wanted:
             try:
@@ -107,7 +107,7 @@ class _DetachedExecutor(submitit.LocalExecutor):
     kills it, and with the head's output open, so that a pipe behind the head never ends.
     """
 
-    def _submit_command(self, command: str) -> LocalJob:  # type: ignore[type-arg]
+    def _submit_command(self, command: str) -> LocalJob:
         controller = shlex.join([sys.executable, "-m", "submitit.local._local", str(self.folder)])
         # exec: the controller names its files by its own process id, which must be the one we know.
         text = "\n".join([*self.parameters["setup"], f"exec {controller}"])

@@ -199,7 +199,7 @@ def gpus_of(partition: str) -> int:
     """How many GPUs the nodes of a partition have by their generic resources, down or not; 0 without an answer."""
     answer = ask(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
     # As in gpu:4, gpu:a100:4(S:0-1), and several kinds with commas between.
-    return sum(int(count) for count in re.findall(r"[|,]gpu:(?:[^:,()]+:)?(\d+)", answer))
+    return sum(int(count) for count in re.findall(r"[|,]gpu:(?:[^:,()\s]+:)?(\d+)", answer))
 
 
 def node_names() -> set[str]:

@@ -95,8 +95,10 @@ def _findings(folder: RunFolder, config: RunConfig, ask_a_node: bool, wait_s: fl
         yield from checks.check_local(config)
         yield _check_torch()
         return
-    yield from checks.check_slurm(folder, config)
-    yield from checks.check_time(config, _repeat_s(folder))
+    of_slurm = [*checks.check_slurm(folder, config), *checks.check_time(config, _repeat_s(folder))]
+    yield from of_slurm
+    if any(finding.level is checks.Level.FAILED for finding in of_slurm):
+        return  # a job would only fail for the same reason
     if ask_a_node:
         from hpcnas.cluster.probe import ask_node
 

@@ -29,8 +29,8 @@ class Cluster(Protocol):
     def alive(self) -> dict[str, str] | None:
         """States of the tasks that run or wait; None when the cluster does not say."""
 
-    def cancel(self, tasks: Iterable[str]) -> int:
-        """End these tasks; how many."""
+    def cancel(self, tasks: Iterable[str], *, waiting_only: bool) -> int:
+        """End these tasks, those that do not run yet; how many."""
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class Staffing:
         waiting = [task for task, state in states.items() if state == "PENDING"]
         try:
             if waiting:
-                self.cluster.cancel(waiting[-surplus:])
+                self.cluster.cancel(waiting[-surplus:], waiting_only=True)
         except ClusterError as error:
             log.warning("waiting workers that are too many stay: %s", error)
 

@@ -1,5 +1,6 @@
 """Watch a search from outside: what Slurm runs, second by second, and which GPUs wait for nobody's reason."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -7,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpcnas.population.queries import Population
 from tests.slurm.starter import Cluster
 
 
@@ -88,3 +90,10 @@ def start_head(cluster: Cluster, run: Path, *options: str, **variables: str) -> 
 def head_output(run: Path) -> str:
     """What the heads of this run printed."""
     return run.with_name(run.name + "-head.txt").read_text()
+
+
+def evaluated(run: Path) -> int:
+    """Genotypes with a fitness so far; 0 while there is no population."""
+    with contextlib.suppress(Exception), Population.open(run) as population:
+        return population.counts().evaluated
+    return 0
