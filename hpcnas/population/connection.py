@@ -54,12 +54,13 @@ class Connection:
         self.socket, self.heard, self.closed = accepted, now, False
         self.call: Call | None = None
         self._limits, self._frames, self._seal = limits, Frames(), None
-        self._opened, self._begun = now, None
+        self._opened, self._begun, self._unsent_since = now, None, None
         self._handshake = ServerHandshake(secret)
         self.outgoing = bytearray(self._handshake.hello())
 
     _seal: Seal | None
-    _begun: float | None
+    _begun: float | None  # when the message that is coming in began
+    _unsent_since: float | None
 
     @property
     def is_proved(self) -> bool:
@@ -102,18 +103,18 @@ class Connection:
             while self.outgoing:
                 del self.outgoing[: seam.send(self.socket, bytes(self.outgoing[:_CHUNK]))]
         except (BlockingIOError, InterruptedError):
-            self._begun = self._begun or self.heard
+            self._unsent_since = self._unsent_since or self.heard
             return True
         except OSError:
             return False
-        self._begun = None
+        self._unsent_since = None
         return True
 
     def is_overdue(self, now: float) -> bool:
         """Whether it has had its time: to prove itself, to end a message, or to say anything at all."""
         if not self.is_proved:
             return now - self._opened > self._limits.proof_s
-        if self._begun is not None and now - self._begun > self._limits.message_s:
+        if any(since is not None and now - since > self._limits.message_s for since in (self._begun, self._unsent_since)):
             return True
         return now - self.heard > self._limits.idle_s
 
