@@ -22,7 +22,7 @@ SBATCH_TIMEOUT_S = 60.0
 SIGNAL_S = 90  # before the limit; a tenth of short limits
 # Options that hpcnas itself depends on: where tasks log, how they are found again, how many there are.
 RESERVED = frozenset(
-    ("array", "comment", "output", "error", "open-mode", "nodes", "ntasks", "ntasks-per-node", "wait", "parsable")
+    ("array", "job-name", "comment", "output", "error", "open-mode", "nodes", "ntasks", "ntasks-per-node", "wait", "parsable")
 )
 # What sbatch reads from the environment overrides the script: those options that the script sets.
 SBATCH_VARIABLES = {

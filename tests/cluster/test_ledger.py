@@ -1,0 +1,45 @@
+"""The ledger of submissions: written before asking, read by whichever head comes next."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from hpcnas.cluster.ledger import Ledger
+from hpcnas.run_folder import RunFolder
+
+
+def test_what_was_written_is_read_by_the_next_head(tmp_path: Path) -> None:
+    ledger = Ledger(RunFolder(tmp_path))
+    entry = ledger.new("slurm", 3)
+    assert Ledger(RunFolder(tmp_path)).open("slurm") == [entry], "the intent is on the disk before any answer"
+    answered = ledger.write(replace(entry, job="12"))
+    later = Ledger(RunFolder(tmp_path))
+    assert later.open("slurm") == [answered]
+    assert later.run_mark == ledger.run_mark != ""
+    assert answered.tasks() == ["12_0", "12_1", "12_2"]
+    assert later.open("local") == []
+    later.write(replace(answered, ended=True))
+    assert Ledger(RunFolder(tmp_path)).open("slurm") == []
+    assert len(Ledger(RunFolder(tmp_path)).all("slurm")) == 1
+
+
+def test_a_torn_last_line_spoils_no_other(tmp_path: Path) -> None:
+    ledger = Ledger(RunFolder(tmp_path))
+    first = ledger.new("slurm", 1)
+    with ledger.path.open("ab") as file:
+        file.write(b'{"intent": "torn')
+    later = Ledger(RunFolder(tmp_path))
+    assert later.open("slurm") == [first]
+    second = later.new("slurm", 2)
+    assert Ledger(RunFolder(tmp_path)).open("slurm") == [first, second]
+
+
+def test_a_copied_run_does_not_own_the_tasks_of_the_original(tmp_path: Path) -> None:
+    original = RunFolder(tmp_path / "run")
+    mark = Ledger(original).new("slurm", 1) and Ledger(original).run_mark
+    shutil.copytree(original.path, tmp_path / "copy")
+    copy = Ledger(RunFolder(tmp_path / "copy"))
+    assert copy.open("slurm") == []
+    copy.new("slurm", 1)
+    assert copy.run_mark != mark
+    assert len(Ledger(RunFolder(tmp_path / "copy")).open("slurm")) == 1

@@ -1,0 +1,63 @@
+"""Who a worker is and how long it may run, from what Slurm puts into its environment."""
+
+import pytest
+
+from hpcnas.cluster.task import Deadline, duration_s, this_task
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 5400.0),
+        ("5:10", 310.0),
+        ("01:00:00", 3600.0),
+        ("1-02", 93600.0),
+        ("1-02:30", 95400.0),
+        ("2-00:00:01", 172801.0),
+        ("UNLIMITED", None),
+        ("NONE", None),
+        ("INVALID", None),
+        ("", None),
+        ("soon", None),
+        ("1:2:3:4", None),
+    ],
+)
+def test_slurms_times_are_read(text: str, seconds: float | None) -> None:
+    assert duration_s(text) == seconds
+
+
+def test_a_task_of_an_array_is_named_as_squeue_names_it() -> None:
+    task = this_task(
+        {
+            "SLURM_JOB_ID": "17",
+            "SLURM_ARRAY_JOB_ID": "12",
+            "SLURM_ARRAY_TASK_ID": "4",
+            "SLURMD_NODENAME": "n7",
+            "SLURM_RESTART_COUNT": "2",
+        }
+    )
+    assert (task.host, task.job, task.name, task.restarts) == ("n7", "17", "12_4", 2)
+
+
+def test_outside_of_slurm_a_worker_has_no_job_and_no_limit() -> None:
+    task = this_task({})
+    assert (task.job, task.name, task.restarts) == ("", "", 0)
+    assert Deadline.of_this_task({}).left_s() is None
+
+
+def test_the_limit_of_the_batch_script_counts_from_the_start_of_the_process() -> None:
+    left = Deadline.of_this_task({"SLURM_JOB_ID": "1", "HPCNAS_TIME_LIMIT_S": "86400"}).left_s()
+    assert left is not None
+    assert 80000 < left < 86400, "less what this process is old"
+
+
+def test_slurms_own_times_are_taken_as_a_difference() -> None:
+    """A node whose clock is years off has the same time left."""
+    left = Deadline.of_this_task({"SLURM_JOB_ID": "1", "SLURM_JOB_START_TIME": "100", "SLURM_JOB_END_TIME": "86500"}).left_s()
+    assert left is not None
+    assert 80000 < left < 86400
+
+
+def test_without_a_word_from_slurm_there_is_no_known_limit(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Deadline.of_this_task({"SLURM_JOB_ID": "1"}).left_s() is None
