@@ -87,6 +87,7 @@ class HeadLock:
         for _ in range(100):  # each round ends here or finds that another head changed the file meanwhile
             if self._create(mine) or self._take_over(mine):
                 self.holder = mine
+                self._sweep()
                 return
         raise RunHeldError(f"{self.path} keeps changing hands; several heads are started at once: start one")
 
@@ -113,10 +114,10 @@ class HeadLock:
         record = self._write_beside(mine)
         try:
             os.link(record, self.path)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # not found: swept by the one that got the lock just now
             return False
         finally:
-            record.unlink()
+            record.unlink(missing_ok=True)
         return True
 
     def _take_over(self, mine: LockHolder) -> bool:
@@ -140,8 +141,15 @@ class HeadLock:
                 return False
             os.replace(self._write_beside(mine), self.path)
             return True
+        except FileNotFoundError:
+            return False
         finally:
             os.close(descriptor)
+
+    def _sweep(self) -> None:
+        """Records of heads that were killed while they tried."""
+        for record in self.path.parent.glob(f"{self.path.name}.*"):
+            record.unlink(missing_ok=True)
 
     def _write_beside(self, mine: LockHolder) -> Path:
         record = self.path.with_name(f"{self.path.name}.{mine.nonce}")

@@ -174,27 +174,27 @@ def test_a_lock_from_another_machine_is_refused_with_the_way_out(arena_of: Build
     assert arena.run.lock.read_text() == lock
 
 
-@pytest.mark.parametrize("kind", ["stale", "half", "garbage", "stranger"])
-def test_a_head_json_that_leads_nowhere_is_read_again(arena_of: Build, kind: str) -> None:
-    """Workers go on training, look again, and find the head when it is there; none of them dies of it."""
-    arena = arena_of(workers=2, steps=16, lease_s=6.0)
-    arena.wait_evaluated(2)
-    assert arena.end_head()
-    arena.proxy.cut(reset=False)
-    workers = set(arena.workers())
-    content = arena.run.head_address.read_bytes()
+def test_a_head_json_that_leads_nowhere_is_read_again(arena_of: Build) -> None:
+    """Stale, half, garbage, another program's port: workers go on, look again, and find the head when it is there."""
+    arena = arena_of(workers=2, steps=20, lease_s=6.0)
     stranger = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=_talk_nonsense, args=(stranger,), daemon=True).start()
-    written = {
-        "stale": content.replace(str(arena.proxy.port).encode(), b"1"),
-        "half": content[: len(content) // 2],
-        "garbage": b"\x00\xff{" * 50,
-        "stranger": content.replace(str(arena.proxy.port).encode(), str(stranger.getsockname()[1]).encode()),
-    }
-    arena.run.head_address.write_bytes(written[kind])
-    time.sleep(2.0)  # they try in vain for a while
-    assert workers <= set(arena.workers())
-    arena.is_head_wanted = True
+    for kind in ("stale", "half", "garbage", "stranger"):
+        arena.wait_evaluated(arena.evaluated() + 2 if arena.run.config.exists() else 2)
+        workers = set(arena.workers())
+        assert arena.end_head()
+        arena.proxy.cut(reset=False)
+        port, content = str(arena.proxy.port).encode(), arena.run.head_address.read_bytes()
+        written = {
+            "stale": content.replace(port, b"1"),
+            "half": content[: len(content) // 2],
+            "garbage": b"\x00\xff{" * 50,
+            "stranger": content.replace(port, str(stranger.getsockname()[1]).encode()),
+        }
+        arena.run.head_address.write_bytes(written[kind])
+        time.sleep(1.5)  # they try in vain for a while
+        assert workers <= set(arena.workers()), kind
+        arena.is_head_wanted = True
     end_and_check(arena)
     stranger.close()
 
@@ -209,17 +209,17 @@ def _talk_nonsense(server: socket.socket) -> None:
             connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 20)
 
 
-@pytest.mark.parametrize("kind", ["delay", "black hole", "refuse connections", "reset connections", "cut connections"])
-def test_a_network_that_misbehaves_delays_and_loses_nothing(arena_of: Build, kind: str) -> None:
-    arena = arena_of(workers=4, steps=24)
-    for count in (2, 6, 10):
-        arena.wait_evaluated(count)
+def test_a_network_that_misbehaves_delays_and_loses_nothing(arena_of: Build) -> None:
+    """Delay, half-open, refused, reset and closed connections, each for a second and each twice."""
+    arena = arena_of(workers=4, steps=40)
+    for kind in 2 * ("delay", "black hole", "refuse connections", "reset connections", "cut connections"):
+        arena.wait_evaluated(arena.evaluated() + 2 if arena.run.config.exists() else 2)
         undo = inject(arena, kind)
         time.sleep(1.0)
         undo()
     started = time.monotonic()
     end_and_check(arena)
-    assert time.monotonic() - started < 100  # no hang beyond the client's time-out of 30 s, twice
+    assert time.monotonic() - started < 60  # no hang beyond the client's time-out of 30 s, twice
 
 
 def test_a_database_that_another_program_holds_for_a_while(arena_of: Build) -> None:

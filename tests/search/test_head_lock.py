@@ -41,6 +41,7 @@ def test_a_second_head_is_refused_and_told_who_holds_the_run(path: Path) -> None
 
 def test_a_dead_heads_lock_is_taken_over(path: Path) -> None:
     write(path, dead_holder())
+    path.with_name("head.lock.abc").write_text("of a head that was killed while it tried")
     lock = HeadLock(path)
     lock.acquire()
     assert lock.is_held()
