@@ -24,7 +24,11 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["hpcnas", "hpcnas.*"]), "hpcnas.sql", "hpcnas.jobs"],
     package_dir={"hpcnas.sql": "sql", "hpcnas.jobs": "jobs"},
-    package_data={"hpcnas.sql": ["*/*.sql"], "hpcnas.jobs": ["*.sh"], "hpcnas": ["**/*.json", "**/*.j2", "**/*.css", "**/*.js", "**/*.cpp", "**/*.h"]},
+    package_data={
+        "hpcnas.sql": ["*/*.sql"],
+        "hpcnas.jobs": ["*.sh"],
+        "hpcnas": ["**/*.json", "**/*.j2", "**/*.css", "**/*.js", "**/*.cpp", "**/*.h"],
+    },
     install_requires=[
         "torch>=2.11",
         "torchvision>=0.26",

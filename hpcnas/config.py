@@ -41,7 +41,9 @@ class SearchConfig:
         _at_least("--seed", self.seed, 0)
         _at_least("initial_mutations", self.initial_mutations, 0)
         if not 0 < self.tournament <= 1:
-            raise UsageError(f"--tournament {self.tournament:g} must be a share of the population above 0 and at most 1, as 0.05")
+            raise UsageError(
+                f"--tournament {self.tournament:g} must be a share above 0 and at most 1, as 0.05 for the paper's 5 %"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,9 @@ class RunConfig:
             elif section in ("space", "search", "recipe", "cluster") and isinstance(given, dict):
                 config = replace(config, **{section: _overlay(section, getattr(config, section), given)})
             else:
-                raise UsageError(f"[{section}] is no section of a configuration; there are space, search, recipe, cluster and store")
+                raise UsageError(
+                    f"[{section}] is no section of a configuration; it has space, search, recipe, cluster and store"
+                )
         return config
 
     def changed_from(self, other: "RunConfig") -> list[str]:
@@ -157,7 +161,11 @@ class RunConfig:
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     # An afternoon on one machine: the paper's method on a tenth of its training.
-    "quick": {"search": {"steps": 200, "population": 40}, "recipe": {"train_steps": 500, "repeats": 2}, "cluster": {"workers": 4}},
+    "quick": {
+        "search": {"steps": 200, "population": 40},
+        "recipe": {"train_steps": 500, "repeats": 2},
+        "cluster": {"workers": 4},
+    },
     # Minutes on a laptop: shows that everything works, says little about architectures.
     "smoke": {
         "search": {"steps": 24, "population": 8},
@@ -218,7 +226,8 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         return float(value)
     if isinstance(value, (list, tuple)) and getattr(hint, "__origin__", None) is tuple:
         return tuple(_typed(name, item, hint.__args__[0]) for item in value)
-    if not (isinstance(hint, type) and isinstance(value, hint)) and not (hint == int | None and (value is None or isinstance(value, int))):
+    is_optional_int = hint == int | None and (value is None or isinstance(value, int))
+    if not is_optional_int and not (isinstance(hint, type) and isinstance(value, hint)):
         raise UsageError(f"{name} = {value!r} has the wrong type; it must be {getattr(hint, '__name__', hint)}")
     return value
 

@@ -107,7 +107,7 @@ class _DetachedExecutor(submitit.LocalExecutor):
     kills it, and with the head's output open, so that a pipe behind the head never ends.
     """
 
-    def _submit_command(self, command: str) -> LocalJob:
+    def _submit_command(self, command: str) -> LocalJob[Any]:
         controller = shlex.join([sys.executable, "-m", "submitit.local._local", str(self.folder)])
         # exec: the controller names its files by its own process id, which must be the one we know.
         text = "\n".join([*self.parameters["setup"], f"exec {controller}"])

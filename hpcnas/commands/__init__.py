@@ -1,0 +1,1 @@
+"""The commands of `hpcnas`, a module for each family; each registers its own with the command line."""

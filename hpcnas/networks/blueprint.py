@@ -82,6 +82,8 @@ def blueprint(
     _check(model, tail, {"--channels": channels, "--cells": cells, "classes": classes, "in_channels": in_channels})
     c0 = channels or DEFAULT_CHANNELS[model]
     n = cells or DEFAULT_CELLS[model]
+    stem: tuple[Convolution, ...]
+    groups: tuple[int, ...]
     if model == "imagenet":
         stem = (
             Convolution("stem.0", in_channels, max(1, c0 // 2), 2),

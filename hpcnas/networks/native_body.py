@@ -101,11 +101,11 @@ class NativeBody:
         if key not in self._ready:
             batch, height, wide, _ = images.shape
             plan = native_plan(self.graph, self.paths, batch, height, wide, training)
-            numbers = tuple((ctypes.c_int64 * len(part))(*part) for part in (plan.values, plan.code, plan.starts))
+            values, code, starts = ((ctypes.c_int64 * len(part))(*part) for part in (plan.values, plan.code, plan.starts))
             # A training keeps one size, an evaluation has its own: memory of others is given back first.
             self._ready = {k: ready for k, ready in self._ready.items() if k[-1] != training}
             arena = torch.empty(plan.arena, dtype=images.dtype)
-            self._ready[key] = _Ready(plan, numbers, arena, torch.empty(max(1, plan.marks), dtype=torch.uint8))
+            self._ready[key] = _Ready(plan, (values, code, starts), arena, torch.empty(max(1, plan.marks), dtype=torch.uint8))
         return self._ready[key]
 
     def _run(self, ready: _Ready, images: Tensor, features: Tensor, training: bool, gradients: list[Tensor] | None) -> None:

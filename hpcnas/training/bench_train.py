@@ -96,10 +96,10 @@ def run(
     try:
         shape = (batch, 3, image_px, image_px)
         rows = [_measure(name, genotype, chosen, model, channels, shape, rounds) for name, genotype in genotypes.items()]
-        report = {"machine": machine(chosen), "versions": versions(), "rows": rows, "summary": _summary(rows)}
+        summary = _summary(rows)
         if chosen.type == "cuda" and model == "small":
-            report["summary"] |= _fitness_seconds(genotypes, chosen, rows)
-        return report
+            summary |= _fitness_seconds(genotypes, chosen, rows)
+        return {"machine": machine(chosen), "versions": versions(), "rows": rows, "summary": summary}
     finally:
         torch.set_num_threads(before)
 
@@ -146,7 +146,7 @@ class _Step:
         self.device, self.autocast = device, torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bf16")
         format_ = torch.channels_last if variant.channels_last else torch.contiguous_format
         self.format = format_
-        self.network = variant.build(genotype, model, channels=channels).to(device, memory_format=format_)
+        self.network = variant.build(genotype, model, channels=channels).to(device).to(memory_format=format_)
         self.optimizer = make_optimizer(self.network.parameters(), RecipeConfig(learning_rate=1e-3), device)
         self.assembly_s = time.perf_counter() - start
         self.graph: torch.cuda.CUDAGraph | None = None

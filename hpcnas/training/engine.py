@@ -1,6 +1,5 @@
 """The seam between the recipe and the machine: an engine trains the repeats of one genotype."""
 
-import importlib.util
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Protocol
@@ -26,13 +25,7 @@ class Engine(Protocol):
 
 
 def make_engine(recipe: RecipeConfig, data: Dataset, device: torch.device) -> Engine:
-    """The fastest engine for `device`: on CUDA all repeats together where that works, else one after the other."""
-    if device.type == "cuda" and importlib.util.find_spec("hpcnas.training.gpu_engine"):
-        from hpcnas.training.gpu_engine import make_gpu_engine
-
-        engine = make_gpu_engine(recipe, data, device)
-        if engine is not None:
-            return engine
+    """The engine for `device`; the one place to choose another, such as one that trains all repeats together."""
     from hpcnas.training.repeats import RepeatsEngine
 
     return RepeatsEngine(recipe, data, device)

@@ -56,7 +56,7 @@ class FunctionEvaluator:
         """See `Evaluator.evaluate`; an exception of the function itself goes through."""
         for done, (repeat, seed) in enumerate(seeds.items()):
             start = time.perf_counter()
-            share = _share_of(progress, done, len(seeds))
+            share = share_of(progress, done, len(seeds))
             accuracy = self._function(genotype, repeat=repeat, seed=seed, progress=share)
             self._check(accuracy)
             share(1.0)
@@ -129,7 +129,8 @@ def repeat_seed(run_seed: int, genotype_json: str, repeat: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def _share_of(progress: Progress, done: int, total: int) -> Progress:
+def share_of(progress: Progress, done: int, total: int) -> Progress:
+    """The progress callback of one repeat: its share, from 0 to 1, becomes that of all `total`, of which `done` are done."""
     return lambda share: progress((done + min(max(share, 0.0), 1.0)) / total)
 
 

@@ -113,7 +113,7 @@ class FullTraining:
             logits = self._parallel(images)
         loss = cross_entropy(logits.float(), labels) / self.pieces
         with self.group.watched():
-            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self._scaler.scale(loss).backward()
         return loss.detach()
 
     def state(self) -> dict[str, Any]:

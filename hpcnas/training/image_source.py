@@ -148,7 +148,7 @@ class FolderData:
 
     def _on_device(self, loaded: Iterator[ImageBatch]) -> Iterator[Batch]:
         """Copy and finish on a stream of its own, one batch ahead of the one that is trained on."""
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream(self._device)
         upcoming: Batch | None = None
         for batch in loaded:
             with torch.cuda.stream(stream):

@@ -116,12 +116,18 @@ def train(
             done += 1
             if done % STEPS_BETWEEN_CHECKS == 0 or done == recipe.train_steps:
                 _check_finite(loss.item(), done)
-                progress(done / recipe.train_steps)
-    return evaluate(network, data, data.validation, plain.autocast)
+            progress(done / recipe.train_steps)  # at every step: a slow one must not keep the worker from a signal
+    return evaluate(network, data, data.validation, plain.autocast, lambda: progress(1.0))
 
 
-def evaluate(network: nn.Module, data: DeviceData, images: Images, autocast: torch.autocast) -> float:
-    """The share of `images`, at full size, that the network classifies rightly."""
+def evaluate(
+    network: nn.Module,
+    data: DeviceData,
+    images: Images,
+    autocast: torch.autocast,
+    after_batch: Callable[[], None] = lambda: None,
+) -> float:
+    """The share of `images`, at full size, that the network classifies rightly; what `after_batch` raises goes through."""
     network.eval()
     size = EVALUATION_BATCH[data.scale.device.type]
     right = torch.zeros((), dtype=torch.int64, device=data.scale.device)
@@ -130,6 +136,7 @@ def evaluate(network: nn.Module, data: DeviceData, images: Images, autocast: tor
             with autocast:
                 logits = network(data.standardised(batch))
             right += (logits.argmax(dim=1) == labels).sum()
+            after_batch()
     return right.item() / len(images.labels)
 
 

@@ -14,7 +14,7 @@ from hpcnas.population.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.cuda_graph import capture_step, is_wanted
 from hpcnas.training.data import Dataset
-from hpcnas.training.fitness import EvaluationFailed, Progress
+from hpcnas.training.fitness import EvaluationFailed, Progress, share_of
 from hpcnas.training.loop import DeviceData, train
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class RepeatsEngine:
         """See `Engine.train`."""
         for done, (repeat, seed) in enumerate(seeds.items()):
             start = time.perf_counter()
-            accuracy = self._train_one(genotype, seed, lambda share, done=done: progress((done + share) / len(seeds)))
+            accuracy = self._train_one(genotype, seed, share_of(progress, done, len(seeds)))
             seconds = time.perf_counter() - start
             yield Fitness(repeat, accuracy, seed, self.recipe.train_steps, seconds, device_name(self.device))
 
@@ -66,7 +66,7 @@ class RepeatsEngine:
                     classes=self.classes,
                     in_channels=self.in_channels,
                 )
-            return network.to(self.device, memory_format=torch.channels_last)
+            return network.to(self.device).to(memory_format=torch.channels_last)
         except (GenotypeError, RecursionError) as error:
             raise EvaluationFailed(FailureKind.BUILD, f"the network cannot be built: {error}") from error
 

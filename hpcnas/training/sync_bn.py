@@ -58,7 +58,7 @@ def synchronise_bn(network: nn.Module, nccl: dist.ProcessGroup | None) -> nn.Mod
     Names, weights and statistics stay.
     """
     if nccl is not None:
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network, nccl)  # type: ignore[no-untyped-call]
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network, nccl)
         return converted
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
