@@ -9,6 +9,7 @@ A motif is a list of rows; row i (for node i = 2..n) names the operations of the
 import json
 import re
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ VERSION = 1
 MAX_BYTES = 1 << 20
 _KEYS = ("format", "version", "space", "levels")
 _DEPTH = 5  # object, levels, level, motif, row
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# A string that never ends goes to the end of the text, so that the search stays linear in whatever comes.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\(?:.|\Z))*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
+_ROW_LINES = re.compile(r'(?<=\[)\s+"[^\[\]]*"\s+(?=\])')  # what stands inside a row: kept on one line
 
 
 def genotype_to_json(genotype: Genotype, indent: int | None = None) -> str:
@@ -37,9 +40,6 @@ def genotype_to_json(genotype: Genotype, indent: int | None = None) -> str:
     values = {"format": FORMAT, "version": VERSION, "space": genotype.space, "levels": levels}
     text = json.dumps(values, indent=indent, separators=(",", ":") if indent is None else None)
     return text if indent is None else _ROW_LINES.sub(lambda row: re.sub(r"\s+", " ", row[0].strip()), text)
-
-
-_ROW_LINES = re.compile(r'(?<=\[)\s+"[^\[\]]*"\s+(?=\])')  # what stands inside a row: kept on one line
 
 
 def genotype_from_json(text: str) -> Genotype:
@@ -103,8 +103,7 @@ def _check_depth(text: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise GenotypeError(f"the genotype gives {_shown(twice)} more than once")
     return values
 

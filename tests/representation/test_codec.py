@@ -138,6 +138,26 @@ def test_what_is_wrong_is_refused_with_one_sentence(case):
     assert len(message) < 300
 
 
+@pytest.mark.parametrize(
+    "text", ['"' + '\\"' * 400_000, '"' + '\\"' * 400_000 + "\\", '"' * 800_001, "\\" * 800_000, '{"' * 400_000]
+)
+def test_a_megabyte_of_nonsense_is_answered_in_linear_time(text):
+    """Strings that never end, backslashes, quotes: a second of CPU at most."""
+    start = time.process_time()
+    with pytest.raises(GenotypeError):
+        genotype_from_json(text)
+    assert time.process_time() - start < 1.0
+
+
+def test_a_megabyte_of_keys_is_answered_in_linear_time():
+    """With one of them twice."""
+    text = "{" + ",".join(f'"{key}":0' for key in [*range(90_000), 89_999]) + "}"
+    start = time.process_time()
+    with pytest.raises(GenotypeError, match='"89999" more than once'):
+        genotype_from_json(text)
+    assert time.process_time() - start < 1.0
+
+
 def test_a_small_file_cannot_describe_a_huge_network():
     """Levels multiply: eight of them with three edges between six nodes would be millions of operations."""
     level = [[["motif1"], ["motif1", "motif1"], ["motif1", "motif1", "motif1"]]]
