@@ -100,9 +100,18 @@ def missing(accounting: bool = False) -> str:
     absent = [program for program in wanted if shutil.which(program, path=SYSTEM_PATH) is None]
     if absent:
         return f"no {', '.join(absent)}: install slurmctld slurmd slurm-client slurmdbd munge mariadb-server"
-    if os.geteuid() != 0:
-        return "Slurm's daemons and the pretended GPUs need root"
+    if os.geteuid() != 0 or not _may_make_devices():
+        return "Slurm's daemons and the pretended GPUs need root and the right to make device files"
     return ""
+
+
+def _may_make_devices() -> bool:
+    with tempfile.TemporaryDirectory(prefix="hpcnas-slurm-") as place:
+        try:
+            os.mknod(f"{place}/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            return False
+    return True
 
 
 @dataclass

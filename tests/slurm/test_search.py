@@ -34,7 +34,22 @@ def assert_sound(run: Path, steps: int) -> None:
 
 def test_real_training_on_two_nodes_of_two_gpus(on_accounted: Cluster, tmp_path: Path, heads: Heads) -> None:
     run = tmp_path / "run"
-    sizes = ("--steps", "40", "--population", "10", "--train-steps", "8", "--batch", "32", "--repeats", "1", "--channels", "2")
+    sizes = (
+        "--steps",
+        "40",
+        "--population",
+        "10",
+        "--train-steps",
+        "4",
+        "--crop",
+        "8",
+        "--batch",
+        "32",
+        "--repeats",
+        "1",
+        "--channels",
+        "2",
+    )
     head = start_head(
         on_accounted,
         run,
@@ -67,7 +82,7 @@ def test_a_search_survives_what_happens_on_clusters(
     stormy: Cluster, tmp_path: Path, heads: Heads, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every fault once, in a partition whose limit is one minute; then the exact number, nobody blamed, no GPU forgotten."""
-    run, steps, workers = tmp_path / "run", 520, 8
+    run, steps, workers = tmp_path / "run", 420, 8
     (tmp_path / "hurry.toml").write_text("[cluster]\nlease_s = 20.0\nheartbeat_s = 1.0\n")
     bin_folder = sick_commands(tmp_path / "bin")
     command = ("--config", str(tmp_path / "hurry.toml"), "--workers", str(workers), "--partition", "short")
@@ -85,7 +100,7 @@ def test_a_search_survives_what_happens_on_clusters(
     with Watch(stormy, workers) as watch:
         stormy.wait_until(lambda: evaluated(run) > 8, "the search is under way")
         for number, fault in enumerate(faults, start=1):
-            goal = 8 + number * 45
+            goal = 8 + number * 40
             fault()
             stormy.wait_until(lambda goal=goal: evaluated(run) >= goal, f"{goal} genotypes after {fault.__name__}")
         stormy.wait_until(lambda: evaluated(run) >= steps - workers, "nearly all genotypes")
