@@ -32,9 +32,17 @@ def resolve_genotype(text: str, folder: RunFolder) -> tuple[Genotype, int | None
     if text == "best" or text.isdecimal():
         return _of_run(text, folder)
     path = Path(text)
-    if not path.exists():
-        raise UsageError(f"{text} is no genotype; give an id of the run, best, published, or the path of a genotype file")
+    if not _is_there(path):
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+        raise UsageError(f"{shown!r} is no genotype; give an id of the run, best, published, or the path of a genotype file")
     return read_genotype(path), None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # longer than a name may be: perhaps the JSON text itself
+        return False
 
 
 def _of_run(text: str, folder: RunFolder) -> tuple[Genotype, int]:

@@ -1,5 +1,6 @@
 """The command that shows a genotype: show."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -69,7 +70,8 @@ def _drawing(text: str, folder: RunFolder, kind: str, live: bool) -> bytes:
     if kind == "text":
         from hpcnas.report.drawing_text import drawing_text
 
-        return drawing_text(drawing).encode()
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+        return drawing_text(drawing, max(40, columns)).encode()
     if kind == "dot":
         from hpcnas.report.drawing_dot import drawing_dot
 
