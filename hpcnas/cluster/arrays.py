@@ -52,15 +52,18 @@ class SlurmLauncher(Launcher):
         self._poll: threading.Thread | None = None
 
     def check(self, count: int) -> None:
-        """Let Slurm validate the very script, by `sbatch --test-only`, which submits nothing."""
+        """Let Slurm validate the very script, by `sbatch --test-only`, which submits nothing.
+
+        A run whose workers are still there is not asked about: they may be all that a limit allows.
+        """
+        if self._ledger.open("slurm"):
+            return
         check_time(self._config)
         executor = self._executor("check")
         script = executor.script(min(count, self._array_size()))
         try:
             slurm.run(["sbatch", "--test-only"], script=script, environment=executor.environment)
         except SlurmFailed as failed:
-            if not failed.is_certain and self._ledger.all("slurm"):
-                return  # a resumed run waits until Slurm is well again
             raise ClusterError(refusal(str(failed), count, self._config)) from failed
 
     def submit(self, count: int) -> list[str]:

@@ -292,6 +292,7 @@ def test_limits_of_accounts_and_qos_are_refused_in_one_sentence(on_accounted: Cl
             with pytest.raises(ClusterError, match=r"QOSMaxSubmitJobPerUserLimit.*ask for fewer --workers"):
                 refused(4)
         assert len(launcher.submit(3)) == 3, "the refusal is remembered as one"
+        SlurmLauncher(folder, CONFIG).check(1)  # a head that comes back to its workers is not refused for them
     finally:
         run("sacctmgr", "--immediate", "modify", "qos", "normal", "set", "MaxSubmitJobsPerUser=-1")
 
