@@ -33,8 +33,9 @@ def resolve_genotype(text: str, folder: RunFolder) -> tuple[Genotype, int | None
         return _of_run(text, folder)
     path = Path(text)
     if not _is_there(path):
-        shown = text if len(text) <= 60 else f"{text[:57]}..."
-        raise UsageError(f"{shown!r} is no genotype; give an id of the run, best, published, or the path of a genotype file")
+        line = " ".join(text.split())
+        shown = line if len(line) <= 60 else f"{line[:57]}..."
+        raise UsageError(f"{shown} is no genotype; give an id of the run, best, published, or the path of a genotype file")
     return read_genotype(path), None
 
 
