@@ -92,13 +92,15 @@ def _read(path: Path) -> Call:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise MessageError(f"cannot be opened: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise MessageError("no regular file")
         if status.st_size > MAX_BYTES:
             raise MessageError(f"larger than {MAX_BYTES} bytes")
-        value = decode(file.read(MAX_BYTES + 1))
+        value = decode(os.read(descriptor, MAX_BYTES))
+    finally:
+        os.close(descriptor)
     if not isinstance(value, dict) or (value.pop("format", None), value.pop("version", None)) != (FORMAT, VERSION):
         raise MessageError(f"not of format {FORMAT} {VERSION}")
     call = parse_call(value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hpcnas.config import RunConfig
-from hpcnas.errors import DamagedRunError
+from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population import sqlite_file
 from hpcnas.population.statements import load_statements
 from hpcnas.population.transaction import Row
@@ -64,6 +64,7 @@ class SQLiteReader(Reader):
         if not path.is_file():
             raise sqlite_file.damaged(path, "there is no such file")
         self._retrying(sqlite_file.check_version)
+        self._retrying(_check_is_current)
 
     def rows(self, statement: str, **values: object) -> list[Row]:
         return self._retrying(lambda connection, _: connection.execute(self._statements[statement], values).fetchall())
@@ -97,6 +98,12 @@ class SQLiteReader(Reader):
         if isinstance(error, sqlite3.Error):
             return sqlite_file.translate(error, self.path) or error
         return error
+
+
+def _check_is_current(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version < sqlite_file.SCHEMA_VERSION:
+        raise UsageError(f"{path} is of an older hpcnas (schema {version}); start its head once, which brings it up to date")
 
 
 def _passes(error: Exception) -> bool:

@@ -25,7 +25,7 @@ def read_secret(folder: RunFolder) -> bytes:
         ) from error
     except OSError as error:
         raise DamagedRunError(f"{path} cannot be read: {error.strerror}; it must be a plain file of yours") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise DamagedRunError(f"{path} is no plain file; put the run's own secret back")
@@ -33,7 +33,9 @@ def read_secret(folder: RunFolder) -> bytes:
             raise UsageError(f"{path} has mode {status.st_mode & 0o777:o}, so others may read it; run `chmod 600 {path}`")
         if status.st_uid != os.geteuid():
             raise UsageError(f"{path} belongs to user {status.st_uid}, not to you ({os.geteuid()}); run this as its owner")
-        text = file.read(1024).strip()
+        text = os.read(descriptor, 1024).strip()
+    finally:
+        os.close(descriptor)
     try:
         secret = bytes.fromhex(text.decode("ascii"))
     except ValueError:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from hpcnas.errors import DamagedRunError, HpcnasError, StoreUnavailable
+from hpcnas.population.backup import copy_database
 from hpcnas.population.statements import read_sql
 
 SCHEMA_VERSION = 2
@@ -89,6 +90,7 @@ def connect(path: Path, *, network: bool | None = None) -> sqlite3.Connection:
                                      check_same_thread=False, cached_statements=256)  # fmt: skip
         try:
             _check(connection, path)
+            _migrate(connection, path)
             _configure(connection, path, is_network(path) if network is None else network)
         except BaseException:
             connection.close()
@@ -146,6 +148,24 @@ def _quick_check(connection: sqlite3.Connection) -> str:
     finally:
         connection.set_progress_handler(None, 0)
     return "" if answer == "ok" else answer
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring an older schema up to the current one, after a copy of the file as it was, all or nothing."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version == SCHEMA_VERSION:
+        return
+    copy = path.parent / "backup" / f"before-schema-{SCHEMA_VERSION}.db"
+    copy.parent.mkdir(exist_ok=True)
+    if not copy.exists():
+        copy_database(path, copy)
+    script = "".join(read_sql("sqlite", f"migrate_{step}_to_{step + 1}.sql") for step in range(version, SCHEMA_VERSION))
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _configure(connection: sqlite3.Connection, path: Path, network: bool) -> None:
