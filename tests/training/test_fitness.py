@@ -1,0 +1,87 @@
+"""Evaluators: which one a recipe names, what they promise, and what they call a finding."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hpcnas.config import RecipeConfig
+from hpcnas.errors import UsageError
+from hpcnas.population.records import FailureKind
+from hpcnas.representation.presets import PUBLISHED
+from hpcnas.training.fitness import EvaluationFailed, FunctionEvaluator, check_fitness, load_evaluator, repeat_seed
+
+
+def test_a_repeat_has_its_own_seed_that_never_changes():
+    seeds = {repeat_seed(run, genotype, repeat) for run in (0, 1) for genotype in ("a", "b") for repeat in range(4)}
+    assert len(seeds) == 16
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert repeat_seed(0, "a", 0) == 6152854164166434909, "stored runs hold seeds of this formula"
+
+
+def test_a_users_function_gives_each_repeat():
+    calls = []
+
+    def fitness(genotype, repeat, seed, progress):
+        calls.append((genotype, repeat, seed))
+        progress(0.5)
+        return 0.25 * repeat
+
+    shares = []
+    results = list(FunctionEvaluator(fitness, "mine").evaluate(PUBLISHED, {1: 11, 3: 33}, progress=shares.append))
+    assert [(r.repeat, r.accuracy, r.seed) for r in results] == [(1, 0.25, 11), (3, 0.75, 33)]
+    assert calls == [(PUBLISHED, 1, 11), (PUBLISHED, 3, 33)]
+    assert shares == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (float("nan"), FailureKind.NOT_A_NUMBER),
+        (float("inf"), FailureKind.NOT_A_NUMBER),
+        (1.5, FailureKind.CRASH),
+        (-0.1, FailureKind.CRASH),
+        ("0.5", FailureKind.CRASH),
+        (None, FailureKind.CRASH),
+        (True, FailureKind.CRASH),
+    ],
+)
+def test_what_is_no_accuracy_is_refused(value, kind):
+    with pytest.raises(EvaluationFailed, match="must return a number from 0 to 1") as caught:
+        list(FunctionEvaluator(lambda *a, **k: value, "mine").evaluate(PUBLISHED, {0: 0}, progress=lambda share: None))
+    assert caught.value.kind is kind
+
+
+def test_what_progress_raises_goes_through():
+    class Stop(Exception):
+        pass
+
+    def stop(share):
+        raise Stop
+
+    for evaluator in (FunctionEvaluator(lambda *a, **k: 0.5, "mine"), load_evaluator(RecipeConfig(fitness="synthetic"))):
+        with pytest.raises(Stop):
+            list(evaluator.evaluate(PUBLISHED, {0: 0}, progress=stop))
+
+
+@pytest.mark.parametrize(
+    "fitness", ["nope", "no.such.module:f", "json:nothing", "json:__name__", "synthetic:x", "synthetic:-1", ":f"]
+)
+def test_a_fitness_that_cannot_be_had_is_refused_at_once(fitness):
+    for check in (check_fitness, lambda name: load_evaluator(RecipeConfig(fitness=name))):
+        with pytest.raises(UsageError, match="--fitness"):
+            check(fitness)
+
+
+def test_a_function_beside_the_user_is_found(tmp_path, monkeypatch):
+    (tmp_path / "my_fitness_module.py").write_text("def f(genotype, repeat, seed, progress):\n    return 0.5\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    evaluator = load_evaluator(RecipeConfig(fitness="my_fitness_module:f"))
+    assert [r.accuracy for r in evaluator.evaluate(PUBLISHED, {0: 1}, progress=lambda share: None)] == [0.5]
+
+
+def test_neither_contract_nor_synthetic_fitness_import_torch():
+    code = "import sys; from hpcnas.training.fitness import load_evaluator; from hpcnas.config import RecipeConfig; "
+    code += "load_evaluator(RecipeConfig(fitness='synthetic')); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
