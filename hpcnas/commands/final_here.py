@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from hpcnas.cluster.full_jobs import is_job_gone, requeue_this_job
-from hpcnas.cluster.signals import StopFlag
+from hpcnas.cluster.signals import STOP_SIGNALS, StopFlag
 from hpcnas.commands.final_options import FinalOptions
 from hpcnas.commands.final_pin import Named, pinned
 from hpcnas.commands.final_record import record_final
@@ -34,10 +34,13 @@ def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], 
     Returns:
         The exit code: 0, or 128 + the number of the signal that stopped it.
     """
-    stop = StopFlag().install()
-    group = Group(find_place())
+    place = find_place()
+    recipe.batch_per_rank(place.world_size)  # before ranks wait for each other
+    group = Group(place)
     folder = options.folder
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
+        stop = StopFlag().install(STOP_SIGNALS)
         group.connect(folder.path / "final")
         group.use(options.device)
         return _train_all(options, recipe, group, stop, _agreed(group, folder, options.genotype, resolve))
@@ -47,6 +50,8 @@ def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], 
         return _leave(stopped, group)
     finally:
         group.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _agreed(group: Group, folder: RunFolder, word: str, resolve: Callable[[], list[Named]]) -> list[Named]:
