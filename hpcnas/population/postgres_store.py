@@ -154,9 +154,13 @@ def schema_name(run_id: str) -> str:
 def _link(folder: RunFolder, config: RunConfig, address: Callable[[], str] | None) -> PostgresLink:
     if address is None:
         try:
-            psycopg.conninfo.conninfo_to_dict(config.store)
-        except psycopg.Error as error:
-            raise UsageError("--store is no connection string; give postgresql://USER@HOST:PORT/DATABASE") from error
+            values = psycopg.conninfo.conninfo_to_dict(config.store)
+            ports = [int(port) for port in str(values.get("port") or 5432).split(",")]
+        except (psycopg.Error, ValueError):
+            ports = [0]
+        if not all(0 < port < 65536 for port in ports):
+            # The string may hold a password, so neither it nor the library's error is shown.
+            raise UsageError("--store is no connection string; give postgresql://USER@HOST:PORT/DATABASE")
         address = _constant(config.store)
     return PostgresLink(address, schema_name(read_or_create_run_id(folder)))
 
