@@ -111,11 +111,9 @@ class NativeBody:
     def _run(self, ready: _Ready, images: Tensor, features: Tensor, training: bool, gradients: list[Tensor] | None) -> None:
         library = load_library()
         assert library is not None
-        parameters = _pointers(
-            t
-            for m in self.modules
-            for t in (m.conv.weight, m.norm.weight, m.norm.bias, m.norm.running_mean, m.norm.running_var)
-        )
+        # Kernels read rows of [out, in, 3, 3]: a channels-last stem is copied, everything else already lies so.
+        tensors = [t.detach().contiguous() for m in self.modules for t in (*_weights(m), *_statistics(m))]
+        parameters = _pointers(tensors)
         call = _Call(
             *(ctypes.addressof(part) for part in ready.numbers),
             *(len(ready.plan.starts), len(images), int(training), int(gradients is not None)),
