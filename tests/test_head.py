@@ -185,9 +185,11 @@ def test_a_head_ended_by_the_system_drains(run_folder: RunFolder, tmp_path: Path
 def test_a_failed_genotype_can_be_retried_beside_a_running_head_and_without_one(run_folder: RunFolder, tmp_path: Path) -> None:
     """The function fails until a file appears: what failed before is queued anew and evaluated."""
     (tmp_path / "flaky.py").write_text(
-        "import os, pathlib\n"
+        "import pathlib, time\n"
         "def f(genotype, *, repeat, seed, progress):\n"
         f"    if not pathlib.Path({str(tmp_path / 'good')!r}).exists(): raise ValueError('not yet')\n"
+        f"    while not pathlib.Path({str(tmp_path / 'go')!r}).exists():\n"
+        "        time.sleep(0.02); progress(0.5)\n"
         "    return 0.5\n"
     )
     arguments = [
@@ -200,6 +202,8 @@ def test_a_failed_genotype_can_be_retried_beside_a_running_head_and_without_one(
         (tmp_path / "good").touch()
         asked = hpcnas("retry", "1", "--run", run_folder.path)
         assert "asked the head" in asked.stdout, asked.stderr
+        wait_until(lambda: individuals(run_folder)[0].state is not State.FAILED)
+        (tmp_path / "go").touch()
         assert head.wait(60) == 0
     by_id = {one.id: one for one in individuals(run_folder)}
     assert by_id[1].state is State.EVALUATED
