@@ -81,7 +81,8 @@ def run(
         rounds: measured steps of each variant; the rows hold their median and spread.
         threads: of the CPU; None leaves torch's choice.
     Returns:
-        {"machine", "versions", "rows", "summary"}; summary: speedup_geomean and speedup_min of the last variant over
+        {"machine", "versions", "rows", "summary"}; times are those of the clock, `cpu` ones those of all threads, which
+        a machine busy with other work disturbs less; summary: speedup_geomean and speedup_min of the last variant over
         the reference, without the flat genotypes, and assembly_s, the longest time before a first step; on a GPU also
         fitness_s_median and fitness_s_published, one fitness of 4 x 5000 steps extrapolated from shorter trainings.
     Raises:
@@ -163,13 +164,13 @@ class _Step:
             self._capture()
             self.assembly_s += time.perf_counter() - start
 
-    def seconds(self) -> float:
-        """Run one step and wait for it."""
-        start = time.perf_counter()
+    def seconds(self) -> tuple[float, float]:
+        """Run one step and wait for it: seconds on the clock, and of CPU time over all threads."""
+        start, cpu = time.perf_counter(), time.process_time()
         self.graph.replay() if self.graph else self._train()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - cpu
 
     def traffic(self) -> tuple[int, int]:
         """How many operators one step calls, and the bytes of the tensors that they read and write."""
@@ -237,25 +238,30 @@ def _measure(
         steps[variant.name].prepare(shape)
         peaks[variant.name] = torch.cuda.max_memory_allocated() - held if device.type == "cuda" else _peak_rss()
     seconds: dict[str, list[float]] = {variant.name: [] for variant in variants}
+    cpu: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for _ in range(rounds):
         for variant in variants:
-            seconds[variant.name].append(steps[variant.name].seconds())
+            on_the_clock, of_the_cpu = steps[variant.name].seconds()
+            seconds[variant.name].append(on_the_clock)
+            cpu[variant.name].append(of_the_cpu)
     first, last = variants[0].name, variants[-1].name
-    rows = {v.name: _row(seconds[v.name], steps[v.name], peaks[v.name]) for v in variants}
+    rows = {v.name: _row(seconds[v.name], cpu[v.name], steps[v.name], peaks[v.name]) for v in variants}
     return {
         "genotype": name,
         "n": rounds,
         "variants": rows,
         "speedup": statistics.median(a / b for a, b in zip(seconds[first], seconds[last], strict=True)),
+        "cpu_speedup": statistics.median(a / b for a, b in zip(cpu[first], cpu[last], strict=True)),
         "assembly_s": steps[last].assembly_s,
     }
 
 
-def _row(seconds: list[float], step: _Step, peak: int) -> dict[str, float]:
+def _row(seconds: list[float], cpu: list[float], step: _Step, peak: int) -> dict[str, float]:
     median = statistics.median(seconds)
     calls, moved = step.traffic()
     return {
         "median_ms": 1000 * median,
+        "cpu_ms": 1000 * statistics.median(cpu),
         "spread": (max(seconds) - min(seconds)) / median,
         "kernels": calls,
         "gigabytes": moved / 1e9,
@@ -264,10 +270,16 @@ def _row(seconds: list[float], step: _Step, peak: int) -> dict[str, float]:
 
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, float]:
-    counted = [row["speedup"] for row in rows if not row["genotype"].startswith(FLAT)] or [row["speedup"] for row in rows]
+    counted = [row for row in rows if not row["genotype"].startswith(FLAT)] or rows
+
+    def geometric_mean(key: str) -> float:
+        return math.exp(statistics.fmean(math.log(row[key]) for row in counted))
+
     return {
-        "speedup_geomean": math.exp(statistics.fmean(map(math.log, counted))),
-        "speedup_min": min(counted),
+        "speedup_geomean": geometric_mean("speedup"),
+        "speedup_min": min(row["speedup"] for row in counted),
+        "cpu_speedup_geomean": geometric_mean("cpu_speedup"),
+        "cpu_speedup_min": min(row["cpu_speedup"] for row in counted),
         "assembly_s": max(row["assembly_s"] for row in rows),
     }
 
