@@ -78,11 +78,15 @@ class FullTraining:
         self.network.train()
         self._backward(images, labels)
         lay_out_like_gradients(self.network)
-        self._parallel = self.group.parallel(self.network)
+        self.parallelise(self.group.parallel(self.network))
         self._backward(images, labels)
         for buffer, value in zip(self.network.buffers(), kept, strict=True):
             buffer.copy_(value)
         self._optimizer.zero_grad()
+
+    def parallelise(self, network: nn.Module) -> None:
+        """Run steps through `network`, which is the network itself or DDP around it."""
+        self._parallel = network
 
     def step(self, step: int, batches: Sequence[Batch]) -> Tensor:
         """Train on the `pieces` batches of one step.
