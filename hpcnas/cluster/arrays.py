@@ -4,6 +4,7 @@ The intent to submit is on the disk before sbatch is asked, and its name goes wi
 comment: an answer that was lost ("Socket timed out") is looked up, never asked for again blindly.
 """
 
+import logging
 import math
 import os
 import shutil
@@ -21,6 +22,8 @@ from hpcnas.cluster.slurm import QueuedTask, SlurmFailed
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import ClusterError
 from hpcnas.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 POLL_S = 60.0  # squeue at most once in this time; $HPCNAS_SQUEUE_S for sites that want it rarer
 LOOKS_TO_END = 2  # answers of squeue without a task of an array until it counts as ended: one may be wrong
@@ -72,9 +75,9 @@ class SlurmLauncher(Launcher):
             return []  # the fate of an earlier submission is unknown: asking again might start its workers twice
         names: list[str] = []
         while len(names) < count:
-            entry = self._ledger.new("slurm", min(count - len(names), self._array_size()))
-            self._asked_at[entry.intent] = time.monotonic()
             try:
+                entry = self._ledger.new("slurm", min(count - len(names), self._array_size()))
+                self._asked_at[entry.intent] = time.monotonic()
                 entry = self._submit_array(entry)
             except SlurmFailed as failed:
                 if failed.is_certain:
@@ -86,6 +89,10 @@ class SlurmLauncher(Launcher):
                 entry = self._ledger.find(entry.intent)
                 if not entry.job:
                     break
+            except OSError as error:
+                raise ClusterError(
+                    f"cannot write to {self._folder.slurm} ({error.strerror}), so no workers were started"
+                ) from error
             self._add_pending(entry)
             names += entry.tasks()
         return names
@@ -124,7 +131,8 @@ class SlurmLauncher(Launcher):
 
     def exclude(self, hosts: Iterable[str]) -> None:
         """Pass these nodes to --exclude from now on; names that Slurm does not know are left out."""
-        self._excluded |= set(hosts) & slurm.node_names()
+        if named := set(hosts):
+            self._excluded |= named & slurm.node_names()
 
     def script(self, count: int) -> str:
         """The batch script of an array of `count` workers, the very text that sbatch is given."""
@@ -187,15 +195,16 @@ class SlurmLauncher(Launcher):
         entries = self._ledger.open("slurm")  # those submitted while squeue runs may be missing in its answer
         queued = slurm.queue()
         with self._lock:
-            if queued is None:
+            try:
+                self._states = None if queued is None else self._take(queued, entries, asked)
+            except OSError as error:
+                log.warning("what squeue said cannot be written down: %s", error)
                 self._states = None
-            else:
-                self._adopt(queued)
-                self._give_up(asked)
-                self._take(queued, entries)
             self._last_poll, self._poll = asked, None
 
-    def _take(self, queued: list[QueuedTask], entries: list[Submission]) -> None:
+    def _take(self, queued: list[QueuedTask], entries: list[Submission], asked_s: float) -> dict[str, str]:
+        self._adopt(queued)
+        self._give_up(asked_s)
         active = {task.name: task.state for task in self._own(queued) if task.is_active}
         stuck = {name for name, state in active.items() if state == "COMPLETING" and name in self._completing}
         self._completing = {name for name, state in active.items() if state == "COMPLETING"}
@@ -213,7 +222,7 @@ class SlurmLauncher(Launcher):
                 states = {**dict.fromkeys(entry.tasks(), "PENDING"), **states}
             else:
                 self._note_absence(entry, any(name.split("_")[0] == entry.job for name in active))
-        self._states = states
+        return states
 
     def _note_absence(self, entry: Submission, is_there: bool) -> None:
         self._looks[entry.intent] = 0 if is_there else self._looks.get(entry.intent, 0) + 1

@@ -18,6 +18,7 @@ from hpcnas.cluster.launch import Launcher, run_task
 from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
 from hpcnas.config import ClusterConfig
+from hpcnas.errors import ClusterError
 from hpcnas.run_folder import RunFolder
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -34,14 +35,17 @@ class LocalLauncher(Launcher):
 
     def submit(self, count: int) -> list[str]:
         """Start `count` processes; their names are process ids."""
+        try:
+            return [self._start() for _ in range(count)]
+        except OSError as error:
+            raise ClusterError(f"cannot start workers here: {error.strerror} ({error.filename or 'a new process'})") from error
+
+    def _start(self) -> str:
+        intent = self._ledger.new("local", 1, gpus=self._next_gpus())
         executor = _DetachedExecutor(self._folder.slurm)
-        names = []
-        for _ in range(count):
-            intent = self._ledger.new("local", 1, gpus=self._next_gpus())
-            executor.update_parameters(**self._parameters(intent.gpus))
-            job = executor.submit(run_task, str(self._folder.path))
-            names.append(self._ledger.write(replace(intent, job=job.job_id, identity=identity(int(job.job_id)))).job)
-        return names
+        executor.update_parameters(**self._parameters(intent.gpus))
+        job = executor.submit(run_task, str(self._folder.path))
+        return self._ledger.write(replace(intent, job=job.job_id, identity=identity(int(job.job_id)))).job
 
     def alive(self) -> dict[str, str]:
         """The worker processes of this run that are there, whichever head started them."""

@@ -72,6 +72,7 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
         stack.callback(store.close)
         epoch = store.begin_epoch()
         _start_anew(folder, config, store, epoch)
+        launcher.exclude(store.quarantined_hosts())
         breeder = Breeder(store, config, classes=classes, in_channels=in_channels)
         service = _serve(folder, store, breeder, epoch, stack) if config.store == "sqlite" else None
         yield OpenRun(folder, config, lock, store, breeder, launcher, service)

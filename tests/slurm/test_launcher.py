@@ -1,5 +1,6 @@
 """The Slurm launcher against a real Slurm: submit, watch, cancel, and what happens when answers are lost."""
 
+import errno
 import json
 import os
 import stat
@@ -352,3 +353,22 @@ def test_the_dry_run_is_the_script_that_is_submitted(on_plain: Cluster, folder: 
     entry = launcher._ledger.open("slurm")[0]
     assert sent.strip() == launcher.script(2).replace("INTENT", entry.intent).strip()
     assert textwrap.dedent(sent).startswith("#!/bin/bash")
+
+
+def test_a_full_disk_is_a_refusal_and_no_end_of_watching(
+    on_plain: Cluster, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = SlurmLauncher(folder, CONFIG)
+    (name,) = launcher.submit(1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hpcnas.cluster.ledger.os.fsync", full)
+        with pytest.raises(ClusterError, match="No space left on device"):
+            launcher.submit(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(launcher, "_adopt", full)
+        assert answer(launcher) is None
+    assert set(answer(launcher) or {}) == {name}
