@@ -34,6 +34,7 @@ class PostgresServer:
         """Names paths only."""
         self.folder = folder.path / "postgres"
         self.data, self.log = self.folder / "data", self.folder / "log"
+        self._machine_file = self.folder / "machine"
         self._address_file, self._password_file = self.folder / "address", self.folder / "password"
 
     def start(self) -> None:
@@ -43,9 +44,10 @@ class PostgresServer:
             UsageError: the package with PostgreSQL is not installed.
             StoreUnavailable: it does not start; says why.
         """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._claim_machine()
         if self.is_running():
             return
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         for _ in range(3):  # a free port may be taken before the server has it
@@ -64,10 +66,31 @@ class PostgresServer:
         """
         if self.is_running():
             self._pg_ctl("stop", "-w", "-t", str(_STOP_S), "-m", "immediate" if immediate else "fast")
+        if not immediate and not self.is_running():
+            self._machine_file.unlink(missing_ok=True)
+
+    def is_claimed(self) -> bool:
+        """Whether it runs on some machine, or was killed there."""
+        return self._machine_file.exists()
 
     def is_running(self) -> bool:
         """Whether the server of these data runs on this machine."""
         return (self.data / "postmaster.pid").exists() and self._pg_ctl("status").returncode == 0
+
+    def _claim_machine(self) -> None:
+        """PostgreSQL's own lock knows process ids only: a second machine would not see the first one's server."""
+        try:
+            descriptor = os.open(self._machine_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            machine = self._machine_file.read_text(encoding="utf-8", errors="replace").strip()
+            if machine and machine != socket.gethostname():
+                raise StoreUnavailable(
+                    f"the run's PostgreSQL belongs to {machine}: start the head there, or, if no server runs there any more, "
+                    f"remove {self._machine_file}"
+                ) from None
+            return
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(socket.gethostname() + "\n")
 
     def _initialise(self) -> None:
         unfinished = self.folder / "data.new"

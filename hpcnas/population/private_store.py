@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hpcnas.config import RunConfig
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.postgres_server import PostgresServer, read_server_address
-from hpcnas.population.postgres_store import PostgresStore
+from hpcnas.population.postgres_store import PostgresReader, PostgresStore
 from hpcnas.run_folder import RunFolder
 
 
@@ -49,6 +49,37 @@ def open_private_queue(folder: RunFolder, config: RunConfig) -> PostgresStore:
         StoreUnavailable: no head has started it, or it does not answer.
     """
     return PostgresStore.open(folder, config, _address_of(folder))
+
+
+class _PrivateReader(PostgresReader):
+    """Stops the server again that it had to start: a finished run is read long after its head has gone."""
+
+    server: PostgresServer | None = None
+
+    def close(self) -> None:
+        """Close the connection, and stop the server if this started it."""
+        super().close()
+        if self.server is not None:
+            self.server.stop()
+
+
+def open_private_reader(folder: RunFolder, config: RunConfig) -> PostgresReader:
+    """Read-only access; starts the run's server for as long as it reads, where no machine has it.
+
+    Raises:
+        StoreUnavailable: there are no data yet, or the server does not answer.
+    """
+    server = PostgresServer(folder)
+    if server.is_claimed() or not server.data.exists():
+        return PostgresReader(folder, config, _address_of(folder))
+    server.start()
+    try:
+        reader = _PrivateReader(folder, config, _address_of(folder))
+    except BaseException:
+        server.stop()
+        raise
+    reader.server = server
+    return reader
 
 
 def _open_or_create(folder: RunFolder, config: RunConfig, address: Callable[[], str]) -> _PrivateStore:

@@ -43,9 +43,9 @@ def open_reader(folder: RunFolder, config: RunConfig) -> Reader:
     from hpcnas.population.postgres_store import PostgresReader  # psycopg only where PostgreSQL is used
 
     if config.store == "postgres":
-        from hpcnas.population.postgres_server import read_server_address
+        from hpcnas.population.private_store import open_private_reader
 
-        return PostgresReader(folder, config, lambda: read_server_address(folder))
+        return open_private_reader(folder, config)
     return PostgresReader(folder, config)
 
 

@@ -60,6 +60,25 @@ def test_the_private_server_keeps_its_password_to_itself(private: RunFolder) -> 
     (private.path / "postgres" / "address").chmod(0o600)
 
 
+def test_a_finished_run_is_read_after_its_server_has_stopped(memory_path: Path, config: RunConfig) -> None:
+    folder = make_folder(memory_path / "run", config)
+    store = open_store(folder, config)
+    store.add([birth()])
+    store.close()
+    for _ in range(2):
+        with Population.open(folder) as population:
+            assert population.counts().born == 1
+        assert not PostgresServer(folder).is_running()
+
+
+def test_a_second_machine_does_not_start_the_server_too(memory_path: Path, config: RunConfig) -> None:
+    folder = make_folder(memory_path / "run", config)
+    (folder.path / "postgres").mkdir()
+    (folder.path / "postgres" / "machine").write_text("node7\n")
+    with pytest.raises(StoreUnavailable, match="node7"):
+        open_store(folder, config)
+
+
 def test_nobody_gets_in_without_the_password(private: RunFolder) -> None:
     address = read_server_address(private)
     wrong = address.replace(address.split(":")[2].split("@")[0], "wrong")
