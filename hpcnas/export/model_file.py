@@ -95,12 +95,16 @@ class Graph(nn.Module):
         for j, i, operation in sorted(LEVELS[level][name], key=lambda edge: (edge[1], edge[0])):
             if level == 0:
                 self.edges[f"{j}_{i}"], width = make_primitive(operation, widths[j], C)
+            elif level == 1:
+                self.edges[f"{j}_{i}"], width = MotifOperation(operation, widths[j], C), C
             else:
-                self.edges[f"{j}_{i}"], width = MotifOperation(level - 1, operation, widths[j], C), C
+                graph = Graph(level - 1, operation, widths[j], C)
+                self.edges[f"{j}_{i}"] = graph
+                width = graph.width
             widths[i] = widths.get(i, 0) + width
             self.inputs.setdefault(i, []).append(j)
         self.sink = max(widths)
-        self.width = widths[self.sink]
+        self.width: int = widths[self.sink]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c_in, H, W) to (B, width, H, W)."""
@@ -112,11 +116,11 @@ class Graph(nn.Module):
 
 
 class MotifOperation(nn.Module):
-    """A motif used as an operation: its graph, then a 1x1 convolution to C channels."""
+    """A motif of primitives used as an operation: its graph, then a 1x1 convolution to C channels."""
 
-    def __init__(self, level: int, name: str, c_in: int, C: int) -> None:
+    def __init__(self, name: str, c_in: int, C: int) -> None:
         super().__init__()
-        self.graph = Graph(level, name, c_in, C)
+        self.graph = Graph(0, name, c_in, C)
         self.project = ConvBNReLU(self.graph.width, C, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -56,11 +56,11 @@ class Assembly(nn.Module):
 
 
 class MotifOperation(nn.Module):
-    """A motif used as an operation of the level above: its graph, then a 1x1 convolution to C channels (section 2.3)."""
+    """A motif of level 2 used as an operation: its graph, then a 1x1 convolution to C channels (section 2.3)."""
 
-    def __init__(self, levels: Levels, level: int, m: int, c_in: int, C: int) -> None:
+    def __init__(self, levels: Levels, m: int, c_in: int, C: int) -> None:
         super().__init__()
-        self.graph = Assembly(levels, level, m, c_in, C)
+        self.graph = Assembly(levels, 2, m, c_in, C)
         self.project = ConvBNReLU(self.graph.width, C, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,4 +83,7 @@ def make_cell(genotype: Genotype, channels: int) -> Assembly:
 def _operation(levels: Levels, level: int, k: int, c_in: int, C: int) -> tuple[nn.Module, int]:
     if level == 2:
         return make_primitive(PRIMITIVES[k - 1], c_in, C)
-    return MotifOperation(levels, level - 1, k, c_in, C), C
+    if level == 3:
+        return MotifOperation(levels, k, c_in, C), C
+    graph = Assembly(levels, level - 1, k, c_in, C)
+    return graph, graph.width

@@ -130,7 +130,9 @@ def _cell_cost(genotype: Genotype, C: int) -> _Cost:
         if level == 2:
             return lru_cache(maxsize=None)(lambda c_in: _primitive(PRIMITIVES[k - 1], c_in, C))
         inside = assembled(level - 1, k)
-        # Section 2.3: a 1x1 convolution to C channels after each motif below the cell.
+        if level > 3:
+            return inside
+        # Section 2.3: a 1x1 convolution to C channels after each motif of level 2.
         return lru_cache(maxsize=None)(lambda c_in: _then_project(inside(c_in), C))
 
     def assembled(level: int, m: int) -> Callable[[int], _Cost]:

@@ -95,8 +95,10 @@ class _Builder:
         return nodes[motif.nodes[-1]]
 
     def _operation(self, level: int, k: int, path: str, wire: Wire, C: int) -> Wire:
-        if level > 2:
-            inside = self._assemble(level - 1, k, f"{path}.graph", wire, C)
+        if level > 3:
+            return self._assemble(level - 1, k, path, wire, C)
+        if level == 3:
+            inside = self._assemble(2, k, f"{path}.graph", wire, C)
             return self._weighted(PRODUCT, inside, (C,), f"{path}.project")
         name = PRIMITIVES[k - 1]
         if name == IDENTITY:

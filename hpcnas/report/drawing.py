@@ -105,7 +105,7 @@ def _name(genotype: Genotype, level: int, m: int) -> str:
 def _notes(genotype: Genotype, panels: list[Panel], live: bool) -> tuple[str, ...]:
     notes = ["The inputs of a node are concatenated along channels."]
     if not genotype.is_flat:
-        notes.append("A 1x1 convolution to C channels follows every motif.")
+        notes.append("A 1x1 convolution to C channels follows every motif of primitives.")
     if live:
         notes.append("C: channels that enter the cell." + ("" if genotype.is_flat else " c: channels that enter the motif."))
     elif not all(edge.is_live for panel in panels for edge in panel.edges):

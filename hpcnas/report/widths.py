@@ -30,12 +30,25 @@ def motif_widths(levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, m
     Args:
         levels: as `live_levels` gives them; motif m of `level` is not None.
     Source: Liu et al. 2018, section 2.3: 1x1 and separable convolutions emit C channels, all else keeps its
-        width, merging adds widths up, and a 1x1 to C follows each motif below the cell.
+        width, merging adds widths up, and a 1x1 to C follows each motif of level 2.
     """
+    is_cell = level == len(levels) + 1
+    return _widths(levels, level, m, _C if is_cell else Width(motif=1))
+
+
+def _widths(levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, m: int, source: Width) -> dict[int, Width]:
     motif = levels[level - 2][m - 1]
     assert motif is not None, "a live edge carries a live motif"
-    widths = {motif.nodes[0]: _C if level == len(levels) + 1 else Width(motif=1)}
+    widths = {motif.nodes[0]: source}
     for j, i, k in motif.edges:
-        is_kept = level == 2 and PRIMITIVES[k - 1] not in (CONV1X1, SEPARABLE3X3)
-        widths[i] = widths.get(i, Width()) + (widths[j] if is_kept else _C)
+        widths[i] = widths.get(i, Width()) + _operation_width(levels, level - 1, k, widths[j])
     return widths
+
+
+def _operation_width(levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, k: int, source: Width) -> Width:
+    if level == 1:
+        return _C if PRIMITIVES[k - 1] in (CONV1X1, SEPARABLE3X3) else source
+    if level == 2:
+        return _C
+    inner = _widths(levels, level, k, source)
+    return inner[max(inner)]

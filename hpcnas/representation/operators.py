@@ -1,8 +1,8 @@
 """The network that a genotype builds, reduced to what is computed: its operators and what each reads.
 
-An operator is a primitive other than identity, or the 1x1 convolution after each motif below the cell (which is
-the same primitive). It reads one tensor: the concatenation of the outputs of other operators and of the cell's
-input. Identity computes nothing, so it is no operator; a node that only hands its input on vanishes.
+An operator is a primitive other than identity, or the 1x1 convolution after each motif of level 2 (which is the
+same primitive). It reads one tensor: the concatenation of the outputs of other operators and of the cell's input.
+Identity computes nothing, so it is no operator; a node that only hands its input on vanishes.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,8 @@ class _Builder:
             return source if k == _IDENTITY else self.operator(k, source)
         motif = self.levels[level - 2][k - 1]
         assert motif is not None, "a live edge carries a live motif"
-        return self.operator(_CONV1X1, self.run(level, motif, source))
+        output = self.run(level, motif, source)
+        return self.operator(_CONV1X1, output) if level == 2 else output
 
     def operator(self, label: int, source: tuple[int, ...]) -> tuple[int]:
         self.labels.append(label)

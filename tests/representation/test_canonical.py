@@ -42,7 +42,8 @@ def expanded(genotype: Genotype) -> tuple[list[tuple[int, int, int]], int, int]:
             if level == 2:
                 edges.append((node[j], node[i], k))
             else:
-                edges.append((place(level - 1, k, node[j]), node[i], CONV1X1))  # a 1x1 follows every motif
+                # A 1x1 follows a motif of primitives; a motif of motifs only hands its sink on.
+                edges.append((place(level - 1, k, node[j]), node[i], CONV1X1 if level == 3 else IDENTITY))
         return node[motif.nodes[-1]]
 
     source = next(fresh)
@@ -137,7 +138,7 @@ def test_small_hierarchical_genotypes(uniform):
 
 
 def test_genotypes_of_four_levels(uniform):
-    """Motifs of motifs of motifs; each followed by a 1x1."""
+    """Motifs of motifs only concatenate: how they are cut does not matter."""
     rng = Random(52)
     genotypes = {uniform(DEEP, rng, (0, IDENTITY, SEPARABLE)) for _ in range(250)}
     assert assert_partition(list(genotypes)) > 100
