@@ -155,15 +155,6 @@ def _weights(module: ConvBNReLU) -> tuple[Tensor, ...]:
     return module.conv.weight, module.norm.weight, module.norm.bias
 
 
-def _tensors(module: ConvBNReLU) -> tuple[Any, ...]:
-    return (*_weights(module), module.norm.running_mean, module.norm.running_var)
-
-
-def _weights(module: ConvBNReLU) -> tuple[Tensor, ...]:
-    """What is trained, in the order of Parameter in plan.h."""
-    return module.conv.weight, module.norm.weight, module.norm.bias
-
-
 def _statistics(module: ConvBNReLU) -> tuple[Tensor, ...]:
     assert module.norm.running_mean is not None
     assert module.norm.running_var is not None
