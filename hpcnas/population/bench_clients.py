@@ -1,7 +1,8 @@
 """`python -m hpcnas.population.bench_clients RUN CLIENTS SECONDS PAUSE_S`: many clients in one process.
 
 The service's own protocol over non-blocking sockets, so that the clients take little of the machine
-that is measured. Prints JSON: cycles of each client, seconds, percentiles of the claims' time in ms.
+that is measured. Prints "ready", waits for a line, then prints JSON: cycles of each client, seconds, and
+percentiles of the claims' time in ms.
 """
 
 import json
@@ -28,7 +29,7 @@ class _Client:
     def __init__(self, number: int, address: tuple[str, int], secret: bytes, pause_s: float) -> None:
         self.name, self.pause_s = f"client{number}", pause_s
         self.cycles, self.waits_ms = 0, list[float]()
-        self.next_at = time.monotonic() + random.uniform(0, pause_s)
+        self.next_at = 0.0
         self._asked = 0.0
         self._lease: tuple[int, int] | None = None
         self._frames = Frames(MAX_MESSAGE_BYTES)
@@ -84,8 +85,12 @@ def drive(folder: RunFolder, clients: int, seconds: float, pause_s: float) -> di
     selector = selectors.DefaultSelector()
     for client in all_clients:
         selector.register(client.socket, selectors.EVENT_READ, client)
+    print("ready", flush=True)
+    sys.stdin.readline()
     start = time.monotonic()
     resting = list(all_clients)
+    for client in resting:
+        client.next_at = start + random.uniform(0, pause_s)
     while (now := time.monotonic()) < start + seconds:
         for client in [client for client in resting if client.next_at <= now]:
             resting.remove(client)

@@ -16,8 +16,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,17 +141,23 @@ class _Bench:
         service.start()
         service.publish(RunFolder(store.path.parent), store.begin_epoch())
         try:
-            found = _drive(store.path.parent, clients, seconds, 0.0)
+            found = _drive(store.path.parent, clients, seconds, 0.0, service)
             idle = _drive(store.path.parent, clients, max(5.0, seconds), 30.0, service)
         finally:
             service.stop()
             store.close()
         rates = sorted(found["cycles"])
         self._row(f"service, {clients} clients", [sum(rates) / found["seconds"]], "cycles/s", sum(rates))
+        self._row("processor time of the service for a cycle", [1e6 * found["cpu_s"] / max(1, sum(rates))], "us", sum(rates))
         self._row("claim through the service, median", [found["p50_ms"]], "ms", sum(rates))
         self._row("claim through the service, 99 %", [found["p99_ms"]], "ms", sum(rates))
         self._row("slowest client against the fastest", [rates[0] / max(1, rates[-1])], "", clients)
-        self._row(f"service with {clients} clients, a genotype every 30 s", [100 * idle["core_share"]], "% of one core", 1)
+        self._row(
+            f"service with {clients} clients, a genotype every 30 s",
+            [100 * idle["cpu_s"] / idle["seconds"]],
+            "% of one core",
+            1,
+        )
         return {
             "service_cycles_per_s": sum(rates) / found["seconds"],
             "service_p99_ms": found["p99_ms"],
@@ -264,20 +269,18 @@ def _race(queues: list[WorkQueue], cycles: int) -> float:
     return cycles * len(queues) / (time.perf_counter() - start)
 
 
-def _drive(run: Path, clients: int, seconds: float, pause_s: float, service: Service | None = None) -> dict[str, Any]:
-    """Run the clients in a process of their own; with a service, also its share of one core meanwhile."""
+def _drive(run: Path, clients: int, seconds: float, pause_s: float, service: Service) -> dict[str, Any]:
+    """Run the clients in a process of their own; also the processor time that the service took meanwhile."""
     command = [sys.executable, "-m", "hpcnas.population.bench_clients", str(run), str(clients), str(seconds), str(pause_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, _core_share(service) as share:
-        output, _ = process.communicate()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdout is None or process.stdout.readline() != "ready\n":
+            raise RuntimeError("the bench's clients cannot connect")
+        before = service.cpu_s()
+        output, _ = process.communicate("go\n")
+        cpu_s = service.cpu_s() - before
     if process.returncode:
         raise RuntimeError(f"the bench's clients ended with {process.returncode}")
-    return {**json.loads(output), "core_share": share()}
-
-
-@contextmanager
-def _core_share(service: Service | None) -> Iterator[Callable[[], float]]:
-    busy, start = (service.cpu_s() if service else 0.0), time.monotonic()
-    yield lambda: ((service.cpu_s() - busy) / (time.monotonic() - start)) if service else 0.0
+    return {**json.loads(output), "cpu_s": cpu_s}
 
 
 def _head_breeder(store: Store, config: RunConfig) -> Breeder:
