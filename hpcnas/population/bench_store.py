@@ -75,7 +75,7 @@ def run(
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def text(result: dict[str, Any]) -> str:
     """The result as text."""
     lines = [result["machine"], ", ".join(f"{name} {version}" for name, version in result["versions"].items()), ""]
     for row in result["rows"]:
