@@ -159,10 +159,21 @@ def _require_onnx() -> None:
 
 def _save_onnx(network: nn.Module, image: Tensor, path: str) -> None:
     torch.onnx.export(
-        network, (image,), path, input_names=["images"], output_names=["logits"], dynamo=True, external_data=False
+        network,
+        (image,),
+        path,
+        verbose=False,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamo=True,
+        external_data=False,
+        dynamic_shapes=_any_batch(),
     )
 
 
 def _save_program(network: nn.Module, image: Tensor, path: str) -> None:
-    batch = torch.export.Dim("batch", min=1)
-    torch.export.save(torch.export.export(network, (image,), dynamic_shapes=({0: batch},)), path)
+    torch.export.save(torch.export.export(network, (image,), dynamic_shapes=_any_batch()), path)
+
+
+def _any_batch() -> tuple[dict[int, Any], ...]:
+    return ({0: torch.export.Dim("batch", min=1)},)
