@@ -50,8 +50,10 @@ def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], 
         return _leave(stopped, group)
     finally:
         group.close()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        # A rank keeps them to its end: killed by srun's SIGTERM while it leaves, it would hide that another one was killed.
+        if group.is_alone:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def _agreed(group: Group, folder: RunFolder, word: str, resolve: Callable[[], list[Named]]) -> list[Named]:

@@ -4,7 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
 from torch import nn
@@ -69,7 +69,8 @@ class Course:
         network = group.together(lambda: build_full_network(task.genotype, task.recipe, self._data, task.seed, group))
         first, state = self._saved()
         training = FullTraining(network, task.recipe, group, self._precision, self._micro_batch(network, state))
-        training.warm_up(self._data.in_channels)
+        with group.watched():
+            training.warm_up(self._data.in_channels)
         if state is not None:
             group.together(lambda: training.restore(state))
         self._step_through(training, first)
@@ -110,7 +111,7 @@ class Course:
         recipe, group = self._task.recipe, self._group
         batches = self._data.batches(first, recipe.steps, training.micro_batch)
         failure: HpcnasError | None = None
-        with self._shown(first) as progress:
+        with closing(batches), self._shown(first) as progress:  # loader processes end with the batches
             self._voice.progress = progress
             began = time.monotonic()
             for step in range(first, recipe.steps):

@@ -1,6 +1,6 @@
 """Where the images of a full-size training come from: a contract, and data sets that fit the device whole."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,7 +35,7 @@ class FullData(Protocol):
         """See above."""
         ...
 
-    def batches(self, first: int, last: int, micro_batch: int) -> Iterator[Batch]:
+    def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
         """This rank's share of the steps first..last-1, each in pieces of `micro_batch` images."""
         ...
 
@@ -101,7 +101,7 @@ class ResidentData:
         """None: all were read before the training began."""
         return 0
 
-    def batches(self, first: int, last: int, micro_batch: int) -> Iterator[Batch]:
+    def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
         """See FullData."""
         part, step = self._part, 0
         for epoch in draw_choices(self.images, part.batch, last, self._image_px, part.crop_px, part.seed):

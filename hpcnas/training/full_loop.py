@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from hpcnas.errors import UsageError
+from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.training.distributed import Group
 from hpcnas.training.full_data import Batch
 from hpcnas.training.full_recipe import FullRecipe
@@ -51,6 +51,7 @@ class FullTraining:
     def __init__(self, network: nn.Module, recipe: FullRecipe, group: Group, precision: str, micro_batch: int) -> None:
         self.network, self.recipe, self.group = network, recipe, group
         self.micro_batch = micro_batch
+        torch.backends.cudnn.benchmark = True  # every step has the same shapes
         self.pieces = recipe.batch_per_rank(group.place.world_size) // micro_batch
         self._parallel: Any = network
         self._optimizer = torch.optim.SGD(
@@ -93,10 +94,19 @@ class FullTraining:
 
         Returns:
             This rank's mean loss before the update, a scalar on the device.
+        Raises:
+            HpcnasError: the device is out of memory.
         """
         for settings in self._optimizer.param_groups:
             settings["lr"] = self.recipe.learning_rate_at(step)
-        loss = self.accumulate(batches)
+        try:
+            loss = self.accumulate(batches)
+        except torch.OutOfMemoryError as error:
+            raise HpcnasError(
+                f"step {step} ran out of the memory of {torch.cuda.get_device_name(self.group.device)}; is another "
+                "process on that "
+                "GPU? Else choose more ranks, fewer --channels or --precision bf16"
+            ) from error
         self._scaler.step(self._optimizer)
         self._scaler.update()
         return loss

@@ -3,7 +3,7 @@
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -115,7 +115,7 @@ class FolderData:
         """See FullData."""
         return len(self.corrupt)
 
-    def batches(self, first: int, last: int, micro_batch: int) -> Iterator[Batch]:
+    def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
         """See FullData."""
         schedule = Schedule(self.images, self._part, first, last, micro_batch)
         yield from self._load(self._train, schedule)
