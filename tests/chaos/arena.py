@@ -61,7 +61,7 @@ class Arena:
     ) -> None:
         self.run = RunFolder(folder / "run")
         self.history = folder / "history"
-        self.history.mkdir(parents=True)
+        self.history.mkdir(parents=True, exist_ok=True)
         self.settings = folder / "settings.toml"
         values = {"steps": steps, "seed": seed, "workers": workers, "lease_s": lease_s, "stall_s": stall_s, "fitness": fitness}
         self.settings.write_text(SETTINGS.format(**values, heartbeat_s=lease_s / 6), encoding="utf-8")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hpcnas.errors import HpcnasError
 from tests.chaos.arena import Arena, remove
 from tests.chaos.checker import Verdict, check
 from tests.chaos.nemesis import Fault, Nemesis
@@ -29,7 +30,7 @@ def storm(folder: Path, *, seconds: float, seed: int, mean_s: float, report: boo
     try:
         arena.start()
         arena.wait_evaluated(1)
-        nemesis.rage(seconds, _printer(arena) if report else lambda fault: None)
+        nemesis.rage(seconds, _printer(arena, nemesis) if report else lambda fault: None)
         verdict = _end_in_peace(arena)
     finally:
         arena.close()
@@ -53,12 +54,20 @@ def _end_in_peace(arena: Arena) -> Verdict:
     return verdict
 
 
-def _printer(arena: Arena) -> Callable[[Fault], None]:
+def _printer(arena: Arena, nemesis: Nemesis) -> Callable[[Fault], None]:
     def show(fault: Fault) -> None:
-        if fault.number % 50 == 0:
-            print(f"{time.strftime('%H:%M:%S')} fault {fault.number}: {arena.evaluated()} evaluated", flush=True)
+        injected = sum(nemesis.injected.values())
+        if injected % 50 == 0:
+            print(f"{time.strftime('%H:%M:%S')} {injected} faults, {_evaluated(arena)} evaluated", flush=True)
 
     return show
+
+
+def _evaluated(arena: Arena) -> str:
+    try:
+        return str(arena.evaluated())
+    except HpcnasError:  # the nemesis has damaged the database just now
+        return "unknown number"
 
 
 def main() -> int:
