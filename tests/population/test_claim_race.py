@@ -15,6 +15,8 @@ from hpcnas.population.records import State
 from .conftest import Rig, birth
 
 RACER = Path(__file__).with_name("racer.py")
+pytestmark = pytest.mark.timeout(600)
+
 GENOTYPES, PROCESSES = 60, 6
 
 
@@ -43,7 +45,7 @@ def test_no_genotype_is_granted_twice(make_rig: Callable[[str], Rig], kind: str,
             process.stdin.write("go\n")
             process.stdin.flush()
         for process in processes:
-            output, _ = process.communicate(timeout=100)
+            output, _ = process.communicate(timeout=500)
             assert process.returncode == 0
             got += [tuple(pair) for pair in json.loads(output)]
     finally:

@@ -30,6 +30,8 @@ from hpcnas.run_folder import RunFolder
 from .conftest import make_folder
 from .workload import GENOTYPES, Workload
 
+pytestmark = pytest.mark.timeout(600)  # some seconds alone; a busy machine must not make it a failure
+
 DISK = ("execute", "commit", "write", "fsync", "rename")
 NETWORK = ("send", "receive")
 

@@ -249,6 +249,7 @@ class StoreMachine(RuleBasedStateMachine):
         return number, model, max(0, model.token - back)
 
 
+@pytest.mark.timeout(600)  # some seconds alone; a busy machine must not make it a failure
 @pytest.mark.parametrize(
     ("kind", "examples", "steps"),
     [("sqlite-wal", 60, 40), ("sqlite-journal", 5, 30), ("service", 8, 30), ("postgres", 3, 25)],
