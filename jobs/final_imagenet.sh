@@ -15,13 +15,19 @@
 # checkpoint and requeues itself; it goes on at the exact step. Submit it from the folder that holds
 # jobs/, whose env.sh it reads (or set HPCNAS_JOBS).
 #SBATCH --job-name=hpcnas-final-imagenet
+#
+# One task (rank) for each GPU.
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=8
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=8
+# How long one stretch lasts; a shorter one starts sooner.
 #SBATCH --time=24:00:00
+# Slurm may start it again after a failure of its node.
 #SBATCH --requeue
+# USR2 to every rank two minutes before the limit: time for the checkpoint.
 #SBATCH --signal=USR2@120
+# One log over all stretches.
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 set -u

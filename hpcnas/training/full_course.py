@@ -159,7 +159,8 @@ class Course:
             return
         failure = _attempt(lambda: save_checkpoint(self._task.folder, step, self._settings, state))
         # A full disk may be emptied before the next checkpoint; it is no reason to lose the steps that are still to come.
-        self._voice(str(failure) if failure else f"checkpoint of step {step} written")
+        if failure or step < self._task.recipe.steps:
+            self._voice(str(failure) if failure else f"checkpoint of step {step} written")
 
 
 def _take(batches: Iterator[Batch], pieces: int, failure: HpcnasError | None) -> tuple[list[Batch], HpcnasError | None]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hpcnas.cli import main
 from tests.slurm.starter import Cluster
 from tests.training.final_material import write_image_folder
 
@@ -66,6 +67,20 @@ def test_imagenet_script_trains_and_validates_a_folder_of_images(on_plain: Clust
     result = json.loads((result_folder(tmp_path / "imagenet") / "result.json").read_text())
     assert (result["tested"], result["world_size"]) == (24, 2)
     assert 0 <= result["error_top5"] <= result["error_top1"] <= 100
+
+
+@pytest.mark.timeout(300)
+def test_training_is_submitted_through_submitit(
+    on_plain: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hpcnas final --cluster slurm: the job trains with the options of the command and ends with its exit code."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    shape = ["--cluster", "slurm", "--gpus-per-node", "0", "--cpus-per-rank", "1", "--time", "10"]
+    arguments = ["final", "published", "--run", str(tmp_path / "run"), "--dataset", "digits", *TINY.split()]
+    assert main([*arguments, "--steps", "1", "--batch", "16", *shape]) == 0
+    assert "submitted job" in capsys.readouterr().out
+    on_plain.wait_until(lambda: not on_plain.squeue(), "the job is done", PATIENCE_S)
+    assert (result_folder(tmp_path / "run") / "result.json").is_file()
 
 
 def submit(cluster: Cluster, folder: Path, script: str, run: str, *options: str, **variables: str) -> str:
