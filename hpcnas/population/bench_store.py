@@ -142,7 +142,7 @@ class _Bench:
         service.publish(RunFolder(store.path.parent), store.begin_epoch())
         try:
             found = _drive(store.path.parent, clients, seconds, 0.0, service)
-            idle = _drive(store.path.parent, clients, max(5.0, seconds), 30.0, service)
+            idle = _drive(store.path.parent, clients, seconds, 30.0, service)
         finally:
             service.stop()
             store.close()
