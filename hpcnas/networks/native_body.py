@@ -96,6 +96,11 @@ class NativeBody:
         self._run(ready, images, dfeatures.contiguous(), True, gradients)
         return gradients
 
+    @property
+    def memory_bytes(self) -> int:
+        """What is held for the sizes of images that were seen last."""
+        return sum(r.arena.numel() * r.arena.element_size() + r.marks.numel() for r in self._ready.values())
+
     def _prepare(self, images: Tensor, training: bool) -> _Ready:
         key = (*images.shape, images.dtype, training)
         if key not in self._ready:

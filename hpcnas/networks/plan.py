@@ -24,6 +24,11 @@ class PlannedNetwork(Network):
         self._graph_forward = GraphForward(graph, dict(modules))
         self._native = NativeBody(graph, modules)
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the compiled kernels hold for tensors and gradients; 0 where they do not run."""
+        return self._native.memory_bytes
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, in_channels, H, W), standardised, to logits (B, classes)."""
         if self._native.can_run(images, self.training):

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import UsageError
-from hpcnas.networks.plan import build_planned_network
+from hpcnas.networks.plan import PlannedNetwork, build_planned_network
 from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.codec import genotype_from_json
 from hpcnas.representation.genotype import Genotype
@@ -178,6 +177,21 @@ class _Step:
             self._train()
         return traffic.calls, traffic.bytes
 
+    def kept_bytes(self) -> int:
+        """Memory that one step on a CPU keeps from its forward to its backward pass, beside weights."""
+        kept: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            self._train()
+        for parameter in self.network.parameters():
+            kept.pop(parameter.untyped_storage().data_ptr(), None)
+        own = self.network.memory_bytes if isinstance(self.network, PlannedNetwork) else 0
+        return sum(kept.values()) + own
+
     def _train(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast:
@@ -236,7 +250,9 @@ def _measure(
             held = torch.cuda.memory_allocated()
         steps[variant.name] = _Step(variant, genotype, device, model, channels)
         steps[variant.name].prepare(shape)
-        peaks[variant.name] = torch.cuda.max_memory_allocated() - held if device.type == "cuda" else _peak_rss()
+        peaks[variant.name] = (
+            torch.cuda.max_memory_allocated() - held if device.type == "cuda" else steps[variant.name].kept_bytes()
+        )
     seconds: dict[str, list[float]] = {variant.name: [] for variant in variants}
     cpu: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for _ in range(rounds):
@@ -265,7 +281,7 @@ def _row(seconds: list[float], cpu: list[float], step: _Step, peak: int) -> dict
         "spread": (max(seconds) - min(seconds)) / median,
         "kernels": calls,
         "gigabytes": moved / 1e9,
-        "peak_gigabytes": peak / 1e9,
+        "memory_gigabytes": peak / 1e9,
     }
 
 
@@ -311,10 +327,6 @@ def _fitness_seconds(genotypes: dict[str, Genotype], device: torch.device, rows:
     found = {"fitness_s_median": statistics.median(hierarchical)} if hierarchical else {}
     published = [row["fitness_s"] for row in rows if row["genotype"] == "published"]
     return found | ({"fitness_s_published": published[0]} if published else {})
-
-
-def _peak_rss() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _cpu_name() -> str:
