@@ -51,6 +51,7 @@ class SlurmLauncher(Launcher):
         self._completing: set[str] = set()
         self._asked_at: dict[str, float] = {}  # intent -> when sbatch was asked
         self._looks: dict[str, int] = {}  # intent -> answers in a row that did not show it
+        self._absent: dict[str, int] = {}  # task of an open array -> answers in a row that did not show it
         self._last_poll = -math.inf
         self._poll: threading.Thread | None = None
 
@@ -139,8 +140,10 @@ class SlurmLauncher(Launcher):
         return self._executor("INTENT").script(min(count, self._array_size()))
 
     def prune(self) -> int:
-        """Delete submitit's files of arrays that ended, but for the newest logs."""
-        return prune_folder(self._folder.slurm, {entry.job for entry in self._ledger.open("slurm")})
+        """Delete submitit's files of tasks that ended, but for the newest logs."""
+        with self._lock:
+            ended = frozenset(task for task, looks in self._absent.items() if looks >= LOOKS_TO_END)
+        return prune_folder(self._folder.slurm, {entry.job for entry in self._ledger.open("slurm")}, ended)
 
     def _submit_array(self, entry: Submission) -> Submission:
         executor = self._executor(entry.intent)
@@ -216,6 +219,8 @@ class SlurmLauncher(Launcher):
         }
         self._forgotten = {name: self._forgotten[name] for name in gone}
         states = {name: state for name, state in active.items() if name not in gone | stuck}
+        there = [task for entry in entries if entry.job for task in entry.tasks()]
+        self._absent = {task: self._absent.get(task, 0) + 1 for task in there if task not in active}
         asked = {entry.intent for entry in entries}
         for entry in self._ledger.open("slurm"):
             if entry.intent not in asked and entry.job:

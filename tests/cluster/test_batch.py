@@ -97,3 +97,10 @@ def test_foreign_files_and_those_of_open_jobs_are_never_pruned(tmp_path: Path) -
         (tmp_path / name).write_text(json.dumps(name))
     assert prune_folder(tmp_path, {"8"}) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "31_0_log.err"])
+
+
+def test_ended_tasks_of_an_open_array_are_pruned(tmp_path: Path) -> None:
+    for name in ("8_0_submitted.pkl", "8_1_submitted.pkl", "8_1_0_result.pkl", "8_submission.sh", "1_0_log.out"):
+        (tmp_path / name).touch()
+    assert prune_folder(tmp_path, {"8", "1"}, frozenset({"8_1", "1_0"})) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1_0_log.out", "8_0_submitted.pkl", "8_submission.sh"]
