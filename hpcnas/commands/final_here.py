@@ -18,7 +18,7 @@ from hpcnas.commands.final_record import record_final
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.distributed import Group, StoppedElsewhere
+from hpcnas.training.distributed import Group, RankLost, StoppedElsewhere
 from hpcnas.training.final import train_full
 from hpcnas.training.full_recipe import FullRecipe
 from hpcnas.training.full_result import WEIGHTS_NAME, FullResult, safetensors_writer
@@ -46,14 +46,17 @@ def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], 
         return _train_all(options, recipe, group, stop, _agreed(group, folder, options.genotype, resolve))
     except StoppedElsewhere as stopped:
         return stopped.exit_code
+    except RankLost as lost:
+        print(f"hpcnas: {lost}", file=sys.stderr, flush=True)
+        # At once: closing connections to a dead rank may hang, and Python gives up its signal handlers while it ends, so that
+        # srun's SIGTERM would show as the cause (143) and hide the killed rank (137) from the script that requeues the job.
+        os._exit(lost.exit_code)
     except Stopped as stopped:
         return _leave(stopped, group)
     finally:
         group.close()
-        # A rank keeps them to its end: killed by srun's SIGTERM while it leaves, it would hide that another one was killed.
-        if group.is_alone:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _agreed(group: Group, folder: RunFolder, word: str, resolve: Callable[[], list[Named]]) -> list[Named]:
