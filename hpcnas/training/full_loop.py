@@ -15,6 +15,7 @@ from hpcnas.training.full_data import Batch
 from hpcnas.training.full_recipe import FullRecipe
 
 LEAST_MICRO_BATCH = 8  # BN statistics of fewer images would be another recipe
+WARM_UP_PASSES = 3
 WARM_UP_IMAGES = 2  # layouts and buckets do not depend on how many
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -80,7 +81,11 @@ class FullTraining:
         self._backward(images, labels)
         lay_out_like_gradients(self.network)
         self.parallelise(self.group.parallel(self.network))
-        self._backward(images, labels)
+        # DDP records the graph in the first pass and the order of the gradients in the second; the third begins by arranging
+        # the buckets anew. From four ranks on, sums in other buckets are other sums.
+        for _ in range(WARM_UP_PASSES):
+            self._optimizer.zero_grad()
+            self._backward(images, labels)
         for buffer, value in zip(self.network.buffers(), kept, strict=True):
             buffer.copy_(value)
         self._optimizer.zero_grad()

@@ -1,9 +1,11 @@
 """hpcnas final: whole trainings, restarts, bad input, what is left behind."""
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ from hpcnas.training.full_result import read_result
 from hpcnas.training.full_task import Stopped, Surroundings, Task
 from hpcnas.training.output_lock import LOCK_NAME
 from hpcnas.training.ranks import Place
-from tests.training.final_material import SMALL, write_image_folder
+from tests.training.final_material import SMALL, run_ranks, write_image_folder
 
 STEPS = 5
 TINY = {"dataset": "digits", "channels": 2, "cells": 1, "steps": STEPS, "batch": 16}
@@ -112,6 +114,22 @@ def test_training_stopped_at_any_step_ends_with_the_same_bits(tmp_path: Path) ->
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert checkpoints(tmp_path / "disturbed") == []
     assert not (tmp_path / "disturbed" / LOCK_NAME).exists()
+
+
+def test_four_ranks_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path) -> None:
+    """With four summands the order of the sums shows: DDP's buckets have to be those of an undisturbed training."""
+
+    def work(name: str, stop_code: Callable[[], int]) -> Callable[[Group], object]:
+        def train(group: Group) -> None:
+            with contextlib.suppress(Stopped):
+                train_full(replace(task(tmp_path / name), genotype=PUBLISHED), group, Surroundings(stop_code=stop_code))
+
+        return train
+
+    for name, stop_code in (("calm", lambda: 0), ("disturbed", stopping_after(3)), ("disturbed", lambda: 0)):
+        assert run_ranks(4, tmp_path, work(name, stop_code)) == [0, 0, 0, 0]
+    one, other = weights(tmp_path / "calm"), weights(tmp_path / "disturbed")
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_damaged_newest_checkpoint_costs_steps_not_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
