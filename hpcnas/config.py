@@ -169,7 +169,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Minutes on a laptop: shows that everything works, says little about architectures.
     "smoke": {
         "search": {"steps": 24, "population": 8},
-        "recipe": {"dataset": "digits", "train_steps": 40, "batch": 64, "repeats": 2, "channels": 4},
+        "recipe": {"dataset": "digits", "train_steps": 100, "batch": 32, "repeats": 2, "channels": 4},
         "cluster": {"workers": 2, "cluster": "local", "cpus_per_worker": 1},
     },
 }

@@ -45,8 +45,8 @@ def running(
         process.wait()
 
 
-def wait_until(is_true: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    """Look every few milliseconds. Raises TimeoutError."""
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 90.0) -> None:
+    """Look every few milliseconds; the limit is for a busy machine. Raises TimeoutError."""
     end = time.monotonic() + timeout_s
     while not is_true():
         if time.monotonic() > end:

@@ -79,7 +79,7 @@ def test_a_zombie_is_told_stale_and_leaves(arena_of: Build) -> None:
     for pid in zombies:
         send(pid, signal.SIGSTOP)
     with population_of(arena) as population:
-        wait_until(lambda: sum(attempt.outcome == "lost" for attempt in population.attempts()) == len(zombies))
+        wait_until(lambda: sum(attempt.outcome == "lost" for attempt in population.attempts()) == len(zombies), 120)
         arena.wait_evaluated(arena.evaluated() + 3)  # others go on meanwhile
     for pid in zombies:
         send(pid, signal.SIGCONT)
@@ -106,7 +106,7 @@ def test_a_head_that_is_away_for_longer_than_a_training_gets_the_results_by_the_
     arena = arena_of(workers=4, steps=24, lease_s=1.0)
     arena.wait_evaluated(3)
     assert arena.end_head()
-    wait_until(lambda: len(list(arena.run.outbox.glob("*.json"))) >= 2, 60)
+    wait_until(lambda: len(list(arena.run.outbox.glob("*.json"))) >= 2, 200)
     with population_of(arena) as population:
         before = len(population.fitness_rows())
     waiting = len(list(arena.run.outbox.glob("*.json")))
