@@ -21,7 +21,7 @@ FOUR_RANKS = ("--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-p
 PATIENCE_S = 400  # a ceiling for a busy machine; alone the slowest job takes a minute
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_requeued_and_killed_job_ends_with_the_weights_of_an_undisturbed_one(on_plain: Cluster, tmp_path: Path) -> None:
     """A requeue in the middle, then a killed rank: four ranks on two nodes go on to the same bits."""
     settings = {"HPCNAS_DATASET": "digits", "HPCNAS_ARGS": f"{TINY} --steps 12 --batch 32"}
@@ -52,7 +52,7 @@ def test_requeued_and_killed_job_ends_with_the_weights_of_an_undisturbed_one(on_
     assert calm != job
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_imagenet_script_trains_and_validates_a_folder_of_images(on_plain: Cluster, tmp_path: Path) -> None:
     """Two nodes read generated JPEGs; top-1 and top-5 errors are in result.json."""
     write_image_folder(tmp_path / "data", classes=6, train=6, val=4)
@@ -69,7 +69,7 @@ def test_imagenet_script_trains_and_validates_a_folder_of_images(on_plain: Clust
     assert 0 <= result["error_top5"] <= result["error_top1"] <= 100
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_training_is_submitted_through_submitit(
     on_plain: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
