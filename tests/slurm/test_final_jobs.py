@@ -57,7 +57,7 @@ def test_imagenet_script_trains_and_validates_a_folder_of_images(on_plain: Clust
     """Two nodes read generated JPEGs; top-1 and top-5 errors are in result.json."""
     write_image_folder(tmp_path / "data", classes=6, train=6, val=4)
     arguments = f"{TINY} --steps 2 --batch 8 --crop 64"
-    shape = ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=1", "--cpus-per-task=1")
+    shape = ("--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=1")
     job = submit(
         on_plain, tmp_path, "final_imagenet.sh", "imagenet", *shape, HPCNAS_DATA=str(tmp_path / "data"), HPCNAS_ARGS=arguments
     )
@@ -65,7 +65,7 @@ def test_imagenet_script_trains_and_validates_a_folder_of_images(on_plain: Clust
     log = (tmp_path / f"hpcnas-final-imagenet-{job}.log").read_text()
     assert "top-5" in log, log
     result = json.loads((result_folder(tmp_path / "imagenet") / "result.json").read_text())
-    assert (result["tested"], result["world_size"]) == (24, 2)
+    assert (result["tested"], result["world_size"]) == (24, 4)
     assert 0 <= result["error_top5"] <= result["error_top1"] <= 100
 
 
