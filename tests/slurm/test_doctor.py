@@ -76,7 +76,9 @@ def test_status_shows_what_slurm_says(on_accounted: Cluster, tmp_path: Path, hea
     run = tmp_path / "run"
     options = ("--workers", "6", "--partition", "gpu", "--cpus-per-worker", "1", "--fitness", "synthetic:1", "--steps", "500")
     heads.append(start_head(on_accounted, run, *options))
-    on_accounted.wait_until(lambda: sorted(on_accounted.squeue(form="%T"))[2:] == ["RUNNING"] * 4, "four of six run")
+    # Slurm names what holds the two others only in its next round of scheduling.
+    held = ["PENDING Resources"] * 2 + ["RUNNING None"] * 4
+    on_accounted.wait_until(lambda: sorted(on_accounted.squeue(form="%T %r")) == held, "four of six run and two wait for GPUs")
     status = [sys.executable, "-m", "hpcnas", "status", "--run", str(run)]
     shown = subprocess.run(status, env=on_accounted.environment, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "Slurm: 4 running (n1: 2, n2: 2), 2 waiting (Resources: " in shown
