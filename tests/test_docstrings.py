@@ -1,0 +1,84 @@
+"""Every public name of the package says what it is; whether that is true, a reader must judge."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "hpcnas"
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+Classes = dict[str, ast.ClassDef]
+
+
+def read_package() -> dict[str, ast.Module]:
+    """The modules of hpcnas, by their path in it."""
+    return {str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+
+
+def silent_names(modules: dict[str, ast.Module]) -> list[str]:
+    """Public modules, classes, functions and methods without a docstring.
+
+    What overrides a method whose docstring stands in a base class of the package keeps that one; what lies in a function
+    or behind a name that begins with _ is not public.
+    """
+    classes = {node.name: node for tree in modules.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    silent = [path for path, tree in modules.items() if not ast.get_docstring(tree)]
+    return sorted(silent + [f"{path}: {name}" for path, tree in modules.items() for name in silent_in(tree, classes)])
+
+
+def silent_in(owner: ast.Module | ast.ClassDef, classes: Classes) -> Iterator[str]:
+    for node in statements(owner.body):
+        if not isinstance(node, (ast.ClassDef, *FUNCTION)) or node.name.startswith("_"):
+            continue
+        is_inherited = isinstance(owner, ast.ClassDef) and is_told_above(owner, node.name, classes)
+        if not ast.get_docstring(node) and not is_inherited:
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{name}" for name in silent_in(node, classes))
+
+
+def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Those of a body, and those under its `if` and `try`."""
+    for node in body:
+        yield node
+        if isinstance(node, (ast.If, ast.Try)):
+            yield from statements([part for part in ast.iter_child_nodes(node) if isinstance(part, ast.stmt)])
+
+
+def is_told_above(owner: ast.ClassDef, name: str, classes: Classes) -> bool:
+    for base in owner.bases:
+        above = classes.get(ast.unparse(base).partition("[")[0].rpartition(".")[2])
+        if above is not None:
+            methods = {node.name: node for node in above.body if isinstance(node, FUNCTION)}
+            if (name in methods and ast.get_docstring(methods[name])) or is_told_above(above, name, classes):
+                return True
+    return False
+
+
+def test_every_public_name_has_a_docstring():
+    """Classes, functions, methods, properties and the modules themselves."""
+    assert silent_names(read_package()) == []
+
+
+def test_this_guard_sees_what_is_silent():
+    """Functions under `if`, methods, properties; not what is private, nested or told in a base class."""
+    text = '''
+class Base:
+    """Told."""
+    def told(self):
+        """Told."""
+        def nested(): ...
+    def silent(self): ...
+    @property
+    def size(self): ...
+class Child(Base):
+    """Told."""
+    def told(self): ...
+    def silent(self): ...
+class _Private:
+    def method(self): ...
+if True:
+    def beneath(): ...
+'''
+    expected = ["m.py", "m.py: Base.silent", "m.py: Base.size", "m.py: Child.silent", "m.py: beneath"]
+    assert silent_names({"m.py": ast.parse(text)}) == expected
