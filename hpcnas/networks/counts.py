@@ -1,13 +1,13 @@
 """Parameters, multiply-adds and widths of a network, without building it. Stdlib only: the head counts every child."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from hpcnas.errors import GenotypeError
 from hpcnas.networks.blueprint import Cell, Convolution, Separable, blueprint
 from hpcnas.representation.genotype import Genotype
-from hpcnas.representation.live import live_levels
+from hpcnas.representation.live import LiveMotif, live_levels
 from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, PRIMITIVES, SEPARABLE3X3
 
 
@@ -31,8 +31,7 @@ class Counts:
     output_widths: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Cost:
+class _Cost(NamedTuple):
     """Of a part of the network: output width, weights, batch-normalised channels, multiply-adds for one pixel."""
 
     width: int
@@ -124,37 +123,40 @@ def _cell_cost(genotype: Genotype, C: int) -> _Cost:
     levels = live_levels(genotype)
     if levels[-1][0] is None:
         raise GenotypeError("the cell's sink cannot be reached from its source, so that there is no network to build")
+    return _Parts(levels, C).motif(levels[-1][0], len(levels) + 1, C)
 
-    def operation(level: int, k: int) -> Callable[[int], _Cost]:
-        """Cost of operation k in a motif of `level`, by the width of its input."""
-        if level == 2:
-            return lru_cache(maxsize=None)(lambda c_in: _primitive(PRIMITIVES[k - 1], c_in, C))
-        inside = assembled(level - 1, k)
-        if level > 3:
-            return inside
+
+class _Parts:
+    """What the parts of one cell cost; a part that is placed again on an input of the same width is not added up again."""
+
+    def __init__(self, levels: tuple[tuple[LiveMotif | None, ...], ...], C: int) -> None:
+        self.levels = levels
+        self.C = C
+        self.known: dict[tuple[int, int, int], _Cost] = {}  # (level, operation, input width) -> cost
+
+    def motif(self, motif: LiveMotif, level: int, c_in: int) -> _Cost:
+        """Cost of a motif of `level`, all its operations with it."""
+        widths = {i: 0 for i in motif.nodes}
+        widths[1] = c_in
+        weights = normalised = macs = 0
+        for j, i, k in motif.edges:  # ascending i: the width of node j is complete
+            part = self.operation(level - 1, k, widths[j])
+            widths[i] += part.width
+            weights, normalised, macs = weights + part.weights, normalised + part.normalised, macs + part.macs
+        return _Cost(widths[motif.nodes[-1]], weights, normalised, macs)
+
+    def operation(self, level: int, k: int, c_in: int) -> _Cost:
+        """Cost of operation k of `level`: a primitive for 1, else a motif."""
+        key = (level, k, c_in)
+        if key not in self.known:
+            self.known[key] = self._operation(level, k, c_in)
+        return self.known[key]
+
+    def _operation(self, level: int, k: int, c_in: int) -> _Cost:
+        if level == 1:
+            return _primitive(PRIMITIVES[k - 1], c_in, self.C)
+        motif = self.levels[level - 2][k - 1]
+        assert motif is not None, "a live edge carries a live motif"
+        inside = self.motif(motif, level, c_in)
         # Section 2.3: a 1x1 convolution to C channels after each motif of level 2.
-        return lru_cache(maxsize=None)(lambda c_in: _then_project(inside(c_in), C))
-
-    def assembled(level: int, m: int) -> Callable[[int], _Cost]:
-        motif = levels[level - 2][m - 1]
-        if motif is None:
-            raise GenotypeError(f"motif {m} of level {level} has no path from source to sink")
-        operations = {k: operation(level, k) for _, _, k in motif.edges}
-
-        def cost(c_in: int) -> _Cost:
-            widths = {1: c_in}
-            total = _Cost(c_in)
-            for i in motif.nodes[1:]:
-                parts = [operations[k](widths[j]) for j, k in motif.inputs(i)]
-                widths[i] = sum(part.width for part in parts)
-                for part in parts:
-                    total = total.then(part)
-            return _Cost(widths[motif.nodes[-1]], total.weights, total.normalised, total.macs)
-
-        return cost
-
-    return assembled(len(levels) + 1, 1)(C)
-
-
-def _then_project(inside: _Cost, C: int) -> _Cost:
-    return inside.then(_conv1x1(inside.width, C))
+        return inside.then(_conv1x1(inside.width, self.C)) if level == 2 else inside

@@ -4,13 +4,16 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from hpcnas.population.records import State
 from hpcnas.population.rules import Standing
 
 Row = tuple[Any, ...]
-_COLUMNS = tuple(field.name for field in fields(Standing))
+_COLUMNS = tuple(field.name for field in fields(Standing))  # in the order of the statement read_standing
+_LAPSED = _COLUMNS.index("lapsed")
+_read_columns = attrgetter(*_COLUMNS)
 
 
 class Transaction(ABC):
@@ -53,14 +56,12 @@ class Transaction(ABC):
         row = self.row("read_standing", id=individual_id)
         if row is None:
             return None
-        values = dict(zip(_COLUMNS, row, strict=True))
-        values.update(state=State(row[0]), lapsed=bool(values["lapsed"]))
-        return Standing(**values)
+        return Standing(State(row[0]), *row[1:_LAPSED], bool(row[_LAPSED]), *row[_LAPSED + 1 :])
 
     def write_standing(self, individual_id: int, standing: Standing) -> None:
         """Put one arrow of the lease table into the row."""
-        values = {name: getattr(standing, name) for name in _COLUMNS}
-        values.update(state=standing.state.value, lapsed=int(standing.lapsed))
+        values = dict(zip(_COLUMNS, _read_columns(standing), strict=True))
+        values["state"], values["lapsed"] = standing.state.value, int(standing.lapsed)
         self.run("write_standing", id=individual_id, **values)
 
     def note(self, kind: str, details: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 
 from hpcnas.config import RunConfig
 from hpcnas.evolution.breeding import breed, rng_for_step
@@ -12,6 +13,9 @@ from hpcnas.population.records import Birth
 from hpcnas.population.store import Store
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.representation.genotype import Genotype
+
+# The fittest win most tournaments, so the same few parents are read again and again.
+_parsed = lru_cache(maxsize=1024)(genotype_from_json)
 
 
 class Breeder:
@@ -101,7 +105,7 @@ class Breeder:
         )
 
     def _genotype_of(self, individual_id: int) -> Genotype:
-        return genotype_from_json(self.store.genotype(individual_id))
+        return _parsed(self.store.genotype(individual_id))
 
     def _admits(self) -> Callable[[Genotype], bool] | None:
         limit = self.config.space.max_parameters
