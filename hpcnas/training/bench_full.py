@@ -20,6 +20,7 @@ from hpcnas.errors import HpcnasError
 from hpcnas.networks.plan import build_planned_network
 from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.presets import PUBLISHED
+from hpcnas.training.bench_report import spread
 from hpcnas.training.distributed import Group, choose_device, distributed_network
 from hpcnas.training.full_loop import FullTraining, resolve_precision
 from hpcnas.training.full_recipe import full_recipe
@@ -150,8 +151,13 @@ def _timed(step: Callable[[], object], times: int, device: torch.device) -> floa
 
 def _row(name: str, batch: int, seconds: list[float]) -> dict[str, Any]:
     median = statistics.median(seconds)
-    spread = (max(seconds) - min(seconds)) / median
-    return {"variant": name, "images_per_s": batch / median, "ms": 1000 * median, "spread": spread, "n": len(seconds)}
+    return {
+        "variant": name,
+        "images_per_s": batch / median,
+        "ms": 1000 * median,
+        "spread": spread(seconds),
+        "n": len(seconds),
+    }
 
 
 def main() -> None:

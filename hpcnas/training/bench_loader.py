@@ -1,7 +1,6 @@
 """Measures the image loader against torchvision's plain pipeline, on one core, from files to standardised floats."""
 
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -17,6 +16,7 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from hpcnas.training.bench_report import machine, spread
 from hpcnas.training.full_result import versions
 from hpcnas.training.image_decode import MAX_BRIGHTNESS, MAX_CONTRAST
 from hpcnas.training.image_finish import IMAGENET_MEAN, IMAGENET_STD, finish
@@ -49,7 +49,7 @@ def run(images: int = 64, repeats: int = 5) -> dict[str, Any]:
     rows = [_row(name, images, kb, seconds) for name, seconds in measured.items()]
     plain, ours = (np.array(measured[name]) for name in ("torchvision", "hpcnas"))
     summary = {"ratio": statistics.median(plain / ours), "images_per_s_per_core": rows[1]["images_per_s"]}
-    return {"machine": _machine(), "versions": versions(), "rows": rows, "summary": summary}
+    return {"machine": machine(torch.device("cpu"), threads=1), "versions": versions(), "rows": rows, "summary": summary}
 
 
 def text(report: dict[str, Any]) -> str:
@@ -143,17 +143,5 @@ def _row(name: str, images: int, kb: int, seconds: list[float]) -> dict[str, Any
         "n": len(seconds),
         "images_per_s": images / median,
         "ms_per_image": 1000 * median / images,
-        "spread": (max(seconds) - min(seconds)) / median,
+        "spread": spread(seconds),
     }
-
-
-def _machine() -> str:
-    return f"1 of {os.cpu_count()} cores, {_cpu_name()}, {platform.system()}"
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

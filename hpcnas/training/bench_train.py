@@ -1,66 +1,20 @@
 """Measures the training step: the reference network against the fast one, in turn, on the same batches."""
 
-import json
 import math
-import os
-import platform
 import statistics
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from hpcnas.config import RecipeConfig
 from hpcnas.errors import UsageError
-from hpcnas.networks.plan import PlannedNetwork, build_planned_network
-from hpcnas.networks.skeletons import build_network
-from hpcnas.representation.codec import genotype_from_json
 from hpcnas.representation.genotype import Genotype
-from hpcnas.training.data import Dataset, Images
-from hpcnas.training.engine import choose_device, make_engine
+from hpcnas.training.bench_fitness import measure_fitness, summarise_fitness
+from hpcnas.training.bench_genotypes import is_flat, load_genotypes
+from hpcnas.training.bench_report import machine, spread
+from hpcnas.training.bench_step import LEVERS, Setting, Step, make_step
+from hpcnas.training.engine import choose_device
 from hpcnas.training.full_result import versions
-from hpcnas.training.recipe import make_optimizer
-
-GENOTYPES = Path(__file__).with_name("bench_genotypes.json")
-FLAT = "flat"  # names of the flat genotypes begin so; they stay out of the mean
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One way to run the step.
-
-    Attributes:
-        build: gives the network, on the CPU.
-        channels_last: memory format of images and weights.
-        precision: fp32 or bf16.
-        graph: whether the step is one CUDA graph.
-    """
-
-    name: str
-    build: Callable[..., nn.Module]
-    channels_last: bool = True
-    precision: str = "fp32"
-    graph: bool = False
-
-
-REFERENCE = Variant("reference", build_network, channels_last=False)
-PLAN = Variant("plan", build_planned_network)
-LEVERS = {
-    "cpu": (REFERENCE, PLAN),
-    "cuda": (
-        REFERENCE,
-        Variant("channels_last", build_network),
-        PLAN,
-        Variant("plan, bf16", build_planned_network, precision="bf16"),
-        Variant("plan, bf16, graph", build_planned_network, precision="bf16", graph=True),
-    ),
-}
 
 
 def run(
@@ -94,27 +48,17 @@ def run(
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        shape = (batch, 3, image_px, image_px)
-        rows = [_measure(name, genotype, chosen, model, channels, shape, rounds) for name, genotype in genotypes.items()]
+        setting = Setting(chosen, model, channels, (batch, 3, image_px, image_px))
+        rows = [{"genotype": name, **_measure(genotype, setting, rounds)} for name, genotype in genotypes.items()]
         summary = _summary(rows)
         if chosen.type == "cuda" and model == "small":
-            summary |= _fitness_seconds(genotypes, chosen, rows)
-        return {"machine": machine(chosen), "versions": versions(), "rows": rows, "summary": summary}
+            seconds = measure_fitness(genotypes, chosen)
+            rows = [{**row, "fitness_s": seconds[row["genotype"]]} for row in rows]
+            summary |= summarise_fitness(seconds)
+        named = machine(chosen, torch.get_num_threads())
+        return {"machine": named, "versions": versions(), "rows": rows, "summary": summary}
     finally:
         torch.set_num_threads(before)
-
-
-def load_genotypes(names: Sequence[str] = ()) -> dict[str, Genotype]:
-    """The genotypes of the bench by name, all or some.
-
-    Raises:
-        UsageError: a name that is not there.
-    """
-    found = {name: genotype_from_json(json.dumps(text)) for name, text in json.loads(GENOTYPES.read_text()).items()}
-    for name in names:
-        if name not in found:
-            raise UsageError(f"--only {name} is unknown; the genotypes of the bench are {', '.join(found)}")
-    return {name: found[name] for name in names} if names else found
 
 
 def text(report: dict[str, Any]) -> str:
@@ -131,162 +75,45 @@ def text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def machine(device: torch.device) -> str:
-    """CPU, its threads in use, and the GPU if it is one."""
-    cpu = f"{torch.get_num_threads()} of {os.cpu_count()} cores, {_cpu_name()}, {platform.system()}"
-    return f"{torch.cuda.get_device_name(device)}; {cpu}" if device.type == "cuda" else cpu
-
-
-class _Step:
-    """One variant with its network, weights and batch, ready to be timed."""
-
-    def __init__(self, variant: Variant, genotype: Genotype, device: torch.device, model: str, channels: int | None) -> None:
-        start = time.perf_counter()
-        torch.manual_seed(0)
-        self.device, self.autocast = device, torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bf16")
-        format_ = torch.channels_last if variant.channels_last else torch.contiguous_format
-        self.format = format_
-        self.network = variant.build(genotype, model, channels=channels).to(device).to(memory_format=format_)
-        self.optimizer = make_optimizer(self.network.parameters(), RecipeConfig(learning_rate=1e-3), device)
-        self.assembly_s = time.perf_counter() - start
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.wants_graph = variant.graph
-
-    def prepare(self, shape: tuple[int, int, int, int]) -> None:
-        """Make the batch, run once, capture if asked."""
-        generator = torch.Generator().manual_seed(1)
-        self.images = torch.randn(shape, generator=generator).to(self.device, memory_format=self.format)
-        self.labels = torch.randint(0, 10, (shape[0],), generator=generator).to(self.device)
-        self._train()
-        if self.wants_graph:
-            start = time.perf_counter()
-            self._capture()
-            self.assembly_s += time.perf_counter() - start
-
-    def seconds(self) -> tuple[float, float]:
-        """Run one step and wait for it: seconds on the clock, and of CPU time over all threads."""
-        start, cpu = time.perf_counter(), time.process_time()
-        self.graph.replay() if self.graph else self._train()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start, time.process_time() - cpu
-
-    def traffic(self) -> tuple[int, int]:
-        """How many operators one step calls, and the bytes of the tensors that they read and write."""
-        with _Traffic() as traffic:
-            self._train()
-        return traffic.calls, traffic.bytes
-
-    def kept_bytes(self) -> int:
-        """Memory that one step on a CPU keeps from its forward to its backward pass, beside weights."""
-        kept: dict[int, int] = {}
-
-        def note(tensor: Tensor) -> Tensor:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            self._train()
-        for parameter in self.network.parameters():
-            kept.pop(parameter.untyped_storage().data_ptr(), None)
-        own = self.network.memory_bytes if isinstance(self.network, PlannedNetwork) else 0
-        return sum(kept.values()) + own
-
-    def _train(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.autocast:
-            loss = cross_entropy(self.network(self.images).float(), self.labels)
-        loss.backward()
-        self.optimizer.step()
-
-    def _capture(self) -> None:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self._train()
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self._train()
-
-
-class _Traffic(TorchDispatchMode):
-    """Counts operators that compute, and the bytes of their tensors; the compiled kernels count as the one call they are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = self.bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not getattr(func, "is_view", False):
-            self.calls += 1
-            self.bytes += sum(t.numel() * t.element_size() for t in _tensors((args, result)))
-        return result
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    if isinstance(tree, Tensor):
-        return [tree]
-    return [t for part in tree for t in _tensors(part)] if isinstance(tree, (tuple, list)) else []
-
-
-def _measure(
-    name: str,
-    genotype: Genotype,
-    device: torch.device,
-    model: str,
-    channels: int | None,
-    shape: tuple[int, int, int, int],
-    rounds: int,
-) -> dict[str, Any]:
-    variants = LEVERS[device.type]
-    steps: dict[str, _Step] = {}
-    peaks: dict[str, int] = {}
-    for variant in variants:
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            held = torch.cuda.memory_allocated()
-        steps[variant.name] = _Step(variant, genotype, device, model, channels)
-        steps[variant.name].prepare(shape)
-        peaks[variant.name] = (
-            torch.cuda.max_memory_allocated() - held if device.type == "cuda" else steps[variant.name].kept_bytes()
-        )
-    seconds: dict[str, list[float]] = {variant.name: [] for variant in variants}
-    cpu: dict[str, list[float]] = {variant.name: [] for variant in variants}
+def _measure(genotype: Genotype, setting: Setting, rounds: int) -> dict[str, Any]:
+    variants = LEVERS[setting.device.type]
+    made = {variant.name: make_step(variant, genotype, setting) for variant in variants}
+    clock: dict[str, list[float]] = {name: [] for name in made}
+    cpu: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(rounds):
-        for variant in variants:
-            on_the_clock, of_the_cpu = steps[variant.name].seconds()
-            seconds[variant.name].append(on_the_clock)
-            cpu[variant.name].append(of_the_cpu)
+        for name, (step, _bytes) in made.items():
+            on_the_clock, of_the_cpu = step.seconds()
+            clock[name].append(on_the_clock)
+            cpu[name].append(of_the_cpu)
     first, last = variants[0].name, variants[-1].name
-    rows = {v.name: _row(seconds[v.name], cpu[v.name], steps[v.name], peaks[v.name]) for v in variants}
     return {
-        "genotype": name,
         "n": rounds,
-        "variants": rows,
-        "speedup": statistics.median(a / b for a, b in zip(seconds[first], seconds[last], strict=True)),
-        "cpu_speedup": statistics.median(a / b for a, b in zip(cpu[first], cpu[last], strict=True)),
-        "assembly_s": steps[last].assembly_s,
+        "variants": {name: _row(clock[name], cpu[name], *made[name]) for name in made},
+        "speedup": _ratio(clock[first], clock[last]),
+        "cpu_speedup": _ratio(cpu[first], cpu[last]),
+        "assembly_s": made[last][0].assembly_s,
     }
 
 
-def _row(seconds: list[float], cpu: list[float], step: _Step, peak: int) -> dict[str, float]:
-    median = statistics.median(seconds)
+def _row(seconds: list[float], cpu: list[float], step: Step, memory: int) -> dict[str, float]:
     calls, moved = step.traffic()
     return {
-        "median_ms": 1000 * median,
+        "median_ms": 1000 * statistics.median(seconds),
         "cpu_ms": 1000 * statistics.median(cpu),
-        "spread": (max(seconds) - min(seconds)) / median,
+        "spread": spread(seconds),
         "kernels": calls,
         "gigabytes": moved / 1e9,
-        "memory_gigabytes": peak / 1e9,
+        "memory_gigabytes": memory / 1e9,
     }
+
+
+def _ratio(slow: list[float], fast: list[float]) -> float:
+    """Median over the rounds: two steps of one round ran under the same conditions."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, float]:
-    counted = [row for row in rows if not row["genotype"].startswith(FLAT)] or rows
+    counted = [row for row in rows if not is_flat(row["genotype"])] or rows
 
     def geometric_mean(key: str) -> float:
         return math.exp(statistics.fmean(math.log(row[key]) for row in counted))
@@ -298,40 +125,3 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, float]:
         "cpu_speedup_min": min(row["cpu_speedup"] for row in counted),
         "assembly_s": max(row["assembly_s"] for row in rows),
     }
-
-
-def _fitness_seconds(genotypes: dict[str, Genotype], device: torch.device, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Seconds of one fitness of the paper's recipe, from the difference of a longer and a shorter training."""
-    generator = torch.Generator().manual_seed(0)
-
-    def images(count: int) -> Images:
-        pixels = torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8, generator=generator)
-        return Images(pixels, torch.randint(0, 10, (count,), generator=generator))
-
-    data = Dataset("noise", 10, images(40_000), images(10_000), (0.5,) * 3, (0.29,) * 3)
-    short, long = 100, 300
-
-    def seconds(genotype: Genotype, steps: int) -> float:
-        recipe = replace(RecipeConfig(), train_steps=steps)
-        engine = make_engine(recipe, data, device)
-        start = time.perf_counter()
-        list(engine.train(genotype, dict.fromkeys(range(recipe.repeats), 1), progress=lambda share: None))
-        return time.perf_counter() - start
-
-    paper = RecipeConfig().train_steps
-    for row in rows:
-        seconds(genotypes[row["genotype"]], 10)  # compiles and tunes what is new to this genotype
-        fixed, more = seconds(genotypes[row["genotype"]], short), seconds(genotypes[row["genotype"]], long)
-        row["fitness_s"] = fixed + (more - fixed) / (long - short) * (paper - short)
-    hierarchical = [row["fitness_s"] for row in rows if row["genotype"] != "published" and not row["genotype"].startswith(FLAT)]
-    found = {"fitness_s_median": statistics.median(hierarchical)} if hierarchical else {}
-    published = [row["fitness_s"] for row in rows if row["genotype"] == "published"]
-    return found | ({"fitness_s_published": published[0]} if published else {})
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -3,11 +3,15 @@
 import json
 
 import pytest
+import torch
 
 from hpcnas.cli import main
+from hpcnas.config import RecipeConfig
 from hpcnas.networks.counts import count
 from hpcnas.representation.presets import PUBLISHED
-from hpcnas.training.bench_train import load_genotypes, run, text
+from hpcnas.training import bench_fitness
+from hpcnas.training.bench_genotypes import load_genotypes
+from hpcnas.training.bench_train import run, text
 
 
 def test_the_genotypes_are_the_committed_ones():
@@ -30,6 +34,23 @@ def test_a_report_has_rows_and_summary():
     assert reference["kernels"] > plan["kernels"] > 0
     assert reference["gigabytes"] > 0
     assert "sparse" in text(report)
+
+
+def test_a_fitness_is_extrapolated_to_the_papers_steps(monkeypatch):
+    """Of a training of 3 s + 10 ms a step, 5000 steps take 53 s; the paper's cell and flat ones stay out of the median."""
+    monkeypatch.setattr(bench_fitness, "_training_s", lambda genotype, steps, data, device: 3 + steps / 100)
+    seconds = bench_fitness.measure_fitness(load_genotypes(["sparse"]), torch.device("cpu"))
+    assert seconds == {"sparse": pytest.approx(53)}
+    summary = bench_fitness.summarise_fitness({"sparse": 1, "dense": 3, "random1": 7, "published": 40, "flat1": 90})
+    assert summary == {"fitness_s_median": 3, "fitness_s_published": 40}
+    assert bench_fitness.summarise_fitness({"flat1": 90}) == {}
+
+
+def test_a_training_on_noise_is_timed(monkeypatch):
+    """What the extrapolation calls on a GPU runs here too, on few images and steps."""
+    monkeypatch.setattr(bench_fitness, "RecipeConfig", lambda: RecipeConfig(repeats=1, batch=4, channels=2))
+    data = bench_fitness.noise(8, 4)
+    assert bench_fitness._training_s(load_genotypes(["sparse"])["sparse"], 2, data, torch.device("cpu")) > 0
 
 
 @pytest.mark.parametrize(
