@@ -21,10 +21,11 @@ from hpcnas.networks.plan import build_planned_network
 from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.training.bench_report import spread
-from hpcnas.training.distributed import Group, choose_device, distributed_network
+from hpcnas.training.distributed import Group, distributed_network
 from hpcnas.training.full_loop import FullTraining, resolve_precision
 from hpcnas.training.full_recipe import full_recipe
 from hpcnas.training.full_result import device_name, versions
+from hpcnas.training.rank_device import choose_rank_device
 from hpcnas.training.ranks import Place
 
 LEAST_BATCH = 8
@@ -58,7 +59,7 @@ def run(
         {"machine", "versions", "rows", "summary"}: a row per variant with images/s;
         summary: speedup (bf16 and channels last over fp32 NCHW), ddp_cost (share of a step), images_per_s, batch.
     """
-    chosen = choose_device(Place(), device)
+    chosen = choose_rank_device(Place(), device)
     fast = resolve_precision("auto", chosen)
     variants = [
         Variant("fp32 NCHW", build_network, "fp32", is_last=False),

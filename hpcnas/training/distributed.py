@@ -18,7 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.errors import HpcnasError
+from hpcnas.training.rank_device import choose_rank_device, refuse_shared_gpus
 from hpcnas.training.ranks import Place, forget_meeting, meet
 from hpcnas.training.sync_bn import synchronise_bn
 
@@ -82,11 +83,11 @@ class Group:
         Raises:
             UsageError: fewer GPUs than ranks, or two ranks on one GPU.
         """
-        self.device = self.together(lambda: choose_device(self.place, device))
+        self.device = self.together(lambda: choose_rank_device(self.place, device))
         if self.device.type == "cuda" and not self.is_alone:
             uuid = str(torch.cuda.get_device_properties(self.device).uuid)
             names = self.gather(f"{socket.gethostname()} {uuid}")
-            self.together(lambda: _refuse_shared(names))
+            self.together(lambda: refuse_shared_gpus(names))
             gradients = dist.new_group(backend="nccl", timeout=TIMEOUT)
             self._gradients = gradients if isinstance(gradients, dist.ProcessGroup) else None
 
@@ -219,48 +220,6 @@ def distributed_network(
         static_graph=True,
         **{buffers: False},  # type: ignore[arg-type]
     )
-
-
-def choose_device(place: Place, wanted: str) -> torch.device:
-    """The device of this rank.
-
-    Args:
-        wanted: auto, cpu or cuda; auto takes GPUs if there are any.
-    Raises:
-        UsageError: an unknown word, no GPU, or fewer GPUs on this node than ranks.
-    """
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {wanted} is unknown; choose one of auto, cpu, cuda")
-    count = torch.cuda.device_count() if wanted != "cpu" else 0
-    if wanted == "cpu" or (wanted == "auto" and count == 0):
-        return torch.device("cpu")
-    if count == 0:
-        raise UsageError(
-            f"--device cuda: {socket.gethostname()} shows no GPU to this process; ask Slurm for some (--gpus-per-node) "
-            "or give --device cpu"
-        )
-    if count == 1:
-        index = 0  # each rank sees its own GPU only, which `Group.use` checks
-    elif count < place.local_size:
-        raise UsageError(
-            f"{socket.gethostname()} has {count} GPUs for {place.local_size} ranks; start at most {count} ranks on a "
-            f"node (--ntasks-per-node={count})"
-        )
-    else:
-        index = place.local_rank
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)
-
-
-def _refuse_shared(names: list[str]) -> None:
-    for rank, name in enumerate(names):
-        first = names.index(name)
-        if first != rank:
-            host = name.split(" ")[0]
-            raise UsageError(
-                f"ranks {first} and {rank} share one GPU of {host}; give every rank its own: as many GPUs as tasks on a node "
-                "(--gpus-per-node equal to --ntasks-per-node)"
-            )
 
 
 def _is_connection_loss(error: RuntimeError) -> bool:

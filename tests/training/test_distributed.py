@@ -16,9 +16,10 @@ from hpcnas.errors import ClusterError, HpcnasError, UsageError
 from hpcnas.networks.plan import build_planned_network
 from hpcnas.networks.skeletons import build_network
 from hpcnas.training import ranks
-from hpcnas.training.distributed import Group, RankLost, StoppedElsewhere, choose_device
+from hpcnas.training.distributed import Group, RankLost, StoppedElsewhere
 from hpcnas.training.full_loop import FullTraining
 from hpcnas.training.full_recipe import full_recipe
+from hpcnas.training.rank_device import choose_rank_device, refuse_shared_gpus
 from hpcnas.training.ranks import Place, find_place, meet
 from tests.training.final_material import SMALL, run_ranks
 
@@ -84,7 +85,14 @@ def test_stale_address_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_fewer_gpus_than_ranks_are_refused(wanted: str, count: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     with pytest.raises(UsageError, match=message):
-        choose_device(Place(3, 4, 3, 4), wanted)
+        choose_rank_device(Place(3, 4, 3, 4), wanted)
+
+
+def test_two_ranks_on_one_gpu_are_refused() -> None:
+    """The same GPU by its uuid; GPUs of one host may differ, and so may hosts."""
+    refuse_shared_gpus(["a GPU-1", "a GPU-2", "b GPU-3"])
+    with pytest.raises(UsageError, match="ranks 1 and 2 share one GPU of b"):
+        refuse_shared_gpus(["a GPU-1", "b GPU-2", "b GPU-2"])
 
 
 def network(kind: str) -> nn.Module:
