@@ -71,7 +71,7 @@ class SlurmLauncher(Launcher):
             raise ClusterError(refusal(str(failed), count, self._config)) from failed
 
     def submit(self, count: int) -> list[str]:
-        """Submit arrays of at most MaxArraySize tasks."""
+        """Submit arrays no larger than Slurm takes them."""
         if self._lost():
             return []  # the fate of an earlier submission is unknown: asking again might start its workers twice
         names: list[str] = []
@@ -165,7 +165,8 @@ class SlurmLauncher(Launcher):
     def _array_size(self) -> int:
         if self._max_array_size is None:
             self._max_array_size = slurm.max_array_size()
-        return self._max_array_size
+        size = slurm.DEFAULT_MAX_ARRAY_SIZE if self._max_array_size is None else self._max_array_size
+        return max(1, size)  # where arrays are switched off Slurm's own refusal says so
 
     def _lost(self) -> list[Submission]:
         return [entry for entry in self._ledger.open("slurm") if not entry.job]

@@ -18,7 +18,8 @@ from hpcnas.cluster.task import LIMIT_VARIABLE, duration_s
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import ClusterError, UsageError
 
-SBATCH_TIMEOUT_S = 60.0
+# Half of the minute that submitit's tasks wait for their pickle: a submission whose answer is lost is looked up in time.
+SBATCH_TIMEOUT_S = 30.0
 SIGNAL_S = 90  # before the limit; a tenth of short limits
 # Options that hpcnas itself depends on: where tasks log, how they are found again, how many there are.
 RESERVED = frozenset(
@@ -157,12 +158,18 @@ def refusal(message: str, count: int, config: ClusterConfig) -> str:
     elif "invalid qos" in low:
         advice = f"--qos {config.qos or '(your default)'} is not yours; see `sacctmgr show assoc user=$USER format=qos`"
     elif "array" in low:
-        advice = "lower --workers: Slurm takes no array of that size (MaxArraySize of `scontrol show config`)"
+        advice = _array_advice()
     elif "time limit" in low:
         advice = f"--time {config.time or '(not given)'} must be within the partition's limit; see `sinfo --format='%P %l'`"
     elif "node configuration" in low or "gres" in low:
         advice = "no node has so many --gpus-per-worker, --cpus-per-worker or so much --mem; see `sinfo --format='%P %c %m %G'`"
     return f"Slurm refused to start {count} worker{'s' * (count != 1)}: {message.rstrip('.')}; {advice}"
+
+
+def _array_advice() -> str:
+    if slurm.max_array_size() == 0:
+        return "job arrays are switched off there (MaxArraySize 0): start the head with --cluster local inside a job"
+    return "lower --workers: Slurm takes no array of that size (MaxArraySize of `scontrol show config`)"
 
 
 def _extra(pairs: Iterable[str]) -> dict[str, Any]:

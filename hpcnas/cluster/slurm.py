@@ -167,13 +167,14 @@ def own_tasks(queued: Iterable[QueuedTask], entries: Iterable[Submission]) -> li
     ]
 
 
-def max_array_size() -> int:
-    """How many tasks an array may have: indices go from 0 to this less one."""
-    for line in (ask(["scontrol", "show", "config"]) or "").splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == "MaxArraySize" and value.strip().isdigit():
-            return max(1, int(value))
-    return DEFAULT_MAX_ARRAY_SIZE
+def max_array_size() -> int | None:
+    """How many tasks an array may have, 0 where the site has switched arrays off; None without an answer."""
+    answer = ask(["scontrol", "show", "config"])
+    if answer is None:
+        return None
+    # MaxArraySize ends the indices, which begin at 0; max_array_tasks, among SchedulerParameters, may be lower.
+    limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", answer, re.MULTILINE)
+    return min((int(index or tasks) for index, tasks in limits), default=DEFAULT_MAX_ARRAY_SIZE)
 
 
 def partitions() -> list[Partition] | None:
@@ -207,8 +208,8 @@ def node_names() -> set[str]:
     return set((ask(["sinfo", "--noheader", "--Node", "--format=%N"]) or "").split())
 
 
-def gpu_seconds(jobs: Iterable[str]) -> float | None:
-    """GPU-seconds that these jobs took by Slurm's accounting; None where there is none."""
+def gpu_seconds(jobs: Iterable[str], timeout_s: float = ASK_TIMEOUT_S) -> float | None:
+    """GPU-seconds that these jobs took by Slurm's accounting; None where there is none, or without an answer."""
     names = ",".join(jobs)
     if not names:
         return 0.0
@@ -221,7 +222,8 @@ def gpu_seconds(jobs: Iterable[str]) -> float | None:
             "--duplicates",
             f"--jobs={names}",
             "--format=ElapsedRaw,AllocTRES",
-        ]
+        ],
+        timeout_s,
     )
     if answer is None:
         return None

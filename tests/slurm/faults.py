@@ -11,14 +11,18 @@ from pathlib import Path
 from hpcnas.population.queries import Population
 from tests.slurm.starter import Cluster
 
+FAILS = 'echo "slurm_load_jobs error: Unable to contact slurm controller (connect failure)" >&2; exit 1'
+HANGS = "while [[ -e $ILL ]]; do sleep 0.3; done"
+ANSWERS_TOO_LATE = f'$REAL "$@" >/dev/null; {HANGS}; exit 1'  # done, but nobody hears of it
+
 
 class Faults:
     """Things that happen on clusters, each once, while a search runs."""
 
-    def __init__(self, cluster: Cluster, run: Path, bin_folder: Path, restart_head: Callable[[], None]) -> None:
+    def __init__(self, cluster: Cluster, run: Path, commands: "Commands", restart_head: Callable[[], None]) -> None:
         self.cluster = cluster
         self.run = run
-        self.sick = bin_folder / "sick"
+        self.commands = commands
         self.restart_head = restart_head
 
     def all(self) -> list[Callable[[], None]]:
@@ -61,10 +65,10 @@ class Faults:
         self.cluster.start_controller()
 
     def commands_fail_and_hang(self) -> None:
-        self.sick.touch()
+        self.commands.fall_ill(squeue=HANGS, sbatch=FAILS)
         self.one_task_is_cancelled()
-        time.sleep(8)  # the time in which they are sick, at the least one look of the head
-        self.sick.unlink()
+        time.sleep(8)  # the time in which they are ill, at the least one look of the head
+        self.commands.recover()
 
     def the_head_is_killed(self) -> None:
         self.restart_head()
@@ -76,11 +80,30 @@ class Faults:
             os.kill(living[-1], signal.SIGKILL)
 
 
-def sick_commands(folder: Path) -> Path:
-    """squeue that hangs and sbatch that fails while the file `sick` is there; both the real ones otherwise."""
-    folder.mkdir()
-    for command, ill in (("squeue", "exec sleep 3"), ("sbatch", "exit 1")):
-        path = folder / command
-        path.write_text(f'#!/bin/bash\n[[ -e {folder}/sick ]] && {ill}\nexec /usr/bin/{command} "$@"\n')
-        path.chmod(stat.S_IRWXU)
-    return folder
+class Commands:
+    """squeue, sbatch and sacct for the PATH of a head: the real ones, but for the time in which they are ill."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for command in ("squeue", "sbatch", "sacct"):
+            ill = folder / f"{command}.ill"
+            path = folder / command
+            path.write_text(f'#!/bin/bash\nILL={ill} REAL=/usr/bin/{command}\n[[ -e $ILL ]] && source $ILL\nexec $REAL "$@"\n')
+            path.chmod(stat.S_IRWXU)
+
+    def fall_ill(self, **how: str) -> None:
+        """Let each command do this line of bash first, until they recover."""
+        for command, line in how.items():
+            beside = self.folder / f"{command}.tmp"
+            beside.write_text(line)
+            beside.rename(self.folder / f"{command}.ill")
+
+    def recover(self) -> None:
+        """All are the real ones again; one that hangs goes on as if nothing had been, where nobody has ended it."""
+        for ill in self.folder.glob("*.ill"):
+            ill.unlink()
+
+    def path(self, cluster: Cluster) -> str:
+        """PATH with these commands before the cluster's."""
+        return f"{self.folder}:{cluster.environment['PATH']}"

@@ -18,7 +18,7 @@ from pathlib import Path
 from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.queries import Population
 from hpcnas.run_folder import RunFolder
-from tests.slurm.faults import Faults, sick_commands
+from tests.slurm.faults import Commands, Faults
 from tests.slurm.starter import Cluster, missing
 from tests.slurm.watching import Watch, evaluated, head_output, start_head
 
@@ -49,7 +49,7 @@ def measure(run: Path, nodes: int, gpus: int, steps: int, seconds: float, *, fau
     """Run one search and read off its population how it went."""
     workers = nodes * gpus
     cluster = Cluster(nodes=nodes, gpus=gpus).start()
-    bin_folder = sick_commands(run.parent / "bin")
+    commands = Commands(run.parent / "bin")
     heads: list[subprocess.Popen[str]] = []
     (run.parent / "settings.toml").write_text("[cluster]\nlease_s = 60.0\nheartbeat_s = 10.0\n")
 
@@ -59,14 +59,14 @@ def measure(run: Path, nodes: int, gpus: int, steps: int, seconds: float, *, fau
             heads[-1].wait()
         options = ["--workers", str(workers), "--partition", "gpu", "--cpus-per-worker", "1", "--steps", str(steps)]
         options += ["--fitness", f"synthetic:{seconds:g}", "--config", str(run.parent / "settings.toml")]
-        heads.append(start_head(cluster, run, *options, PATH=f"{bin_folder}:{cluster.environment['PATH']}"))
+        heads.append(start_head(cluster, run, *options, PATH=commands.path(cluster)))
 
     begun = time.monotonic()
     try:
         with Watch(cluster, workers) as watch:
             start()
             if faults:
-                raise_faults(Faults(cluster, run, bin_folder, start), cluster, run, steps)
+                raise_faults(Faults(cluster, run, commands, start), cluster, run, steps)
             cluster.wait_until(lambda: evaluated(run) >= steps - workers, "nearly all genotypes", 3000)
             busy_until_s = watch.moments[-1].at_s
             cluster.wait_until(lambda: heads[-1].poll() is not None, f"the head ends\n{head_output(run)}", 300)

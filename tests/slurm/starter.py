@@ -48,7 +48,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000,sched_interval=1,bf_interval=1
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000,sched_interval=1,bf_interval=1{max_array_tasks}
 MpiDefault=none
 ReturnToService=2
 KillWait=5
@@ -123,6 +123,7 @@ class Cluster:
     cpus: int = 4
     accounting: bool = False
     max_array_size: int = 1001
+    max_array_tasks: int | None = None
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="hpcnas-slurm-")))
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -218,6 +219,7 @@ class Cluster:
             gpus=self.gpus,
             accounting=accounting,
             max_array_size=self.max_array_size,
+            max_array_tasks="" if self.max_array_tasks is None else f",max_array_tasks={self.max_array_tasks}",
         )
         (self.folder / "etc/slurm.conf").write_text(text)
         self._pretend_gpus()

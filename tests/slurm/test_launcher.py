@@ -145,14 +145,19 @@ def test_a_short_time_limit_leaves_time_to_work_before_the_signal(on_plain: Clus
     assert "HPCNAS_TIME_LIMIT_S=60" in script
 
 
-def test_arrays_are_split_at_the_largest_that_slurm_takes(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limits", [{"max_array_size": 3}, {"max_array_tasks": 3}])
+def test_arrays_are_split_at_the_largest_that_slurm_takes(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
+) -> None:
     from tests.slurm.conftest import enter, require
 
     require()
-    small = Cluster(nodes=1, gpus=2, max_array_size=3).start()
+    small = Cluster(nodes=1, gpus=2, **limits).start()
     try:
         enter(small, monkeypatch)
-        names = SlurmLauncher(folder, CONFIG).submit(7)
+        launcher = SlurmLauncher(folder, CONFIG)
+        launcher.check(7)
+        names = launcher.submit(7)
         assert [name.split("_")[1] for name in names] == ["0", "1", "2", "0", "1", "2", "0"]
         assert len(set(names)) == 7
         assert len(small.squeue()) == 7

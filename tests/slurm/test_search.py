@@ -1,5 +1,6 @@
 """Whole searches through `python -m hpcnas.head` on a real Slurm: real training, and faults while it runs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.queries import Population
 from hpcnas.population.records import State
 from hpcnas.run_folder import RunFolder
-from tests.slurm.conftest import require
-from tests.slurm.faults import Faults, sick_commands
+from tests.slurm.conftest import enter, require
+from tests.slurm.faults import Commands, Faults
 from tests.slurm.starter import Cluster
 from tests.slurm.watching import Watch, evaluated, head_output, start_head
 
@@ -84,7 +85,7 @@ def test_a_search_survives_what_happens_on_clusters(
     """Every fault once, in a partition whose limit is one minute; then the exact number, nobody blamed, no GPU forgotten."""
     run, steps, workers = tmp_path / "run", 420, 8
     (tmp_path / "hurry.toml").write_text("[cluster]\nlease_s = 20.0\nheartbeat_s = 1.0\n")
-    bin_folder = sick_commands(tmp_path / "bin")
+    commands = Commands(tmp_path / "bin")
     command = ("--config", str(tmp_path / "hurry.toml"), "--workers", str(workers), "--partition", "short")
     work = ("--cpus-per-worker", "1", "--fitness", "synthetic:1", "--repeats", "2", "--steps", str(steps), "--population", "40")
 
@@ -92,11 +93,10 @@ def test_a_search_survives_what_happens_on_clusters(
         if heads:
             heads[-1].kill()
             heads[-1].wait()
-        path = f"{bin_folder}:{stormy.environment['PATH']}"
-        heads.append(start_head(stormy, run, *command, *work, HPCNAS_SQUEUE_S="5", PATH=path))
+        heads.append(start_head(stormy, run, *command, *work, HPCNAS_SQUEUE_S="5", PATH=commands.path(stormy)))
 
     start()
-    faults = Faults(stormy, run, bin_folder, start).all()
+    faults = Faults(stormy, run, commands, start).all()
     with Watch(stormy, workers) as watch:
         stormy.wait_until(lambda: evaluated(run) > 8, "the search is under way")
         for number, fault in enumerate(faults, start=1):
@@ -117,6 +117,17 @@ def test_a_search_survives_what_happens_on_clusters(
     assert len(list((run / "slurm").iterdir())) < 1000
 
 
+def assert_refused(cluster: Cluster, run: Path, options: list[str], code: int, says: str) -> None:
+    """A head with these options ends with one sentence, no run and no job."""
+    command = [sys.executable, "-m", "hpcnas.head", "--run", str(run), "--fitness", "synthetic", *options]
+    ended = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert says in ended.stderr
+    assert not list(run.parent.glob(f"*{run.name}*"))
+    assert cluster.squeue() == []
+
+
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
@@ -129,13 +140,42 @@ def test_a_search_survives_what_happens_on_clusters(
 def test_a_refused_head_leaves_no_half_made_run(
     on_plain: Cluster, tmp_path: Path, options: list[str], code: int, says: str
 ) -> None:
-    command = [sys.executable, "-m", "hpcnas.head", "--run", str(tmp_path / "run"), "--fitness", "synthetic", *options]
-    ended = subprocess.run(command, env=on_plain.environment, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == code, ended.stderr
-    assert len(ended.stderr.strip().splitlines()) == 1
-    assert says in ended.stderr
-    assert not (tmp_path / "run").exists()
-    assert on_plain.squeue() == []
+    assert_refused(on_plain, tmp_path / "run", options, code, says)
+
+
+def test_an_account_that_may_submit_fewer_jobs_is_told_so(on_accounted: Cluster, tmp_path: Path) -> None:
+    """The limit is one of the QOS, and nothing of the run is made."""
+    modify = ("sacctmgr", "--immediate", "modify", "qos", "normal", "set")
+    on_accounted.run(*modify, "MaxSubmitJobsPerUser=3")
+    try:
+        test = ("sbatch", "--test-only", "--array=0-3", "--wrap=true")
+        on_accounted.wait_until(lambda: on_accounted.run(*test, check=False).returncode != 0, "slurmctld knows the limit")
+        assert_refused(on_accounted, tmp_path / "run", ["--workers", "4"], 4, "QOSMaxSubmitJobPerUserLimit")
+    finally:
+        on_accounted.run(*modify, "MaxSubmitJobsPerUser=-1")
+
+
+@pytest.mark.parametrize(
+    ("largest", "broken", "says"),
+    [
+        (0, "", "job arrays are switched off there (MaxArraySize 0)"),
+        (3, "scontrol", "lower --workers: Slurm takes no array of that size"),  # scontrol fails: its limit is not known
+    ],
+)
+def test_an_array_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int, broken: str, says: str
+) -> None:
+    require()
+    small = Cluster(nodes=1, gpus=2, max_array_size=largest).start()
+    try:
+        enter(small, monkeypatch)
+        if broken:
+            (tmp_path / "bin").mkdir()
+            (tmp_path / "bin" / broken).symlink_to("/bin/false")
+            monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+        assert_refused(small, tmp_path / "run", ["--workers", "4"], 4, says)
+    finally:
+        small.stop()
 
 
 def test_stop_cancel_without_a_head_ends_the_workers(on_plain: Cluster, tmp_path: Path, heads: Heads) -> None:
