@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from hpcnas.errors import UsageError
+from hpcnas.errors import UsageError, check_at_least, check_one_of
 from hpcnas.representation.space import FLAT, FLAT_CONSTRAINED, HIERARCHICAL, SearchSpace
 
 SEARCHES = ("evolution", "random")
@@ -34,12 +34,12 @@ class SearchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("--search", self.algorithm, SEARCHES)
-        _one_of("--duplicates", self.duplicates, DUPLICATES)
-        _at_least("--steps", self.steps, 1)
-        _at_least("--population", self.population, 1)
-        _at_least("--seed", self.seed, 0)
-        _at_least("initial_mutations", self.initial_mutations, 0)
+        check_one_of("--search", self.algorithm, SEARCHES)
+        check_one_of("--duplicates", self.duplicates, DUPLICATES)
+        check_at_least("--steps", self.steps, 1)
+        check_at_least("--population", self.population, 1)
+        check_at_least("--seed", self.seed, 0)
+        check_at_least("initial_mutations", self.initial_mutations, 0)
         if not 0 < self.tournament <= 1:
             raise UsageError(
                 f"--tournament {self.tournament:g} must be a share above 0 and at most 1, as 0.05 for the paper's 5 %"
@@ -67,7 +67,7 @@ class RecipeConfig:
     split_seed: int = 0  # which 10,000 of CIFAR-10's training images validate
 
     def __post_init__(self) -> None:
-        _one_of("--precision", self.precision, PRECISIONS)
+        check_one_of("--precision", self.precision, PRECISIONS)
         for option, value in (
             ("--train-steps", self.train_steps),
             ("--batch", self.batch),
@@ -76,7 +76,7 @@ class RecipeConfig:
             ("--cells", self.cells),
             ("--crop", self.crop),
         ):
-            _at_least(option, value, 1)
+            check_at_least(option, value, 1)
         if self.learning_rate <= 0 or not 0 <= self.momentum < 1 or self.weight_decay < 0:
             raise UsageError("learning_rate must be above 0, momentum in [0, 1), weight_decay at least 0")
 
@@ -102,10 +102,10 @@ class ClusterConfig:
     stall_s: float = 1800.0
 
     def __post_init__(self) -> None:
-        _one_of("--cluster", self.cluster, CLUSTERS)
-        _at_least("--workers", self.workers, 1)
-        _at_least("--gpus-per-worker", self.gpus_per_worker, 0)
-        _at_least("--cpus-per-worker", self.cpus_per_worker, 1)
+        check_one_of("--cluster", self.cluster, CLUSTERS)
+        check_at_least("--workers", self.workers, 1)
+        check_at_least("--gpus-per-worker", self.gpus_per_worker, 0)
+        check_at_least("--cpus-per-worker", self.cpus_per_worker, 1)
         for pair in self.slurm:
             if "=" not in pair:
                 raise UsageError(f"--slurm {pair} must be KEY=VALUE, as in constraint=a100")
@@ -230,13 +230,3 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     if not is_optional_int and not (isinstance(hint, type) and isinstance(value, hint)):
         raise UsageError(f"{name} = {value!r} has the wrong type; it must be {getattr(hint, '__name__', hint)}")
     return value
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UsageError(f"{option} {value} is unknown; choose one of {', '.join(allowed)}")
-
-
-def _at_least(option: str, value: int, least: int) -> None:
-    if value < least:
-        raise UsageError(f"{option} {value} must be at least {least}")

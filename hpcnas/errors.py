@@ -5,6 +5,8 @@ The command line prints it as one line and leaves with `exit_code`; a traceback
 appears only with `--debug`.
 """
 
+from collections.abc import Iterable
+
 
 class HpcnasError(Exception):
     """The work could not be done (exit code 1)."""
@@ -50,3 +52,24 @@ class LeaseLost(HpcnasError):
 
 class StoreUnavailable(HpcnasError):
     """Neither the head nor the database can be reached at the moment; try again later."""
+
+
+def check_one_of(option: str, value: str, allowed: Iterable[str]) -> None:
+    """Refuse a word that is not among the allowed ones.
+
+    Raises:
+        UsageError: it names the value and all that are allowed.
+    """
+    words = tuple(allowed)
+    if value not in words:
+        raise UsageError(f"{option} {value} is unknown; choose one of {', '.join(words)}")
+
+
+def check_at_least(option: str, value: int, least: int) -> None:
+    """Refuse a number below the least allowed one.
+
+    Raises:
+        UsageError: it names both.
+    """
+    if value < least:
+        raise UsageError(f"{option} {value} must be at least {least}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcnas.commands.options import RunOption
 from hpcnas.config import RunConfig, read_config
 from hpcnas.run_folder import RunFolder
 
@@ -33,9 +34,7 @@ def jobs(
 
 
 def doctor(
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
-    ] = None,
+    run: RunOption = None,
     partition: Annotated[
         str,
         typer.Option(

@@ -1,11 +1,12 @@
 """The command that trains at full size: final."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP
+from hpcnas.commands.options import RunOption, grouped
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
@@ -21,10 +22,6 @@ _JOB = "Slurm job (with --cluster slurm)"
 _RUN = "Training"
 
 
-def _option(text: str, panel: str, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, show_default=False)
-
-
 def register(app: typer.Typer) -> None:
     """Add final."""
     app.command()(final)
@@ -37,67 +34,65 @@ def final(
             help=f"{GENOTYPE_HELP} Or {BEST_SO_FAR}: every genotype that set a record in the run.", show_default=False
         ),
     ],
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
-    ] = None,
-    model: Annotated[str, _option("cifar or imagenet. [cifar]", _RECIPE)] = "cifar",
+    run: RunOption = None,
+    model: Annotated[str, grouped("cifar or imagenet. [cifar]", _RECIPE)] = "cifar",
     dataset: Annotated[
-        str | None, _option("cifar10, cifar100, fashion-mnist, digits, folder:PATH. [the run's, else cifar10]", _RECIPE)
+        str | None, grouped("cifar10, cifar100, fashion-mnist, digits, folder:PATH. [the run's, else cifar10]", _RECIPE)
     ] = None,
     data: Annotated[
-        str | None, _option("Folder of the data set; for imagenet the one that holds train/ and val/.", _RECIPE, metavar="DIR")
+        str | None, grouped("Folder of the data set; for imagenet the one that holds train/ and val/.", _RECIPE, metavar="DIR")
     ] = None,
-    download: Annotated[bool, _option("Fetch a missing data set.", _RECIPE, "--download")] = False,
-    channels: Annotated[int | None, _option("c0, the width of the first cell. [64]", _RECIPE, metavar="C")] = None,
-    cells: Annotated[int | None, _option("N, cells of a group. [2]", _RECIPE, metavar="N")] = None,
-    tail: Annotated[str | None, _option("Between last cell and pooling: none, stride1, stride2. [none]", _RECIPE)] = None,
+    download: Annotated[bool, grouped("Fetch a missing data set.", _RECIPE, "--download")] = False,
+    channels: Annotated[int | None, grouped("c0, the width of the first cell. [64]", _RECIPE, metavar="C")] = None,
+    cells: Annotated[int | None, grouped("N, cells of a group. [2]", _RECIPE, metavar="N")] = None,
+    tail: Annotated[str | None, grouped("Between last cell and pooling: none, stride1, stride2. [none]", _RECIPE)] = None,
     steps: Annotated[
-        int | None, _option("Steps; the learning rate drops at the same shares. [80000, imagenet 200000]", _RECIPE, metavar="N")
+        int | None, grouped("Steps; the learning rate drops at the same shares. [80000, imagenet 200000]", _RECIPE, metavar="N")
     ] = None,
     batch: Annotated[
-        int | None, _option("Images of a step, over all ranks. [256, imagenet 1024]", _RECIPE, metavar="N")
+        int | None, grouped("Images of a step, over all ranks. [256, imagenet 1024]", _RECIPE, metavar="N")
     ] = None,
     crop: Annotated[
-        int | None, _option("Side of the squares trained on, pixels. [24, imagenet 299]", _RECIPE, metavar="PX")
+        int | None, grouped("Side of the squares trained on, pixels. [24, imagenet 299]", _RECIPE, metavar="PX")
     ] = None,
     runs: Annotated[
-        int | None, _option("Trainings with seeds of their own, one after the other. [5, imagenet 1]", _RECIPE, metavar="N")
+        int | None, grouped("Trainings with seeds of their own, one after the other. [5, imagenet 1]", _RECIPE, metavar="N")
     ] = None,
-    run_index: Annotated[int | None, _option("Only this one of them, from 0: for job arrays.", _RECIPE, metavar="K")] = None,
-    seed: Annotated[int | None, _option("Of all runs. [0]", _RECIPE, metavar="N")] = None,
-    precision: Annotated[str | None, _option("auto, fp32, bf16 or fp16. [auto: bf16 on a GPU]", _RECIPE)] = None,
+    run_index: Annotated[int | None, grouped("Only this one of them, from 0: for job arrays.", _RECIPE, metavar="K")] = None,
+    seed: Annotated[int | None, grouped("Of all runs. [0]", _RECIPE, metavar="N")] = None,
+    precision: Annotated[str | None, grouped("auto, fp32, bf16 or fp16. [auto: bf16 on a GPU]", _RECIPE)] = None,
     sync_bn: Annotated[
-        bool, _option("Batch statistics over all ranks instead of each rank's own.", _RECIPE, "--sync-bn")
+        bool, grouped("Batch statistics over all ranks instead of each rank's own.", _RECIPE, "--sync-bn")
     ] = False,
-    device: Annotated[str, _option("auto, cpu or cuda. [auto]", _RUN)] = "auto",
-    out: Annotated[str | None, _option("Output folder instead of RUN/final/MODEL/GENOTYPE.", _RUN, metavar="DIR")] = None,
+    device: Annotated[str, grouped("auto, cpu or cuda. [auto]", _RUN)] = "auto",
+    out: Annotated[str | None, grouped("Output folder instead of RUN/final/MODEL/GENOTYPE.", _RUN, metavar="DIR")] = None,
     weights_out: Annotated[
-        str | None, _option("Copy the weights (safetensors) there; {run} in it is the run's number.", _RUN, metavar="FILE")
+        str | None, grouped("Copy the weights (safetensors) there; {run} in it is the run's number.", _RUN, metavar="FILE")
     ] = None,
-    checkpoint_minutes: Annotated[float, _option("Between two checkpoints. [15]", _RUN, metavar="MIN")] = 15.0,
-    log_seconds: Annotated[float, _option("Between two lines of the log. [30]", _RUN, metavar="S")] = 30.0,
+    checkpoint_minutes: Annotated[float, grouped("Between two checkpoints. [15]", _RUN, metavar="MIN")] = 15.0,
+    log_seconds: Annotated[float, grouped("Between two lines of the log. [30]", _RUN, metavar="S")] = 30.0,
     loaders: Annotated[
-        int | None, _option("Processes per rank that decode images. [CPUs of the task less one]", _RUN, metavar="N")
+        int | None, grouped("Processes per rank that decode images. [CPUs of the task less one]", _RUN, metavar="N")
     ] = None,
-    tensorboard: Annotated[bool, _option("Write TensorBoard scalars into the output folder.", _RUN, "--tensorboard")] = False,
-    cluster: Annotated[str, _option("here, or slurm: submit a job per genotype. [here]", _JOB)] = "here",
-    nodes: Annotated[int, _option("Nodes of a job. [1]", _JOB, metavar="N")] = 1,
-    gpus_per_node: Annotated[int, _option("GPUs of a node, each with a rank. 0 trains on CPUs. [1]", _JOB, metavar="N")] = 1,
-    ranks_per_node: Annotated[int | None, _option("Ranks on a node. [one per GPU]", _JOB, metavar="N")] = None,
-    cpus_per_rank: Annotated[int, _option("CPU cores of a rank. [8]", _JOB, metavar="N")] = 8,
-    partition: Annotated[str | None, _option("Slurm partition. [the run's]", _JOB, metavar="P")] = None,
-    account: Annotated[str | None, _option("Slurm account. [the run's]", _JOB)] = None,
-    qos: Annotated[str | None, _option("Slurm quality of service. [the run's]", _JOB)] = None,
+    tensorboard: Annotated[bool, grouped("Write TensorBoard scalars into the output folder.", _RUN, "--tensorboard")] = False,
+    cluster: Annotated[str, grouped("here, or slurm: submit a job per genotype. [here]", _JOB)] = "here",
+    nodes: Annotated[int, grouped("Nodes of a job. [1]", _JOB, metavar="N")] = 1,
+    gpus_per_node: Annotated[int, grouped("GPUs of a node, each with a rank. 0 trains on CPUs. [1]", _JOB, metavar="N")] = 1,
+    ranks_per_node: Annotated[int | None, grouped("Ranks on a node. [one per GPU]", _JOB, metavar="N")] = None,
+    cpus_per_rank: Annotated[int, grouped("CPU cores of a rank. [8]", _JOB, metavar="N")] = 8,
+    partition: Annotated[str | None, grouped("Slurm partition. [the run's]", _JOB, metavar="P")] = None,
+    account: Annotated[str | None, grouped("Slurm account. [the run's]", _JOB)] = None,
+    qos: Annotated[str | None, grouped("Slurm quality of service. [the run's]", _JOB)] = None,
     time: Annotated[
-        str | None, _option("Time limit; a job that reaches it is requeued and goes on. [the partition's]", _JOB)
+        str | None, grouped("Time limit; a job that reaches it is requeued and goes on. [the partition's]", _JOB)
     ] = None,
-    mem: Annotated[str | None, _option("Memory of a node, as Slurm writes it (64G).", _JOB)] = None,
-    exclude: Annotated[str | None, _option("Nodes not to use.", _JOB, metavar="NODES")] = None,
+    mem: Annotated[str | None, grouped("Memory of a node, as Slurm writes it (64G).", _JOB)] = None,
+    exclude: Annotated[str | None, grouped("Nodes not to use.", _JOB, metavar="NODES")] = None,
     setup: Annotated[
-        list[str] | None, _option("Shell command before the training; once per command.", _JOB, metavar="CMD")
+        list[str] | None, grouped("Shell command before the training; once per command.", _JOB, metavar="CMD")
     ] = None,
     slurm: Annotated[
-        list[str] | None, _option("Any further sbatch option; once per option.", _JOB, metavar="KEY=VALUE")
+        list[str] | None, grouped("Any further sbatch option; once per option.", _JOB, metavar="KEY=VALUE")
     ] = None,
 ) -> None:
     """Train a genotype at full size; the same command again goes on where it was.

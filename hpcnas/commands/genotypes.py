@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
-from hpcnas.errors import UsageError
+from hpcnas.commands.options import RunOption
+from hpcnas.errors import UsageError, check_one_of
 from hpcnas.run_folder import RunFolder
 
 FORMATS = ("text", "svg", "png", "dot", "json")
@@ -21,9 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def show(
     genotype: Annotated[str, typer.Argument(metavar="GENOTYPE", help=GENOTYPE_HELP)],
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
-    ] = None,
+    run: RunOption = None,
     format_: Annotated[
         str | None,
         typer.Option("--format", help="text, svg, png, dot or json. [the ending of --out, else text]", show_default=False),
@@ -51,8 +50,7 @@ def show(
 def _format(given: str | None, out: Path | None) -> str:
     ending = out.suffix[1:].lower() if out else ""
     kind = given or {"txt": "text", "gv": "dot"}.get(ending, ending if ending in FORMATS else "text")
-    if kind not in FORMATS:
-        raise UsageError(f"--format {kind} is unknown; choose one of {', '.join(FORMATS)}")
+    check_one_of("--format", kind, FORMATS)
     return kind
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcnas.config import PRESETS, RunConfig, default_space, read_config
-from hpcnas.errors import UsageError
+from hpcnas.errors import UsageError, check_one_of
 
 Layer = Mapping[str, Any]
 
@@ -57,8 +57,7 @@ def option_layer(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def preset_layer(name: str) -> Layer:
     """The settings of a preset. Raises UsageError when there is none of that name."""
-    if name not in PRESETS:
-        raise UsageError(f"--preset {name} is unknown; choose one of {', '.join(PRESETS)}")
+    check_one_of("--preset", name, PRESETS)
     return PRESETS[name]
 
 

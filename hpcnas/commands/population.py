@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcnas.errors import UsageError
+from hpcnas.commands.options import RunOption
+from hpcnas.errors import check_at_least, check_one_of
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from hpcnas.report.status import RunStatus
 
-RunOption = Annotated[
-    str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
-]
 FORMATS = ("text", "csv", "json")
 WATCH_S = 2.0
 PENDING_EVERY_S = 60.0
@@ -66,10 +64,9 @@ def population(
     from hpcnas.population.queries import Population
     from hpcnas.report.leaderboard import population_csv, population_json, population_text, rank
 
-    if form not in FORMATS:
-        raise UsageError(f"--format {form} is unknown; choose one of {', '.join(FORMATS)}")
-    if top is not None and top < 1:
-        raise UsageError(f"--top {top} must be at least 1")
+    check_one_of("--format", form, FORMATS)
+    if top is not None:
+        check_at_least("--top", top, 1)
     with Population.open(RunFolder.from_option(run).require()) as opened:
         ranked = rank(opened.individuals())[:top]
     write = {"text": population_text, "csv": population_csv, "json": population_json}[form]

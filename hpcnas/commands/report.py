@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP
+from hpcnas.commands.options import RunOption
 from hpcnas.report.report_format import ReportFormat
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from hpcnas.report.run_rows import RunRows
-
-RunOption = Annotated[
-    str | None, typer.Option("--run", metavar="RUN", help="The run folder; default $HPCNAS_RUN, else runs/default.")
-]
 
 
 def register(app: typer.Typer) -> None:

@@ -1,25 +1,18 @@
 """The commands that run a search: head, worker, stop, retry."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hpcnas.commands.head_options import Layer, file_layer, option_layer, preset_layer, resolve
+from hpcnas.commands.options import RunOption, grouped
 from hpcnas.run_folder import RunFolder
-
-RunOption = Annotated[
-    str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
-]
 
 _WORKERS = "Workers"
 _SEARCH = "Search (section 3)"
 _RECIPE = "Fitness (section 4.1)"
 _RUN = "Run"
-
-
-def _option(text: str, panel: str, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, show_default=False)
 
 
 def register(app: typer.Typer) -> None:
@@ -32,69 +25,69 @@ def register(app: typer.Typer) -> None:
 
 def head(
     run: RunOption = None,
-    workers: Annotated[int | None, _option("Workers to keep running. [200]", _WORKERS, metavar="N")] = None,
+    workers: Annotated[int | None, grouped("Workers to keep running. [200]", _WORKERS, metavar="N")] = None,
     cluster: Annotated[
-        str | None, _option("Where they run: auto, slurm, local, debug. [auto: Slurm when sbatch answers]", _WORKERS)
+        str | None, grouped("Where they run: auto, slurm, local, debug. [auto: Slurm when sbatch answers]", _WORKERS)
     ] = None,
-    partition: Annotated[str | None, _option("Slurm partition of the workers.", _WORKERS, "--partition", metavar="P")] = None,
-    account: Annotated[str | None, _option("Slurm account.", _WORKERS)] = None,
-    qos: Annotated[str | None, _option("Slurm quality of service.", _WORKERS)] = None,
+    partition: Annotated[str | None, grouped("Slurm partition of the workers.", _WORKERS, "--partition", metavar="P")] = None,
+    account: Annotated[str | None, grouped("Slurm account.", _WORKERS)] = None,
+    qos: Annotated[str | None, grouped("Slurm quality of service.", _WORKERS)] = None,
     time: Annotated[
-        str | None, _option("Time limit of a worker, as Slurm writes it (4:00:00). [the partition's]", _WORKERS)
+        str | None, grouped("Time limit of a worker, as Slurm writes it (4:00:00). [the partition's]", _WORKERS)
     ] = None,
-    gpus_per_worker: Annotated[int | None, _option("GPUs of one worker. [1]", _WORKERS, metavar="N")] = None,
-    cpus_per_worker: Annotated[int | None, _option("CPU cores of one worker. [4]", _WORKERS, metavar="N")] = None,
-    mem: Annotated[str | None, _option("Memory of one worker, as Slurm writes it (16G).", _WORKERS)] = None,
-    exclude: Annotated[str | None, _option("Nodes not to use.", _WORKERS, metavar="NODES")] = None,
+    gpus_per_worker: Annotated[int | None, grouped("GPUs of one worker. [1]", _WORKERS, metavar="N")] = None,
+    cpus_per_worker: Annotated[int | None, grouped("CPU cores of one worker. [4]", _WORKERS, metavar="N")] = None,
+    mem: Annotated[str | None, grouped("Memory of one worker, as Slurm writes it (16G).", _WORKERS)] = None,
+    exclude: Annotated[str | None, grouped("Nodes not to use.", _WORKERS, metavar="NODES")] = None,
     setup: Annotated[
-        list[str] | None, _option("Shell command before a worker starts; give it once per command.", _WORKERS, metavar="CMD")
+        list[str] | None, grouped("Shell command before a worker starts; give it once per command.", _WORKERS, metavar="CMD")
     ] = None,
     slurm: Annotated[
-        list[str] | None, _option("Any further sbatch option; give it once per option.", _WORKERS, metavar="KEY=VALUE")
+        list[str] | None, grouped("Any further sbatch option; give it once per option.", _WORKERS, metavar="KEY=VALUE")
     ] = None,
-    space: Annotated[str | None, _option("hierarchical, flat or flat-constrained. [hierarchical]", _SEARCH)] = None,
+    space: Annotated[str | None, grouped("hierarchical, flat or flat-constrained. [hierarchical]", _SEARCH)] = None,
     motifs: Annotated[
-        str | None, _option("Motifs of each level above the primitives. [6,1]", _SEARCH, metavar="M,...,1")
+        str | None, grouped("Motifs of each level above the primitives. [6,1]", _SEARCH, metavar="M,...,1")
     ] = None,
-    nodes: Annotated[str | None, _option("Nodes of a motif of each level. [4,5]", _SEARCH, metavar="G,...")] = None,
+    nodes: Annotated[str | None, grouped("Nodes of a motif of each level. [4,5]", _SEARCH, metavar="G,...")] = None,
     max_parameters: Annotated[
         int | None,
-        _option("Admit only genotypes whose small model has no more. [550000 if flat-constrained]", _SEARCH, metavar="T"),
+        grouped("Admit only genotypes whose small model has no more. [550000 if flat-constrained]", _SEARCH, metavar="T"),
     ] = None,
-    search: Annotated[str | None, _option("evolution or random. [evolution]", _SEARCH)] = None,
-    steps: Annotated[int | None, _option("Genotypes to evaluate in all. [7000]", _SEARCH, metavar="N")] = None,
+    search: Annotated[str | None, grouped("evolution or random. [evolution]", _SEARCH)] = None,
+    steps: Annotated[int | None, grouped("Genotypes to evaluate in all. [7000]", _SEARCH, metavar="N")] = None,
     population: Annotated[
-        int | None, _option("Random genotypes that evolution starts from. [200]", _SEARCH, metavar="N")
+        int | None, grouped("Random genotypes that evolution starts from. [200]", _SEARCH, metavar="N")
     ] = None,
     tournament: Annotated[
-        float | None, _option("Share of the population in a tournament. [0.05]", _SEARCH, metavar="SHARE")
+        float | None, grouped("Share of the population in a tournament. [0.05]", _SEARCH, metavar="SHARE")
     ] = None,
     duplicates: Annotated[
-        str | None, _option("A genotype with the network of an earlier one: evaluate, redraw, reuse. [evaluate]", _SEARCH)
+        str | None, grouped("A genotype with the network of an earlier one: evaluate, redraw, reuse. [evaluate]", _SEARCH)
     ] = None,
-    seed: Annotated[int | None, _option("Seed of the search and of all trainings. [0]", _SEARCH, metavar="N")] = None,
-    fitness: Annotated[str | None, _option("train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION. [train]", _RECIPE)] = None,
+    seed: Annotated[int | None, grouped("Seed of the search and of all trainings. [0]", _SEARCH, metavar="N")] = None,
+    fitness: Annotated[str | None, grouped("train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION. [train]", _RECIPE)] = None,
     dataset: Annotated[
-        str | None, _option("cifar10, cifar100, fashion-mnist, digits or folder:PATH. [cifar10]", _RECIPE)
+        str | None, grouped("cifar10, cifar100, fashion-mnist, digits or folder:PATH. [cifar10]", _RECIPE)
     ] = None,
     data: Annotated[
-        str | None, _option("Folder of the data set. [$HPCNAS_DATA, else ~/.cache/hpcnas]", _RECIPE, metavar="DIR")
+        str | None, grouped("Folder of the data set. [$HPCNAS_DATA, else ~/.cache/hpcnas]", _RECIPE, metavar="DIR")
     ] = None,
-    download: Annotated[bool, _option("Fetch the data set first if it is not there.", _RECIPE, "--download")] = False,
-    train_steps: Annotated[int | None, _option("Training steps of one repeat. [5000]", _RECIPE, metavar="N")] = None,
-    batch: Annotated[int | None, _option("Images of a training step. [256]", _RECIPE, metavar="N")] = None,
-    repeats: Annotated[int | None, _option("Trainings per genotype; fitness is their mean. [4]", _RECIPE, metavar="N")] = None,
-    channels: Annotated[int | None, _option("Channels of the first group, c0. [16]", _RECIPE, metavar="C")] = None,
-    cells: Annotated[int | None, _option("Cells of a group, N. [1]", _RECIPE, metavar="N")] = None,
-    crop: Annotated[int | None, _option("Side of the random crop, in pixels. [24]", _RECIPE, metavar="PX")] = None,
-    precision: Annotated[str | None, _option("auto, fp32 or bf16. [auto]", _RECIPE)] = None,
-    store: Annotated[str | None, _option("sqlite or postgresql://... [sqlite]", _RUN)] = None,
-    preset: Annotated[str | None, _option("paper, quick or smoke. [paper]", _RUN)] = None,
+    download: Annotated[bool, grouped("Fetch the data set first if it is not there.", _RECIPE, "--download")] = False,
+    train_steps: Annotated[int | None, grouped("Training steps of one repeat. [5000]", _RECIPE, metavar="N")] = None,
+    batch: Annotated[int | None, grouped("Images of a training step. [256]", _RECIPE, metavar="N")] = None,
+    repeats: Annotated[int | None, grouped("Trainings per genotype; fitness is their mean. [4]", _RECIPE, metavar="N")] = None,
+    channels: Annotated[int | None, grouped("Channels of the first group, c0. [16]", _RECIPE, metavar="C")] = None,
+    cells: Annotated[int | None, grouped("Cells of a group, N. [1]", _RECIPE, metavar="N")] = None,
+    crop: Annotated[int | None, grouped("Side of the random crop, in pixels. [24]", _RECIPE, metavar="PX")] = None,
+    precision: Annotated[str | None, grouped("auto, fp32 or bf16. [auto]", _RECIPE)] = None,
+    store: Annotated[str | None, grouped("sqlite or postgresql://... [sqlite]", _RUN)] = None,
+    preset: Annotated[str | None, grouped("paper, quick or smoke. [paper]", _RUN)] = None,
     config: Annotated[
-        Path | None, _option("A file like run.toml; options given here beat it.", _RUN, metavar="FILE.toml")
+        Path | None, grouped("A file like run.toml; options given here beat it.", _RUN, metavar="FILE.toml")
     ] = None,
     dry_run: Annotated[
-        bool, _option("Show the configuration and what would be submitted; do nothing.", _RUN, "--dry-run")
+        bool, grouped("Show the configuration and what would be submitted; do nothing.", _RUN, "--dry-run")
     ] = False,
 ) -> None:
     """Search: breed genotypes, keep workers running, stop at exactly --steps evaluated.

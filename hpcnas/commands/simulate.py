@@ -8,7 +8,7 @@ import typer
 
 from hpcnas.config import SearchConfig, default_space
 from hpcnas.durations import duration as readable_duration
-from hpcnas.errors import UsageError
+from hpcnas.errors import UsageError, check_at_least
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def simulate(
 
 def _check(workers: int, repeats: int, failures: float) -> None:
     for option, value in (("--workers", workers), ("--repeats", repeats)):
-        if value < 1:
-            raise UsageError(f"{option} {value} must be at least 1")
+        check_at_least(option, value, 1)
     if not 0 <= failures < 1:
         raise UsageError(f"--failures {failures:g} must be a share of the attempts from 0 to below 1, as 0.02")
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
-from hpcnas.errors import UsageError
+from hpcnas.commands.options import RunOption
+from hpcnas.errors import check_at_least
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from hpcnas.population.records import Fitness
 
 Given = Annotated[str, typer.Argument(help=GENOTYPE_HELP, show_default=False)]
-Run = Annotated[
-    str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -31,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def count(
     genotype: Given,
-    run: Run = None,
+    run: RunOption = None,
     model: Annotated[
         str | None,
         typer.Option("--model", help="small, cifar or imagenet; default small, with --json too.", show_default=False),
@@ -53,7 +51,7 @@ def count(
 
 def evaluate(
     genotype: Given,
-    run: Run = None,
+    run: RunOption = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="cifar10, cifar100, fashion-mnist, digits, folder:PATH.", show_default=False)
     ] = None,
@@ -97,8 +95,7 @@ def evaluate(
         "fitness": fitness,
     }
     recipe = _recipe(folder, run, options)
-    if seed < 0:
-        raise UsageError(f"--seed {seed} must be at least 0")
+    check_at_least("--seed", seed, 0)
     if recipe.fitness == "train" and download:
         from hpcnas.training.prepare import prepare
 

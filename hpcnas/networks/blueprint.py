@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hpcnas.errors import UsageError
+from hpcnas.errors import check_at_least, check_one_of
 
 MODELS = ("small", "cifar", "imagenet")
 TAILS = ("none", "stride1", "stride2")
@@ -114,10 +114,8 @@ def _body(c0: int, groups: tuple[int, ...], tail: str) -> list[Cell | Separable]
 
 
 def _check(model: str, tail: str, numbers: dict[str, int | None]) -> None:
-    if model not in MODELS:
-        raise UsageError(f"--model {model} is unknown; choose one of {', '.join(MODELS)}")
-    if tail not in TAILS:
-        raise UsageError(f"--tail {tail} is unknown; choose one of {', '.join(TAILS)}")
+    check_one_of("--model", model, MODELS)
+    check_one_of("--tail", tail, TAILS)
     for option, value in numbers.items():
-        if value is not None and value < 1:
-            raise UsageError(f"{option} {value} must be at least 1")
+        if value is not None:
+            check_at_least(option, value, 1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
-from hpcnas.errors import UsageError
+from hpcnas.errors import UsageError, check_at_least, check_one_of
 
 KINDS = ("hierarchical", "flat", "flat-constrained")
 MAX_LEVELS = 8
@@ -35,8 +35,7 @@ class SearchSpace:
     max_parameters: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UsageError(f"--space {self.kind} is unknown; choose one of {', '.join(KINDS)}")
+        check_one_of("--space", self.kind, KINDS)
         if len(self.motifs) != len(self.nodes):
             raise UsageError(
                 f"--motifs {_joined(self.motifs)} and --nodes {_joined(self.nodes)} have different lengths; "
@@ -58,8 +57,8 @@ class SearchSpace:
                 f"--space {self.kind} does not go with --motifs {_joined(self.motifs)}; "
                 "flat spaces have one level (--motifs 1 --nodes 11), hierarchical ones at least two (--motifs 6,1 --nodes 4,5)"
             )
-        if self.max_parameters is not None and self.max_parameters < 1:
-            raise UsageError(f"--max-parameters {self.max_parameters} must be at least 1")
+        if self.max_parameters is not None:
+            check_at_least("--max-parameters", self.max_parameters, 1)
 
 
 def _joined(numbers: tuple[int, ...]) -> str:

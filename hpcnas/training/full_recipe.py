@@ -4,16 +4,11 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from hpcnas.errors import UsageError
+from hpcnas.errors import UsageError, check_at_least, check_one_of
 from hpcnas.networks.blueprint import DEFAULT_CELLS, DEFAULT_CHANNELS, TAILS
 
 FULL_MODELS = ("cifar", "imagenet")
 FULL_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UsageError(f"{option} {value} is unknown; choose one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +45,9 @@ class FullRecipe:
     sync_bn: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("--model", self.model, FULL_MODELS)
-        _one_of("--tail", self.tail, TAILS)
-        _one_of("--precision", self.precision, FULL_PRECISIONS)
+        check_one_of("--model", self.model, FULL_MODELS)
+        check_one_of("--tail", self.tail, TAILS)
+        check_one_of("--precision", self.precision, FULL_PRECISIONS)
         if (self.model == "imagenet") != (self.dataset == "imagenet"):
             raise UsageError(
                 f"--model {self.model} does not go with --dataset {self.dataset}; --model imagenet trains on --dataset "
@@ -67,10 +62,8 @@ class FullRecipe:
             ("--crop", self.crop),
             ("--runs", self.runs),
         ):
-            if value < 1:
-                raise UsageError(f"{option} {value} must be at least 1")
-        if self.seed < 0:
-            raise UsageError(f"--seed {self.seed} must be at least 0")
+            check_at_least(option, value, 1)
+        check_at_least("--seed", self.seed, 0)
 
     def batch_per_rank(self, world_size: int) -> int:
         """Images of one step that one rank trains on; the batch of the whole training stays what it is.
@@ -138,5 +131,5 @@ def full_recipe(model: str, **changes: Any) -> FullRecipe:
     Raises:
         UsageError: an unknown model or a value out of range.
     """
-    _one_of("--model", model, FULL_MODELS)
+    check_one_of("--model", model, FULL_MODELS)
     return replace(PAPER[model], **{name: value for name, value in changes.items() if value is not None})

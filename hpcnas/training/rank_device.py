@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from hpcnas.errors import UsageError
+from hpcnas.errors import UsageError, check_one_of
 from hpcnas.training.ranks import Place
 
 
@@ -17,8 +17,7 @@ def choose_rank_device(place: Place, wanted: str) -> torch.device:
     Raises:
         UsageError: an unknown word, no GPU, or fewer GPUs on this node than ranks.
     """
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {wanted} is unknown; choose one of auto, cpu, cuda")
+    check_one_of("--device", wanted, ("auto", "cpu", "cuda"))
     count = torch.cuda.device_count() if wanted != "cpu" else 0
     if wanted == "cpu" or (wanted == "auto" and count == 0):
         return torch.device("cpu")
