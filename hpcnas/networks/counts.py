@@ -136,7 +136,7 @@ class _Parts:
 
     def motif(self, motif: LiveMotif, level: int, c_in: int) -> _Cost:
         """Cost of a motif of `level`, all its operations with it."""
-        widths = {i: 0 for i in motif.nodes}
+        widths = dict.fromkeys(motif.nodes, 0)
         widths[1] = c_in
         weights = normalised = macs = 0
         for j, i, k in motif.edges:  # ascending i: the width of node j is complete
