@@ -124,45 +124,39 @@ def search_name(space: str, search: str, genotypes: int) -> str:
 def table2(runs: Sequence[RunRows]) -> Table:
     """CIFAR-10: published models and the full-size trainings of each run's best genotype."""
     datasets = _other_datasets(runs)
-    columns = (
-        Column("model", "model"),
+    columns = _model_columns(
         Column("cifar10", "CIFAR-10 test error (%)", Kind.SPREAD),
         *(Column(_dataset_key(dataset), f"{dataset} test error (%)", Kind.SPREAD) for dataset in datasets),
-        Column("parameters", "parameters", Kind.PARAMETERS),
-        Column("source", "source"),
     )
-    rows = [
-        *(
-            Row({"model": row.model, "cifar10": row.cifar, "parameters": row.parameters, "source": "published"}, True)
-            for row in published.TABLE2
-        ),
-        *_model_rows(runs, "cifar"),
-    ]
+    rows = [*(_published_model(row, "cifar10", row.cifar) for row in published.TABLE2), *_model_rows(runs, "cifar")]
     notes = ("mean ± standard deviation (n trainings).", PUBLISHED_NOTE, *run_notes(runs, fitness=False, full_size=("cifar",)))
     return Table("table2", "Table 2. CIFAR-10: test error of full-size models", columns, tuple(rows), notes)
 
 
 def table3(runs: Sequence[RunRows]) -> Table:
     """ImageNet: published models and the full-size trainings of each run's best genotype."""
-    columns = (
-        Column("model", "model"),
-        Column("imagenet", "ImageNet top-1/top-5 error (%)", Kind.ERRORS),
-        Column("parameters", "parameters", Kind.PARAMETERS),
-        Column("source", "source"),
-    )
-    rows = [
-        *(
-            Row({"model": row.model, "imagenet": row.imagenet, "parameters": row.parameters, "source": "published"}, True)
-            for row in published.TABLE3
-        ),
-        *_model_rows(runs, "imagenet"),
-    ]
+    columns = _model_columns(Column("imagenet", "ImageNet top-1/top-5 error (%)", Kind.ERRORS))
+    rows = [*(_published_model(row, "imagenet", row.imagenet) for row in published.TABLE3), *_model_rows(runs, "imagenet")]
     notes = (
         "single crop, validation set; mean over (n trainings).",
         PUBLISHED_NOTE,
         *run_notes(runs, fitness=False, full_size=("imagenet",)),
     )
     return Table("table3", "Table 3. ImageNet: validation error of full-size models", columns, tuple(rows), notes)
+
+
+def _model_columns(*errors: Column) -> tuple[Column, ...]:
+    """Of Tables 2 and 3: a model's name, its errors, its size."""
+    return (
+        Column("model", "model"),
+        *errors,
+        Column("parameters", "parameters", Kind.PARAMETERS),
+        Column("source", "source"),
+    )
+
+
+def _published_model(row: published.PublishedModel, key: str, error: Value) -> Row:
+    return Row({"model": row.model, key: error, "parameters": row.parameters, "source": "published"}, is_published=True)
 
 
 @dataclass(frozen=True, slots=True)
