@@ -1,4 +1,4 @@
-"""Algorithm 1's line: g <- tournament(M), g' <- mutate(g). The head and the simulation both breed here."""
+"""Algorithm 1's line (paper section 3.4): g <- tournament(M), g' <- mutate(g). The head and the simulation both breed here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -68,7 +68,11 @@ class SeparableConv(nn.Module):
 
 
 def make_primitive(name: str, c_in: int, C: int) -> tuple[nn.Module, int]:
-    """The operation and its output width; C is the width of the cell's input."""
+    """The operation, (B, c_in, H, W) to (B, width, H, W), and that width; C is the width of the cell's input.
+
+    Raises:
+        ValueError: an unknown name.
+    """
     if name == "identity":
         return nn.Identity(), c_in
     if name == "conv1x1":

@@ -54,7 +54,10 @@ class NativeBody:
         self._ready: dict[tuple[Any, ...], _Ready] = {}
 
     def can_run(self, images: Tensor, training: bool) -> bool:
-        """Whether the kernels do what is asked: a CPU, float32 or float64, one convolution as stem, no autocast."""
+        """Whether the kernels do what is asked of (B, in_channels, H, W).
+
+        They need a CPU, float32 or float64, one convolution as stem and no autocast, and no gradient of the images.
+        """
         stems = sum(operation.kind == STEM for operation in self.graph.operations)
         weight = self.modules[0].conv.weight
         return (
@@ -76,7 +79,13 @@ class NativeBody:
         return features
 
     def forward(self, images: Tensor, training: bool) -> Tensor:
-        """Compute features; with `training`, also update the running statistics and keep what `backward` needs."""
+        """Compute features; with `training`, also update the running statistics and keep what `backward` needs.
+
+        Args:
+            images: (B, in_channels, H, W), in any memory format.
+        Returns:
+            (B, features), averaged over H and W.
+        """
         images = images.permute(0, 2, 3, 1).contiguous()  # no copy of channels-last images
         ready = self._prepare(images, training)
         self.ticket += 1
@@ -87,7 +96,14 @@ class NativeBody:
         return features
 
     def backward(self, images: Tensor, dfeatures: Tensor) -> list[Tensor]:
-        """Gradients of the weights, three for each module, of the latest forward pass."""
+        """Gradients of the weights, three for each module, of the latest forward pass.
+
+        Args:
+            images: those of that pass, (B, in_channels, H, W).
+            dfeatures: gradient of its result, (B, features).
+        Returns:
+            In the order of the modules, each of its weight's shape.
+        """
         images = images.permute(0, 2, 3, 1).contiguous()
         ready = self._prepare(images, training=True)
         weights = [w for m in self.modules for w in _weights(m)]
@@ -98,7 +114,7 @@ class NativeBody:
 
     @property
     def memory_bytes(self) -> int:
-        """What is held for the sizes of images that were seen last."""
+        """Bytes held for the sizes of images that were seen last."""
         return sum(r.arena.numel() * r.arena.element_size() + r.marks.numel() for r in self._ready.values())
 
     def _prepare(self, images: Tensor, training: bool) -> _Ready:

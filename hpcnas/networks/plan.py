@@ -26,7 +26,7 @@ class PlannedNetwork(Network):
 
     @property
     def memory_bytes(self) -> int:
-        """What the compiled kernels hold for tensors and gradients; 0 where they do not run."""
+        """Bytes that the compiled kernels hold for tensors and gradients; 0 where they do not run."""
         return self._native.memory_bytes
 
     def forward(self, images: Tensor) -> Tensor:

@@ -58,6 +58,9 @@ def run(
     Returns:
         {"machine", "versions", "rows", "summary"}: a row per variant with images/s;
         summary: speedup (bf16 and channels last over fp32 NCHW), ddp_cost (share of a step), images_per_s, batch.
+    Raises:
+        UsageError: the device is not there.
+        HpcnasError: not even 8 images fit it.
     """
     chosen = choose_rank_device(Place(), device)
     fast = resolve_precision("auto", chosen)

@@ -119,7 +119,11 @@ class Group:
         return self._reduced(value, dist.ReduceOp.MIN)
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over the ranks, on the CPU."""
+        """The sum over the ranks of tensors of one shape: that shape, on the CPU.
+
+        Raises:
+            RankLost: another rank died; so with every word that ranks exchange.
+        """
         values = values.cpu()
         if not self.is_alone:
             with self.watched():
@@ -143,7 +147,7 @@ class Group:
         return [bytes(row.tolist()).rstrip(b"\0").decode(errors="replace") for row in self.gather_tensor(mine)]
 
     def gather_tensor(self, mine: Tensor) -> list[Tensor]:
-        """The CPU tensors of all ranks, in rank order; all have one shape and type."""
+        """The tensors of all ranks, in rank order; all of one shape and type, on the CPU."""
         if self.is_alone:
             return [mine]
         everyone = [torch.empty_like(mine) for _ in range(self.place.world_size)]

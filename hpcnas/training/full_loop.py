@@ -97,6 +97,9 @@ class FullTraining:
     def step(self, step: int, batches: Sequence[Batch]) -> Tensor:
         """Train on the `pieces` batches of one step.
 
+        Args:
+            step: counted from 0; it gives the learning rate.
+            batches: images (B, channels, H, W) with labels (B,), on the device.
         Returns:
             This rank's mean loss before the update, a scalar on the device.
         Raises:
@@ -117,7 +120,11 @@ class FullTraining:
         return loss
 
     def accumulate(self, batches: Sequence[Batch]) -> Tensor:
-        """The gradients of one step, averaged over all ranks and their batches; returns this rank's mean loss."""
+        """Leave the gradients of one step in the weights, averaged over all ranks and their batches.
+
+        Returns:
+            This rank's mean loss, a scalar on the device.
+        """
         self._optimizer.zero_grad()
         losses = []
         for piece, batch in enumerate(batches, start=1):
@@ -149,7 +156,11 @@ class FullTraining:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave, after `warm_up`; generators only if there are as many ranks as then."""
+        """Take up what `state` gave, after `warm_up`; generators only if there are as many ranks as then.
+
+        Raises:
+            UsageError: it is of another network.
+        """
         try:
             self.network.load_state_dict(state["network"])
             self._optimizer.load_state_dict(state["optimizer"])

@@ -35,7 +35,7 @@ def build_full_network(genotype: Genotype, recipe: FullRecipe, data: FullData, s
 
 
 def reference_state(network: nn.Module) -> dict[str, Tensor]:
-    """Weights and BN statistics under the names of the reference network, which other programs read.
+    """Weights and BN statistics under the names and in the shapes of the reference network, which other programs read.
 
     The planned network has them already.
     """

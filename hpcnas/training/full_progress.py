@@ -23,7 +23,7 @@ class Progress(Protocol):
     loss: float
 
     def advance(self, step: int, loss: Tensor, learning_rate: float) -> None:
-        """A step was done; `step` counts the done ones."""
+        """A step was done; `step` counts the done ones, `loss` is a scalar on the device."""
         ...
 
     def say(self, line: str) -> None:

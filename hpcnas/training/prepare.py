@@ -39,6 +39,9 @@ class Prepared:
     def load(self, name: str) -> NDArray[Any] | None:
         """One of train_images, train_labels, test_images, test_labels; None where there is no test part.
 
+        Returns:
+            uint8 (N, H, W, channels) for images, int64 (N,) for labels.
+
         Raises:
             DataError: the prepared file is damaged.
         """

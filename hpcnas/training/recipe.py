@@ -24,6 +24,8 @@ def make_optimizer(parameters: Iterable[Tensor], recipe: RecipeConfig, device: t
 
     The learning rate is a tensor on `device`, so that a captured step sees it change:
     write it with `set_learning_rate`.
+
+    Source: Liu et al. 2018, section 4.1.
     """
     rate = torch.tensor(recipe.learning_rate, device=device)
     return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
