@@ -8,6 +8,8 @@ from hpcnas.cluster.ledger import Ledger
 from hpcnas.cluster.slurm import own_tasks
 from hpcnas.run_folder import RunFolder
 
+LOOK_S = 5.0  # for squeue, and again for sacct: a person waits for the answer
+
 
 @dataclass(frozen=True, slots=True)
 class SlurmView:
@@ -16,12 +18,14 @@ class SlurmView:
     Attributes:
         nodes: node -> workers that run there, by name.
         pending: Slurm's reason -> workers that wait for it, the most frequent first.
-        gpu_seconds: of all tasks so far, by Slurm's accounting; None where there is none.
+        gpu_seconds: of all tasks so far, by Slurm's accounting; None where there is none, or without an answer.
+        is_known: False when squeue failed or took too long; then all else is empty.
     """
 
-    nodes: tuple[tuple[str, int], ...]
-    pending: tuple[tuple[str, int], ...]
-    gpu_seconds: float | None
+    nodes: tuple[tuple[str, int], ...] = ()
+    pending: tuple[tuple[str, int], ...] = ()
+    gpu_seconds: float | None = None
+    is_known: bool = True
 
     @property
     def running(self) -> int:
@@ -29,7 +33,9 @@ class SlurmView:
         return sum(count for _, count in self.nodes)
 
     def describe(self) -> str:
-        """As `4 running (n1: 2, n2: 2), 3 waiting (Resources: 3), 12.5 GPU-hours`."""
+        """As `4 running (n1: 2, n2: 2), 3 waiting (Resources: 3), 12.5 GPU-hours`; a sentence without an answer."""
+        if not self.is_known:
+            return f"unknown, squeue failed or took more than {LOOK_S:g} s; a search does not wait for it"
         parts = [f"{self.running} running{_listed(self.nodes)}"]
         parts.append(f"{sum(count for _, count in self.pending)} waiting{_listed(self.pending)}")
         if self.gpu_seconds is not None:
@@ -38,16 +44,17 @@ class SlurmView:
 
 
 def slurm_view(folder: RunFolder) -> SlurmView | None:
-    """One squeue and at most one sacct; None for a run that has no jobs there, or without an answer."""
-    ledger = Ledger(folder)
-    entries = ledger.all("slurm")
-    queued = slurm.queue() if entries else None
-    if queued is None:
+    """One squeue and at most one sacct, a few seconds each; None for a run that has no jobs there."""
+    entries = Ledger(folder).all("slurm")
+    if not entries:
         return None
+    queued = slurm.queue(LOOK_S)
+    if queued is None:
+        return SlurmView(is_known=False)
     own = [task for task in own_tasks(queued, entries) if task.is_active]
     nodes = Counter(task.node for task in own if task.state == "RUNNING")
     pending = Counter(task.reason for task in own if task.state == "PENDING")
-    spent = slurm.gpu_seconds(entry.job for entry in entries if entry.job)
+    spent = slurm.gpu_seconds((entry.job for entry in entries if entry.job), LOOK_S)
     return SlurmView(tuple(sorted(nodes.items())), tuple(pending.most_common()), spent)
 
 
