@@ -55,10 +55,12 @@ docs-test: install-test
 soak: install-test
 	$(BIN)/python -m tests.chaos.soak --minutes $(SOAK_MINUTES)
 
+# The last is 200 workers on a Slurm of its own, which needs root; where none can be started (4) it says why.
 bench: install-test
 	$(BIN)/hpcnas bench store
 	$(BIN)/hpcnas bench train
 	$(BIN)/hpcnas bench loader
+	$(BIN)/python -m tests.slurm.scale || [ $$? -eq 4 ]
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

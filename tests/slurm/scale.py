@@ -22,6 +22,8 @@ from tests.slurm.faults import Commands, Faults
 from tests.slurm.starter import Cluster, missing
 from tests.slurm.watching import Watch, evaluated, head_output, start_head
 
+MOST_FILES = 1000  # in submitit's folder, whatever the length of the search
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -42,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(json.dumps(measured, indent=2))
     if given.out:
         write(given.out, rows, "scale-faults" if given.faults else "scale")
-    return 0 if measured["evaluated"] == given.steps and not measured["violations"] else 1
+    is_well = measured["evaluated"] == given.steps and not measured["violations"] and measured["files_of_submitit"] < MOST_FILES
+    return 0 if is_well else 1
 
 
 def measure(run: Path, nodes: int, gpus: int, steps: int, seconds: float, *, faults: bool) -> dict:
