@@ -15,7 +15,24 @@ from hpcnas.run_folder import RunFolder
 
 
 def check_invariants(population: Population) -> list[str]:
-    """What is wrong with a population, one sentence each; empty when nothing is."""
+    """What is wrong with a population, one sentence each; empty when nothing is. The run may go on meanwhile."""
+    return population.together(lambda: _check(population))
+
+
+def check_database(folder: RunFolder) -> list[str]:
+    """Invariant 10: what SQLite itself finds wrong with the file."""
+    connection = sqlite3.connect(f"{folder.database.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+    try:
+        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+        broken = connection.execute("PRAGMA foreign_key_check").fetchall()
+    finally:
+        connection.close()
+    return [f"10: integrity_check: {text}" for text in found if text != "ok"] + [
+        f"10: foreign_key_check: {row}" for row in broken
+    ]
+
+
+def _check(population: Population) -> list[str]:
     individuals = population.individuals()
     attempts, fitness = defaultdict(list), defaultdict(list)
     for attempt in population.attempts():
@@ -33,19 +50,6 @@ def check_invariants(population: Population) -> list[str]:
         problems += [f"individual {individual.id}: {problem}" for problem in found]
     problems += _check_order(individuals, population)
     return problems
-
-
-def check_database(folder: RunFolder) -> list[str]:
-    """Invariant 10: what SQLite itself finds wrong with the file."""
-    connection = sqlite3.connect(f"{folder.database.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
-    try:
-        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
-        broken = connection.execute("PRAGMA foreign_key_check").fetchall()
-    finally:
-        connection.close()
-    return [f"10: integrity_check: {text}" for text in found if text != "ok"] + [
-        f"10: foreign_key_check: {row}" for row in broken
-    ]
 
 
 def _check_steps(individuals: list[Individual], population: Population) -> Iterator[str]:

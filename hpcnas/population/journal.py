@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpcnas.errors import UsageError
 from hpcnas.population import seam
 from hpcnas.population.flusher import Flusher
 
@@ -177,18 +178,26 @@ def read_lines(path: Path) -> tuple[dict[str, Any] | None, list[Line], int]:
 
     Returns:
         The run row when it was begun (None if that line is damaged), its lines, and how many damaged ones were passed over.
+
+    Raises:
+        UsageError: another version of hpcnas wrote it.
     """
     run, lines, damaged = None, [], 0
     with path.open("rb") as file:
         for content in _contents(file):
             if content is None:
                 damaged += 1
-            elif content.get("format") == FORMAT:
+            elif content.get("format") == FORMAT and content.get("version") == VERSION:
                 run = content["run"]
             elif "undo" in content:
                 lines.append(Line(content["undo"], [], is_undo=True))
-            else:
+            elif "do" in content:
                 lines.append(Line(content["n"], [(statement, values) for statement, values in content["do"]]))
+            else:
+                raise UsageError(
+                    f"{path} is not a journal of version {VERSION}, the one that this hpcnas reads; restore the run with the "
+                    "hpcnas that wrote it"
+                )
     return run, lines, damaged
 
 

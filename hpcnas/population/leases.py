@@ -12,9 +12,13 @@ from hpcnas.population.records import Claim, Failure, Fitness, Lease, LeaseView,
 from hpcnas.population.rules import Judgement, Standing
 from hpcnas.population.transaction import Transaction
 
+RESERVE = 1  # idle workers kept at the end of a search: a genotype whose worker is lost need not wait for the cluster's queue
+
 
 def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
     """Grant the next queued genotype, or the same one again to the same claim.
+
+    At the end of a search, when all genotypes have their workers, the others are sent home.
 
     Raises:
         UsageError: the worker never joined this run.
@@ -34,6 +38,9 @@ def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
     if tx.draining or quarantined:
         return Claim(Verdict.DRAIN)
     picked = tx.row("pick_queued", host=host)
+    if picked is None and _is_superfluous(tx):
+        tx.run("end_worker", id=worker_id, reason="the last genotypes have their workers")
+        return Claim(Verdict.DRAIN)
     if (picked is None) != bool(waiting) or ended is not None:
         tx.run("write_waiting", id=worker_id, waiting=int(picked is None))
     return Claim(Verdict.WAIT) if picked is None else Claim(Verdict.OK, _grant(tx, picked[0], worker_id, host, claim_id))
@@ -140,6 +147,14 @@ def _end_attempt(tx: Transaction, individual_id: int, after: Standing, outcome: 
         error=error,
         trace=trace,
     )
+
+
+def _is_superfluous(tx: Transaction) -> bool:
+    """Whether nothing more is to be bred and the genotypes still open have their workers: then a GPU would only wait."""
+    queued, leased, evaluated, _ = tx.rows("count_states")[0]
+    if queued + leased + evaluated < tx.value("read_steps"):
+        return False
+    return bool(tx.value("count_workers") > queued + leased + RESERVE)
 
 
 def _judge(tx: Transaction, individual_id: int, token: int) -> tuple[Standing, Judgement]:

@@ -17,7 +17,7 @@ from hpcnas.config import RunConfig
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.messages import clean
 from hpcnas.population.postgres_link import PostgresLink
-from hpcnas.population.reader import Reader
+from hpcnas.population.reader import Query, Reader
 from hpcnas.population.run_id import check_run_id, read_or_create_run_id
 from hpcnas.population.sql_store import SQLStore
 from hpcnas.population.statements import load_statements, read_sql
@@ -118,10 +118,10 @@ class PostgresReader(Reader):
         self._statements = load_statements("postgres")
         _check_version(self._link)
 
-    def rows(self, statement: str, **values: object) -> list[Row]:
-        def read(connection: psycopg.Connection[Any]) -> list[Row]:
-            connection.read_only = True
-            return connection.execute(self._statements[statement], values).fetchall()
+    def together(self, work: Callable[[Query], T]) -> T:
+        def read(connection: psycopg.Connection[Any]) -> T:
+            connection.read_only, connection.isolation_level = True, psycopg.IsolationLevel.REPEATABLE_READ
+            return work(lambda statement, **values: connection.execute(self._statements[statement], values).fetchall())
 
         return self._link.call(read)
 

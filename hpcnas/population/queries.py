@@ -4,24 +4,27 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from hpcnas.config import RunConfig, read_config
-from hpcnas.population.reader import Reader, open_reader
+from hpcnas.population.reader import Query, Reader, open_reader
 from hpcnas.population.records import Counts, Final, Individual, State
 from hpcnas.population.rows import AttemptRow, EventRow, FitnessRow, RunRow, WorkerRow
 from hpcnas.run_folder import RunFolder
+
+T = TypeVar("T")
 
 
 class Population:
     """A read-only view of one run, while its head is running or after. A context manager.
 
-    Every method is one query of its own: two of them may see different moments of a running search.
+    Every method sees one moment; two of them may see different ones of a running search, unless they run `together`.
     """
 
     def __init__(self, reader: Reader) -> None:
         """Use `open`."""
         self._reader = reader
+        self._query: Query | None = None  # of the moment that `together` holds
 
     @classmethod
     def open(cls, run: Path | str | RunFolder) -> Self:
@@ -58,15 +61,18 @@ class Population:
 
     def counts(self) -> Counts:
         """Individuals by state and live workers."""
-        queued, leased, evaluated, failed = (int(n) for n in self._rows("count_states")[0])
-        return Counts(queued, leased, evaluated, failed, int(self._rows("count_workers")[0][0]))
+        states, workers = self.together(lambda: (self._rows("count_states")[0], self._rows("count_workers")[0][0]))
+        queued, leased, evaluated, failed = (int(n) for n in states)
+        return Counts(queued, leased, evaluated, failed, int(workers))
 
     def individuals(self, state: State | str | None = None) -> list[Individual]:
         """All individuals, or those in one state, by id."""
+        accuracies, rows = self.together(
+            lambda: (self._rows("list_accuracies"), self._rows("list_individuals", state=str(state or "")))
+        )
         repeats: dict[int, list[tuple[float, float]]] = {}
-        for individual_id, accuracy, seconds in self._rows("list_accuracies"):
+        for individual_id, accuracy, seconds in accuracies:
             repeats.setdefault(individual_id, []).append((accuracy, seconds))
-        rows = self._rows("list_individuals", state=str(state or ""))
         return [_individual(row, repeats.get(row[0], [])) for row in rows]
 
     def individual(self, individual_id: int) -> Individual:
@@ -75,15 +81,21 @@ class Population:
         Raises:
             KeyError: there is none of that id.
         """
-        rows = self._rows("read_individual", id=individual_id)
+        rows, repeats = self.together(
+            lambda: (self._rows("read_individual", id=individual_id), self._rows("read_accuracies", id=individual_id))
+        )
         if not rows:
             raise KeyError(individual_id)
-        return _individual(rows[0], [(row[1], row[2]) for row in self._rows("read_accuracies", id=individual_id)])
+        return _individual(rows[0], [(row[1], row[2]) for row in repeats])
 
     def best(self) -> Individual | None:
         """The fittest individual, the earlier one of equals; None before the first is evaluated."""
-        rows = self._rows("find_best")
-        return self.individual(rows[0][0]) if rows else None
+
+        def read() -> Individual | None:
+            rows = self._rows("find_best")
+            return self.individual(rows[0][0]) if rows else None
+
+        return self.together(read)
 
     def evaluation_order(self) -> list[tuple[int, float]]:
         """(id, fitness) in the order in which individuals became evaluated."""
@@ -117,9 +129,25 @@ class Population:
         """Hosts that get no more leases."""
         return [str(row[0]) for row in self._rows("read_quarantine")]
 
-    @property
-    def _rows(self) -> Callable[..., list[tuple[Any, ...]]]:
-        return self._reader.rows
+    def together(self, read: Callable[[], T]) -> T:
+        """Run `read`, whose calls of this population all see one moment of a run that goes on.
+
+        Args:
+            read: may run again from the start, when the database was busy.
+        """
+        if self._query is not None:
+            return read()
+        return self._reader.together(lambda query: self._inside(query, read))
+
+    def _inside(self, query: Query, read: Callable[[], T]) -> T:
+        self._query = query
+        try:
+            return read()
+        finally:
+            self._query = None
+
+    def _rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        return (self._query or self._reader.rows)(statement, **values)
 
 
 def _decoded(row: tuple[Any, ...]) -> list[Any]:

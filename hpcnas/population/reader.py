@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import DamagedRunError, UsageError
@@ -19,12 +19,27 @@ RETRY_FOR_S = 10.0
 T = TypeVar("T")
 
 
+class Query(Protocol):
+    """All rows of a named query."""
+
+    def __call__(self, statement: str, **values: object) -> list[Row]:
+        """The rows, with `values` in the places that the statement names."""
+
+
 class Reader(ABC):
-    """Named queries, each by itself."""
+    """Named queries, each by itself or several of one moment."""
 
     @abstractmethod
+    def together(self, work: Callable[[Query], T]) -> T:
+        """Run the queries that `work` makes inside one transaction: what is written meanwhile appears in none of them.
+
+        Args:
+            work: may run again from the start, when the database was busy.
+        """
+
     def rows(self, statement: str, **values: object) -> list[Row]:
         """All rows of a named query."""
+        return self.together(lambda query: query(statement, **values))
 
     @abstractmethod
     def close(self) -> None:
@@ -66,8 +81,16 @@ class SQLiteReader(Reader):
         self._retrying(sqlite_file.check_version)
         self._retrying(_check_is_current)
 
-    def rows(self, statement: str, **values: object) -> list[Row]:
-        return self._retrying(lambda connection, _: connection.execute(self._statements[statement], values).fetchall())
+    def together(self, work: Callable[[Query], T]) -> T:
+        def read(connection: sqlite3.Connection, _: Path) -> T:
+            connection.execute("BEGIN")
+            try:
+                return work(lambda statement, **values: connection.execute(self._statements[statement], values).fetchall())
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")  # nothing was written
+
+        return self._retrying(read)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -36,7 +36,8 @@ class WorkQueue(ABC):
         """Lease the next queued genotype; the same claim_id again returns the same lease while it is current.
 
         A claim_id whose lease is over is answered WAIT: draw a fresh one for every new question, and repeat
-        the same one only after StoreUnavailable. Claims from a quarantined host are answered DRAIN.
+        the same one only after StoreUnavailable. Claims from a quarantined host are answered DRAIN, and so are those
+        that find nothing at the end of a search, when every genotype still open has its worker and one is in reserve.
 
         Raises:
             UsageError: the worker never joined.

@@ -56,7 +56,8 @@ class Transaction(ABC):
         row = self.row("read_standing", id=individual_id)
         if row is None:
             return None
-        return Standing(State(row[0]), *row[1:_LAPSED], bool(row[_LAPSED]), *row[_LAPSED + 1 :])
+        values: Row = (State(row[0]), *row[1:_LAPSED], bool(row[_LAPSED]), *row[_LAPSED + 1 :])
+        return Standing(*values)
 
     def write_standing(self, individual_id: int, standing: Standing) -> None:
         """Put one arrow of the lease table into the row."""

@@ -23,35 +23,37 @@ def read_runs(folders: Sequence[RunFolder]) -> list[RunRows]:
 
 
 def read_run(folder: RunFolder, name: str) -> RunRows:
-    """The rows of one run; of a running one, as they are now."""
+    """The rows of one run; of a running one, as they are at one moment."""
     with Population.open(folder) as population:
-        run = population.run()
-        individuals = population.individuals()
-        evaluations = tuple(_evaluations(individuals))
-        best = fittest(evaluations)
-        attempts = tuple(
-            Attempt(row.individual_id, row.worker_id, row.host, row.started, row.ended, row.outcome, row.error)
-            for row in population.attempts()
-        )
-        workers = tuple(
-            WorkerSpan(row.worker_id, row.host, row.joined, row.ended, row.end_reason) for row in population.workers()
-        )
-        return RunRows(
-            name=name,
-            folder=str(folder.path),
-            config=run.config,
-            counts=population.counts(),
-            evaluations=evaluations,
-            finals=tuple(population.finals()),
-            attempts=attempts,
-            workers=workers,
-            devices=tuple(population.devices()),
-            given_up=tuple(_given_up(individuals, attempts)),
-            best_genotype=next((row.genotype for row in individuals if best and row.id == best.id), ""),
-            started=run.created,
-            ended=_last_sign(attempts, workers),
-            version=run.hpcnas,
-        )
+        return population.together(lambda: _rows_of(population, folder, name))
+
+
+def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
+    run = population.run()
+    individuals = population.individuals()
+    evaluations = tuple(_evaluations(individuals))
+    best = fittest(evaluations)
+    attempts = tuple(
+        Attempt(row.individual_id, row.worker_id, row.host, row.started, row.ended, row.outcome, row.error)
+        for row in population.attempts()
+    )
+    workers = tuple(WorkerSpan(row.worker_id, row.host, row.joined, row.ended, row.end_reason) for row in population.workers())
+    return RunRows(
+        name=name,
+        folder=str(folder.path),
+        config=run.config,
+        counts=population.counts(),
+        evaluations=evaluations,
+        finals=tuple(population.finals()),
+        attempts=attempts,
+        workers=workers,
+        devices=tuple(population.devices()),
+        given_up=tuple(_given_up(individuals, attempts)),
+        best_genotype=next((row.genotype for row in individuals if best and row.id == best.id), ""),
+        started=run.created,
+        ended=_last_sign(attempts, workers),
+        version=run.hpcnas,
+    )
 
 
 def _evaluations(individuals: Iterable[Individual]) -> Iterable[Evaluation]:

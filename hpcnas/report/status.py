@@ -77,10 +77,13 @@ def read_status(folder: RunFolder, *, has_head: bool, pending: tuple[tuple[str, 
         HpcnasError: no run, a damaged or an unreachable population.
     """
     with Population.open(folder) as population:
-        run, counts = population.run(), population.counts()
-        attempts, workers = population.attempts(), population.workers()
-        order = population.evaluation_order()
-        quarantined = population.quarantined_hosts()
+        return population.together(lambda: _status_of(population, folder, has_head, pending))
+
+
+def _status_of(population: Population, folder: RunFolder, has_head: bool, pending: tuple[tuple[str, int], ...]) -> RunStatus:
+    run, counts = population.run(), population.counts()
+    attempts, workers = population.attempts(), population.workers()
+    order = population.evaluation_order()
     config = run.config
     is_done = counts.evaluated >= config.search.steps
     state = "finished" if is_done else "draining" if has_head and run.draining else "running" if has_head else "stopped"
@@ -107,7 +110,7 @@ def read_status(folder: RunFolder, *, has_head: bool, pending: tuple[tuple[str, 
         eta_s=_eta_s(attempts, config.search.steps - counts.evaluated, now) if state == "running" else None,
         curve=_best_so_far([fitness for _, fitness in order]),
         hosts=_by_host(live) if has_head else (),
-        quarantined=tuple(quarantined),
+        quarantined=tuple(population.quarantined_hosts()),
         pending=pending,
     )
 

@@ -112,6 +112,9 @@ SELECT count(*) FROM worker WHERE ended IS NULL AND waiting = 1;
 -- count_states: individuals by state
 SELECT sum(queued), sum(leased), sum(evaluated), sum(failed) FROM tally;
 
+-- read_steps: evaluated genotypes that the run ends with
+SELECT (config::json #>> '{search,steps}')::integer FROM run;
+
 -- count_workers: workers thought alive
 SELECT count(*) FROM worker WHERE ended IS NULL;
 

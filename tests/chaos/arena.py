@@ -58,6 +58,7 @@ class Arena:
         stall_s: float = 20.0,
         fitness: str = "tests.chaos.fitness:evaluate",
         environment: dict[str, str] | None = None,
+        head_prefix: tuple[str, ...] = (),
     ) -> None:
         self.run = RunFolder(folder / "run")
         self.history = folder / "history"
@@ -66,6 +67,7 @@ class Arena:
         values = {"steps": steps, "seed": seed, "workers": workers, "lease_s": lease_s, "stall_s": stall_s, "fitness": fitness}
         self.settings.write_text(SETTINGS.format(**values, heartbeat_s=lease_s / 6), encoding="utf-8")
         self.environment = environment or {}
+        self.head_prefix = head_prefix
         self.log = (folder / "heads.log").open("ab")
         self.steps = steps
         self.exits: list[int] = []
@@ -175,7 +177,8 @@ class Arena:
             self.head.wait()
 
     def _start_head(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "hpcnas.head", "--run", str(self.run.path), "--config", str(self.settings)]
+        command = [*self.head_prefix, sys.executable, "-m", "hpcnas.head"]
+        command += ["--run", str(self.run.path), "--config", str(self.settings)]
         return subprocess.Popen(
             [*command, "--steps", str(self.steps)],
             cwd=ROOT,

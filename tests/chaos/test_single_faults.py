@@ -22,6 +22,8 @@ from tests.processes import hpcnas, running, wait_until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 
+WITHOUT_ROOTS_PRIVILEGE = "-dac_override,-dac_read_search"  # permissions then count for root too
+
 POISON = """
 import hashlib, os, signal, sys, time
 from hpcnas.representation.codec import genotype_to_json
@@ -233,6 +235,25 @@ def test_a_database_that_another_program_holds_for_a_while(arena_of: Build) -> N
     intruder.close()
     end_and_check(arena)
     assert set(arena.exits) == {0}
+
+
+def test_a_database_that_may_not_be_opened_is_named_and_nothing_is_lost(arena_of: Build) -> None:
+    """chmod 000 while the head runs, when it starts again, and back."""
+    obedient = (
+        ()
+        if os.geteuid()
+        else ("setpriv", f"--bounding-set={WITHOUT_ROOTS_PRIVILEGE}", f"--inh-caps={WITHOUT_ROOTS_PRIVILEGE}")
+    )
+    arena = arena_of(workers=2, steps=24, head_prefix=obedient)
+    arena.wait_evaluated(2)
+    arena.run.database.chmod(0)
+    time.sleep(3)  # the running head goes on with the file that it has open, or waits
+    assert arena.end_head()
+    arena.is_head_wanted = True
+    wait_until(lambda: 1 in arena.exits)
+    assert "cannot be opened; check its permissions" in arena.heads_said()
+    arena.run.database.chmod(0o644)
+    end_and_check(arena)
 
 
 def test_a_disk_that_is_full_for_the_head_is_waited_for(arena_of: Build) -> None:

@@ -4,6 +4,7 @@ import random
 import shutil
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -253,6 +254,18 @@ def test_a_database_destroyed_at_any_byte_gives_every_acknowledged_fitness(
         assert check_invariants(population) == []
     assert workload.check(rows) == []
     assert check_database(folder) == []
+
+
+def test_a_journal_of_another_version_is_named_and_nothing_is_touched(folder: RunFolder, store: SQLiteStore) -> None:
+    store.begin_epoch()
+    store.close()
+    text = b'{"format":"hpcnas-journal","version":0,"run":{}}'
+    path = journal_path(folder.backup, 2)
+    path.write_bytes(b"%08x " % zlib.crc32(text) + text + b"\n")
+    before = folder.database.read_bytes()
+    with pytest.raises(UsageError, match=r"journal-000002\.jsonl is not a journal of version 1"):
+        restore(folder)
+    assert folder.database.read_bytes() == before
 
 
 def test_without_backup_and_journal_nothing_is_touched(folder: RunFolder, store: SQLiteStore) -> None:

@@ -100,6 +100,39 @@ def test_an_empty_queue_answers_wait_and_counts_who_waits(rig: Rig) -> None:
     assert rig.head.waiting_workers() == 0
 
 
+def test_at_the_end_idle_workers_go_home_but_for_one_in_reserve(rig: Rig) -> None:
+    rig.head.set_config(replace(rig.config, search=replace(rig.config.search, steps=2)))
+    for name in ("w1", "w2", "w3", "w4"):
+        rig.queue.join(worker(name))
+    rig.head.add([birth(1)])
+    claim(rig, "c1", "w1")
+    assert rig.queue.claim("w2", "c2").verdict is Verdict.WAIT  # one more is to be bred
+    rig.head.add([birth(2)])
+    claim(rig, "c2", "w2")
+    assert rig.queue.claim("w3", "c3").verdict is Verdict.DRAIN
+    assert rig.head.counts().workers == 3
+    assert rig.queue.claim("w4", "c4").verdict is Verdict.WAIT
+    rig.queue.release(2, 1, "time limit")
+    assert claim(rig, "c4", "w4").individual_id == 2
+
+
+def test_a_reader_sees_one_moment_of_a_run_that_goes_on(rig: Rig) -> None:
+    ready(rig)
+    claim(rig)
+    rig.queue.record(1, 1, fitness(0, 0.25))
+
+    def read() -> tuple[int, int, State]:
+        before = len(population.fitness_rows())
+        if rig.kind != "sqlite-journal":  # there the writer waits until the reader has done
+            rig.queue.record(1, 1, fitness(1, 0.75))
+        return before, len(population.fitness_rows()), population.individual(1).state
+
+    with Population.open(rig.folder) as population:
+        assert population.together(read) == (1, 1, State.LEASED)
+        rig.queue.record(1, 1, fitness(1, 0.75))
+        assert population.individual(1).state is State.EVALUATED
+
+
 def test_draining_ends_claims_and_tells_heartbeats(rig: Rig) -> None:
     ready(rig, births=2)
     claim(rig)
