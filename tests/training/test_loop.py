@@ -10,6 +10,8 @@ from hpcnas.config import RecipeConfig
 from hpcnas.errors import DataError, UsageError
 from hpcnas.evolution.initialization import random_genotype
 from hpcnas.networks.native_build import load_library
+from hpcnas.networks.plan import build_planned_network
+from hpcnas.networks.skeletons import build_network
 from hpcnas.population.records import FailureKind
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import identity_chain
@@ -19,6 +21,7 @@ from hpcnas.training.data import Dataset, Images
 from hpcnas.training.engine import choose_device, make_engine
 from hpcnas.training.fitness import EvaluationFailed, load_evaluator
 from hpcnas.training.loop import DeviceData
+from hpcnas.training.loop import train as train_network
 from hpcnas.training.recipe import learning_rate_at, milestone_steps
 from hpcnas.training.repeats import RepeatsEngine
 
@@ -151,6 +154,24 @@ def test_kernels_and_torch_operators_both_learn(monkeypatch):
     monkeypatch.setattr("hpcnas.networks.native_body.load_library", lambda: None)
     plain = [r.accuracy for r in train(recipe, genotype, {0: 1, 1: 2})]
     assert min(*planned, *plain) > 0.75
+
+
+@pytest.mark.parametrize("seed", [4, 7])  # of others 1e-15 on the reference's own weights grows to 1 within ten steps
+def test_a_whole_training_of_the_plan_ends_where_the_references_does(seed):
+    """In float64, where rounding stays small: the same accuracy, and the same logits within 1e-6 after 40 steps."""
+    genotype, recipe = random_genotype(HIERARCHICAL, Random(seed)), replace(RECIPE, train_steps=40)
+    single = DeviceData.of(halves(), CPU)
+    data = DeviceData(single.train, single.validation, single.scale.double(), single.shift.double())
+    networks = [
+        build(genotype, "small", channels=4, classes=2, in_channels=1) for build in (build_network, build_planned_network)
+    ]
+    networks[1].load_state_dict(networks[0].state_dict())
+    reference, plan = (train_network(network.double(), data, recipe, seed, lambda share: None) for network in networks)
+    assert plan == reference
+    with torch.no_grad():
+        theirs, ours = (network(data.standardised(data.validation.images)) for network in networks)
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-6)
+    assert ours.std() > 0.1
 
 
 def test_options_that_do_not_go_with_the_data_are_refused():
