@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from hpcnas.cluster import slurm
-from hpcnas.cluster.ledger import Ledger
+from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.slurm import own_tasks
 from hpcnas.run_folder import RunFolder
 
@@ -48,14 +48,27 @@ def slurm_view(folder: RunFolder) -> SlurmView | None:
     entries = Ledger(folder).all("slurm")
     if not entries:
         return None
-    queued = slurm.queue(LOOK_S)
-    if queued is None:
+    own = _active_tasks(entries)
+    if own is None:
         return SlurmView(is_known=False)
-    own = [task for task in own_tasks(queued, entries) if task.is_active]
     nodes = Counter(task.node for task in own if task.state == "RUNNING")
-    pending = Counter(task.reason for task in own if task.state == "PENDING")
     spent = slurm.gpu_seconds((entry.job for entry in entries if entry.job), LOOK_S)
-    return SlurmView(tuple(sorted(nodes.items())), tuple(pending.most_common()), spent)
+    return SlurmView(tuple(sorted(nodes.items())), _reasons(own), spent)
+
+
+def pending_reasons(folder: RunFolder) -> tuple[tuple[str, int], ...]:
+    """Slurm's reason -> workers that wait for it, the most frequent first; empty off Slurm, or without an answer."""
+    entries = Ledger(folder).open("slurm")
+    return _reasons(_active_tasks(entries) or []) if entries else ()
+
+
+def _active_tasks(entries: list[Submission]) -> list[slurm.QueuedTask] | None:
+    queued = slurm.queue(LOOK_S)
+    return None if queued is None else [task for task in own_tasks(queued, entries) if task.is_active]
+
+
+def _reasons(tasks: list[slurm.QueuedTask]) -> tuple[tuple[str, int], ...]:
+    return tuple(Counter(task.reason for task in tasks if task.state == "PENDING").most_common())
 
 
 def _listed(counts: tuple[tuple[str, int], ...]) -> str:

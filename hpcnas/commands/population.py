@@ -87,8 +87,8 @@ def failures(
 
 def _watch(folder: RunFolder) -> None:
     """Show the status again and again; ends when the run does."""
+    from hpcnas.cluster.view import pending_reasons
     from hpcnas.report.status import read_status
-    from hpcnas.search.pending import pending_reasons
     from hpcnas.search.wishes import running_head
 
     with _viewer() as show:

@@ -38,6 +38,7 @@ class Duties:
         self.watch = LeaseWatch(cluster.lease_s, cluster.stall_s, cluster.heartbeat_s, clock)
         self.staffing = Staffing(run.launcher, clock)
         self.note = ""
+        self._started: set[str] = set()  # tasks that are this run's own
         self._gone: set[str] = set()
         self._left: set[str] | None = None
         self._claims: set[tuple[int, int]] = set()
@@ -72,7 +73,8 @@ class Duties:
         if alive is None:
             return
         with Population.open(self.run.folder) as population:
-            started = {task for event in population.events("submitted") for task in event.details["tasks"]}
+            # What the cluster was seen to run for this run, too: the answer to a submission can get lost.
+            self._started.update(alive, *(event.details["tasks"] for event in population.events("submitted")))
             workers = population.workers()
         self._replace_leavers(workers)
         live = sorted((worker for worker in workers if worker.ended is None), key=lambda worker: worker.joined)
@@ -80,7 +82,7 @@ class Duties:
         self._gone = {
             worker.worker_id
             for worker in live
-            if worker.slurm_task in started
+            if worker.slurm_task in self._started
             and (worker.slurm_task not in alive or latest[worker.slurm_task] != worker.worker_id)
         }
         idle = self._gone - {lease.worker_id for lease in self.store.leases()}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hpcnas.cluster.ledger import Ledger
-from hpcnas.cluster.view import SlurmView, slurm_view
+from hpcnas.cluster.view import SlurmView, pending_reasons, slurm_view
 from hpcnas.run_folder import RunFolder
 
 
@@ -19,6 +19,7 @@ def test_no_answer_is_told_and_is_not_an_empty_queue(tmp_path: Path, monkeypatch
     view = slurm_view(folder)
     assert view == SlurmView(is_known=False)
     assert view is not None
+    assert pending_reasons(folder) == ()
     assert view.describe() == "unknown, squeue failed or took more than 5 s; a search does not wait for it"
 
 
