@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "hpcnas"
 
 # From the bottom to the top. A module imports from its own room and from rows above its own in this list, no others.
 TIERS = (
-    {"errors", "durations", "file_lock"},
+    {"errors", "durations", "file_lock", "machine"},
     {"representation"},
     {"config", "run_folder"},
     {"networks", "population"},
@@ -33,9 +33,6 @@ ONLY = {
     ("training", "population"): {"hpcnas.population.records"},
 }
 
-# Arrows that go up, and why. A bench puts rooms together to measure them; nothing but its command imports it.
-EXCEPTIONS = {"population/bench_store.py": {"hpcnas.search.breeder"}}  # breeding as the head does it, insert included
-
 # Libraries, and the only rooms that import them.
 HOMES = {
     "torch": {"networks", "training", "export"},
@@ -51,7 +48,7 @@ HOMES = {
     "tabulate": {"report", "population", "training", "commands"},
     "typer": {"cli", "commands"},
 }
-STDLIB_ONLY = {"errors", "durations", "config", "run_folder", "representation", "evolution", "simulation"}
+STDLIB_ONLY = {"errors", "durations", "machine", "config", "run_folder", "representation", "evolution", "simulation"}
 
 
 def room_of(path: Path) -> str:
@@ -103,8 +100,6 @@ def test_imports_go_down():
     for path, name in ARROWS:
         package, _, rest = name.partition(".")
         source, target = room_of(path), rest.partition(".")[0]
-        if name in EXCEPTIONS.get(path.relative_to(PACKAGE).as_posix(), ()):
-            continue
         if package == "hpcnas" and target not in ("", "__version__", source) and TIER[target] >= TIER[source]:
             wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert wrong == []

@@ -54,9 +54,11 @@ def train(
 
 def store(as_json: AsJson = False) -> None:
     """Claims, results and breeding: the population's store and the head's service."""
-    from hpcnas.population.bench_store import run, text
+    from hpcnas.population.bench_store import run
+    from hpcnas.population.bench_text import text
+    from hpcnas.search.breeder import Breeder
 
-    report = run()
+    report = run(lambda store, config: Breeder(store, config).breed)
     _show(report, text(report), as_json)
 
 

@@ -7,8 +7,6 @@ that take turns in one process, so that a busy machine slows both sides alike.
 import importlib
 import json
 import os
-import platform
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from typing import Any
 
 from hpcnas.config import RecipeConfig, RunConfig
 from hpcnas.population.bench_rows import GENOTYPE, RawCycles, fill, queue_more
+from hpcnas.population.bench_text import machine, versions
 from hpcnas.population.records import Fitness, WorkerInfo
 from hpcnas.population.secret import read_secret
 from hpcnas.population.service import Service
@@ -34,6 +33,7 @@ Breeder = Callable[[], object]
 
 
 def run(
+    make_breeder: Callable[[Store, RunConfig], Breeder],
     *,
     rounds: int = 9,
     cycles: int = 60,
@@ -42,18 +42,17 @@ def run(
     sizes: tuple[int, int, int] = (100, 7_000, 100_000),
     postgres: bool = True,
     folder: Path | None = None,
-    breeder: Callable[[Store, RunConfig], Breeder] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Measure this machine.
 
     Args:
+        make_breeder: gives a function that breeds one child into a store, as a head does.
         rounds, cycles: medians are over `rounds` rounds of `cycles` cycles each.
         clients, seconds: of the service's measurement.
         sizes: small, paper's and large population.
         postgres: whether to measure PostgreSQL too, if it is installed.
         folder: where to put the databases; by default a temporary folder, which is what the disk's speed is of.
-        breeder: gives a function that breeds one child into a store; by default the head's own.
         say: is told what is being measured.
 
     Returns:
@@ -64,7 +63,7 @@ def run(
         small, paper, large = sizes
         summary = bench.cycles(small, large)
         summary |= bench.service(clients, seconds)
-        summary |= bench.breeding((paper, large), breeder or _head_breeder)
+        summary |= bench.breeding((paper, large), make_breeder)
         if postgres:
             bench.postgres()
     return {
@@ -73,34 +72,6 @@ def run(
         "rows": bench.rows,
         "summary": summary,
     }
-
-
-def text(result: dict[str, Any]) -> str:
-    """The result as text."""
-    lines = [result["machine"], ", ".join(f"{name} {version}" for name, version in result["versions"].items()), ""]
-    for row in result["rows"]:
-        spread = f" ({row['low']:.4g} to {row['high']:.4g})" if "low" in row else ""
-        lines.append(f"{row['name']:<58} {row['median']:>10.4g}{spread} {row['unit']}, n = {row['n']}")
-    lines += ["", *(f"{name} = {value:.4g}" for name, value in result["summary"].items())]
-    return "\n".join(lines)
-
-
-def machine(folder: Path) -> str:
-    """Processor, cores, memory and the file system that was measured."""
-    from hpcnas.population.sqlite_file import file_system
-
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    disk = file_system(folder) or "unknown"
-    return f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}, {memory_gib:.0f} GiB, file system {disk}"
-
-
-def versions() -> dict[str, str]:
-    """What the figures hang on."""
-    import hpcnas
-
-    return {"hpcnas": hpcnas.__version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
 
 
 class _Bench:
@@ -281,10 +252,3 @@ def _drive(run: Path, clients: int, seconds: float, pause_s: float, service: Ser
     if process.returncode:
         raise RuntimeError(f"the bench's clients ended with {process.returncode}")
     return {**json.loads(output), "cpu_s": cpu_s}
-
-
-def _head_breeder(store: Store, config: RunConfig) -> Breeder:
-    # By name: the store must not know the head, but a bench of births has to see a real one.
-    breeder: Any = importlib.import_module("hpcnas.search.breeder").Breeder(store, config)
-    breed: Breeder = breeder.breed
-    return breed
