@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "hpcnas"
 
 # From the bottom to the top. A module imports from its own room and from rows above its own in this list, no others.
 TIERS = (
-    {"errors", "durations", "file_lock", "machine"},
+    {"errors", "durations", "file_lock", "machine", "processes"},
     {"representation"},
     {"config", "run_folder"},
     {"networks", "population"},
@@ -48,7 +48,8 @@ HOMES = {
     "tabulate": {"report", "population", "training", "commands"},
     "typer": {"cli", "commands"},
 }
-STDLIB_ONLY = {"errors", "durations", "machine", "config", "run_folder", "representation", "evolution", "simulation"}
+STDLIB_ONLY = {"errors", "durations", "machine", "processes", "config", "run_folder"}
+STDLIB_ONLY |= {"representation", "evolution", "simulation"}
 
 
 def room_of(path: Path) -> str:

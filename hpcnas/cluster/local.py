@@ -19,6 +19,7 @@ from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import ClusterError
+from hpcnas.processes import boot_id, start_ticks
 from hpcnas.run_folder import RunFolder
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -140,20 +141,13 @@ class _DetachedExecutor(submitit.LocalExecutor):
 
 def identity(pid: int) -> str:
     """What tells this process from every other one with its number: boot, start time; "" if it is not there or a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return "" if fields[0] in "ZX" else f"{_boot()}:{fields[19]}"
+    started = start_ticks(pid)
+    return "" if started is None else f"{_boot()}:{started}"
 
 
 def _boot() -> str:
     """This machine since it was switched on: processes of another are neither seen nor judged."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
-        boot = ""
-    return f"{socket.gethostname()}:{boot}"
+    return f"{socket.gethostname()}:{boot_id()}"
 
 
 def _is_of_this_boot(entry: Submission) -> bool:

@@ -4,11 +4,11 @@ import contextlib
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
 from hpcnas.errors import StoreUnavailable
 from hpcnas.population import seam
 from hpcnas.population.messages import MessageError, decode, encode, parse
+from hpcnas.processes import boot_id
 from hpcnas.run_folder import RunFolder
 
 _MAX_BYTES = 1 << 16
@@ -33,7 +33,7 @@ class HeadAddress:
 
     def hosts(self) -> list[str]:
         """What to connect to, in the order of trying."""
-        here = ["127.0.0.1"] if self.boot_id and self.boot_id == _boot_id() else []
+        here = ["127.0.0.1"] if self.boot_id and self.boot_id == boot_id() else []
         return list(dict.fromkeys([*here, self.host, *self.addresses]))
 
 
@@ -44,7 +44,7 @@ def this_address(port: int, epoch: int) -> HeadAddress:
     with contextlib.suppress(OSError):  # a machine that does not know its own name is found by that name or not at all
         found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     outside = [address for address in dict.fromkeys(found) if not address.startswith(("127.", "::1"))]
-    return HeadAddress(host, port, os.getpid(), epoch, tuple(outside), _boot_id())
+    return HeadAddress(host, port, os.getpid(), epoch, tuple(outside), boot_id())
 
 
 def write_address(folder: RunFolder, address: HeadAddress) -> None:
@@ -84,10 +84,3 @@ def read_address(folder: RunFolder) -> HeadAddress:
     if not isinstance(address, HeadAddress) or not 0 < address.port < 65536:
         raise StoreUnavailable(f"{path} names no port between 1 and 65535")
     return address
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

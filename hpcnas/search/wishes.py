@@ -11,9 +11,10 @@ from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.population import open_store
 from hpcnas.population.queries import Population
 from hpcnas.population.records import State
+from hpcnas.processes import read_holder
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.creation import require_config
-from hpcnas.search.head_lock import HeadLock, read_holder
+from hpcnas.search.head_lock import HeadLock
 
 DRAIN, CANCEL, RETRY = "drain", "cancel", "retry-"
 

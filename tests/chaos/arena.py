@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from hpcnas.population.queries import Population
+from hpcnas.processes import read_holder
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.head_lock import read_holder
 from tests.chaos.fitness import HISTORY
 from tests.chaos.proxy import Proxy
 from tests.processes import wait_until

@@ -14,7 +14,7 @@ import pytest
 
 from hpcnas.population.queries import Population
 from hpcnas.population.records import State
-from hpcnas.search.head_lock import read_holder
+from hpcnas.processes import read_holder
 from tests.chaos.arena import Arena, send
 from tests.chaos.conftest import Build, end_and_check
 from tests.chaos.nemesis import Fault, Nemesis

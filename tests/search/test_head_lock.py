@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hpcnas.errors import RunHeldError
-from hpcnas.search.head_lock import HeadLock, LockHolder, read_holder
+from hpcnas.processes import Holder, read_holder
+from hpcnas.search.head_lock import HeadLock
 
 
 @pytest.fixture
@@ -18,15 +19,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "head.lock"
 
 
-def dead_holder() -> LockHolder:
+def dead_holder() -> Holder:
     """Of a process of this machine that has ended."""
     process = subprocess.Popen([sys.executable, "-c", "pass"])
-    holder = replace(LockHolder.of_this_process(), pid=process.pid, started=1, nonce="dead")
+    holder = replace(Holder.of_this_process(), pid=process.pid, started=1, nonce="dead")
     process.wait()
     return holder
 
 
-def write(path: Path, holder: LockHolder) -> None:
+def write(path: Path, holder: Holder) -> None:
     path.write_text(json.dumps(asdict(holder)), encoding="utf-8")
 
 
@@ -58,14 +59,14 @@ def test_a_lock_from_elsewhere_is_never_broken(path: Path, elsewhere: dict[str, 
 
 
 def test_a_process_id_that_is_used_again_is_no_holder(path: Path) -> None:
-    write(path, replace(LockHolder.of_this_process(), started=1))
+    write(path, replace(Holder.of_this_process(), started=1))
     HeadLock(path).acquire()
 
 
 def test_a_zombie_is_dead(path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
-    holder = replace(LockHolder.of_this_process(), pid=process.pid, started=started)
+    holder = replace(Holder.of_this_process(), pid=process.pid, started=started)
     assert not holder.is_provably_dead()
     process.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -84,7 +85,7 @@ def test_an_unreadable_lock_is_respected(path: Path, content: bytes) -> None:
 def test_a_lock_that_somebody_else_took_is_not_removed(path: Path) -> None:
     lock = HeadLock(path)
     lock.acquire()
-    write(path, replace(LockHolder.of_this_process(), nonce="another"))
+    write(path, replace(Holder.of_this_process(), nonce="another"))
     assert not lock.is_held()
     lock.release()
     assert read_holder(path) is not None

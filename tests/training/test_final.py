@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,14 @@ from hpcnas.networks.counts import count
 from hpcnas.population import open_store
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Birth, Final, Fitness, WorkerInfo
+from hpcnas.processes import Holder
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.creation import create_run
-from hpcnas.training import full_loop
+from hpcnas.training import full_loop, output_lock
 from hpcnas.training.checkpoint import checkpoints
 from hpcnas.training.distributed import Group
 from hpcnas.training.final import train_full
@@ -334,7 +335,16 @@ def test_two_jobs_on_one_folder(tmp_path: Path, genotype_file: str, capsys: pyte
     out = tmp_path / "out"
     (out / "run-0").mkdir(parents=True)
     lock = out / "run-0" / LOCK_NAME
-    holder = {"host": "elsewhere", "pid": 1, "boot": "b", "namespace": "n", "started": "1", "job": "77", "restart": 0}
+    holder = {
+        "host": "elsewhere",
+        "pid": 1,
+        "boot": "b",
+        "namespace": "n",
+        "started": 1,
+        "job": "77",
+        "nonce": "1",
+        "restarts": 0,
+    }
     lock.write_text(json.dumps(holder))
     arguments = tiny(genotype_file, tmp_path / "run", "--runs", "1", "--out", str(out))
     assert command(*arguments) == 2
@@ -347,12 +357,10 @@ def test_two_jobs_on_one_folder(tmp_path: Path, genotype_file: str, capsys: pyte
 
 @pytest.mark.parametrize("case", ["dead", "requeued", "other boot"])
 def test_lock_of_a_dead_holder_is_taken_over(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hpcnas.training import output_lock
-
-    mine = output_lock._this_process()
+    mine = asdict(Holder.of_this_process())
     holder = {
-        "dead": {**mine, "started": "1"},
-        "requeued": {**mine, "host": "elsewhere", "job": "77", "restart": 0},
+        "dead": {**mine, "started": 1},
+        "requeued": {**mine, "host": "elsewhere", "job": "77", "restarts": 0},
         "other boot": {**mine, "boot": "earlier"},
     }[case]
     (tmp_path / LOCK_NAME).write_text(json.dumps(holder))
@@ -364,9 +372,7 @@ def test_lock_of_a_dead_holder_is_taken_over(tmp_path: Path, case: str, monkeypa
 
 
 def test_lock_of_a_job_that_slurm_ended_is_taken_over(tmp_path: Path) -> None:
-    from hpcnas.training import output_lock
-
-    holder = {**output_lock._this_process(), "host": "elsewhere", "job": "78"}
+    holder = {**asdict(Holder.of_this_process()), "host": "elsewhere", "job": "78"}
     (tmp_path / LOCK_NAME).write_text(json.dumps(holder))
     with pytest.raises(UsageError, match="is being trained by"), output_lock.locked(tmp_path, lambda job: False):
         raise AssertionError

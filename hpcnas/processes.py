@@ -1,0 +1,101 @@
+"""Who a process is, so that another one, perhaps on another machine or days later, can tell whether it is gone."""
+
+import contextlib
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_RECORD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a lock.
+
+    Attributes:
+        boot: the kernel's boot id; a process id means nothing in another boot.
+        namespace: the process namespace; a process id means nothing in another container.
+        started: start time of the process in clock ticks since boot; a process id is used again.
+        job: Slurm's job id, or "".
+        restarts: how often Slurm requeued that job.
+        nonce: told apart from every other holder, even of the same process.
+    """
+
+    host: str
+    pid: int
+    boot: str
+    namespace: str
+    started: int
+    job: str
+    nonce: str
+    restarts: int = 0
+
+    @classmethod
+    def of_this_process(cls) -> "Holder":
+        """The calling process."""
+        return cls(
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            boot=boot_id(),
+            namespace=_namespace(),
+            started=start_ticks(os.getpid()) or 0,
+            job=os.environ.get("SLURM_JOB_ID", ""),
+            nonce=uuid.uuid4().hex,
+            restarts=int(os.environ.get("SLURM_RESTART_COUNT") or 0),  # unset at the first start, then 1
+        )
+
+    def is_provably_dead(self) -> bool:
+        """Whether that process is certainly gone; False where this machine cannot know."""
+        here = Holder.of_this_process()
+        if self.job and self.job == here.job and self.restarts < here.restarts:
+            return True  # this job, before Slurm requeued it, perhaps on another node
+        if (self.host, self.boot, self.namespace) != (here.host, here.boot, here.namespace) or not here.boot:
+            return False
+        return start_ticks(self.pid) != self.started
+
+    def describe(self) -> str:
+        """As `process 4711 on node7 (Slurm job 12)`."""
+        return f"process {self.pid} on {self.host}" + (f" (Slurm job {self.job})" if self.job else "")
+
+
+def read_holder(path: Path) -> Holder | None:
+    """Who holds the lock at `path`; None when nobody does or the record cannot be read."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return parse_holder(file.read(MAX_RECORD_BYTES))
+    return None
+
+
+def parse_holder(content: bytes) -> Holder | None:
+    """The holder that a lock's content names; None for anything else."""
+    try:
+        holder = Holder(**json.loads(content))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return holder if isinstance(holder.pid, int) and isinstance(holder.host, str) else None
+
+
+def boot_id() -> str:
+    """What tells this machine since it was switched on from every other; "" where the kernel does not say."""
+    return _read("/proc/sys/kernel/random/boot_id")
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, clock ticks since boot; None when there is no such process or it is a zombie."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()  # field 22, and the name before may hold spaces
+    return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
