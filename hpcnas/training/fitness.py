@@ -105,7 +105,7 @@ def check_fitness(fitness: str) -> None:
 
 
 def synthetic_seconds(fitness: str) -> float:
-    """SECONDS of `synthetic:SECONDS`, the time that one repeat pretends to take; 0 when left out.
+    """SECONDS of `synthetic:SECONDS`, the time that the repeats of one genotype pretend to take together; 0 when left out.
 
     Raises:
         UsageError: not a finite number of at least 0.
