@@ -135,7 +135,7 @@ def _text(summary: dict[str, object]) -> str:
         ("wall time", readable_duration(float(str(value["wall_s"])))),
         (
             "GPU-hours",
-            f"{value['gpu_hours']:.1f}, and {value['tail_gpu_hours']:.1f} more while the last genotypes are with others",
+            f"{value['gpu_hours']:.1f}, and {value['tail_gpu_hours']:.1f} more in reserve while the last ones are trained",
         ),
         ("idle", f"{value['idle_share']:.3%} waiting for a genotype, {value['starting_share']:.3%} starting"),
         ("thrown away", f"{value['lost_share']:.3%} of the time, {value['preemptions']} preemptions, {value['failed']} failed"),

@@ -12,8 +12,6 @@ from hpcnas.population.records import Claim, Failure, Fitness, Lease, LeaseView,
 from hpcnas.population.rules import Judgement, Standing
 from hpcnas.population.transaction import Transaction
 
-RESERVE = 1  # idle workers kept at the end of a search: a genotype whose worker is lost need not wait for the cluster's queue
-
 
 def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
     """Grant the next queued genotype, or the same one again to the same claim.
@@ -154,7 +152,7 @@ def _is_superfluous(tx: Transaction) -> bool:
     queued, leased, evaluated, _ = tx.rows("count_states")[0]
     if queued + leased + evaluated < tx.value("read_steps"):
         return False
-    return bool(tx.value("count_workers") > queued + leased + RESERVE)
+    return bool(tx.value("count_workers") > queued + leased + rules.RESERVE)
 
 
 def _judge(tx: Transaction, individual_id: int, token: int) -> tuple[Standing, Judgement]:

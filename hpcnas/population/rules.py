@@ -12,6 +12,7 @@ from hpcnas.population.records import FailureKind, State
 MAX_ERRORS = 2  # the second failure of a genotype is final
 MAX_LOSSES = 3  # vanished workers
 MAX_PREEMPTIONS = 20  # time limits, preemptions: nobody's fault, but not for ever
+RESERVE = 1  # idle workers kept at the end of a search: a genotype whose worker is lost need not wait for the cluster's queue
 
 DETERMINISTIC = frozenset({FailureKind.BUILD, FailureKind.TOO_LARGE})  # the same again would only fail again
 

@@ -15,7 +15,7 @@ from hpcnas.errors import HpcnasError
 from hpcnas.evolution.breeding import breed, rng_for_step
 from hpcnas.evolution.selection import RankedPopulation
 from hpcnas.networks.counts import count
-from hpcnas.population.rules import MAX_ERRORS, MAX_PREEMPTIONS
+from hpcnas.population.rules import MAX_ERRORS, MAX_PREEMPTIONS, RESERVE
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.space import HIERARCHICAL, SearchSpace
 from hpcnas.simulation.durations import Durations
@@ -58,7 +58,7 @@ class Outcome:
     Attributes:
         busy_s: training that became fitness. lost_s: training that was thrown away.
         starting_s: start-up of workers. idle_s: waiting for a genotype while some were still to be bred.
-        tail_s: waiting at the end, when the last genotypes are with other workers.
+        tail_s: waiting in reserve at the end, when the last genotypes are with other workers; the rest has gone home.
         head_s: the head answering claims.
         best: fitness of the fittest genotype; synthetic.
     """
@@ -149,7 +149,7 @@ class _Search:
     def serve(self, worker: int, now: float) -> None:
         task = self.queue.popleft() if self.queue else self.birth() if self.is_wanted() else None
         if task is None:
-            self.waiting[worker] = self.asked.pop(worker)
+            self.retire(worker, now)
             return
         self.outcome.idle_s += now - self.asked.pop(worker)
         self.outcome.attempts += 1
@@ -160,6 +160,14 @@ class _Search:
         what = "preempted" if ends_s < fails_s else "error" if fails_s < left_s else "done"
         self.after(now + min(ends_s, fails_s), what, worker)
         self.train(task, min(ends_s, fails_s))
+
+    def retire(self, worker: int, now: float) -> None:
+        """At the end a worker that finds nothing waits in reserve, or goes home where others do."""
+        since = self.asked.pop(worker)
+        if len(self.waiting) < RESERVE:
+            self.waiting[worker] = since
+        else:
+            self.outcome.tail_s += now - since
 
     def train(self, task: _Task, seconds: float) -> None:
         """Count what is trained until the attempt ends: full repeats are kept, the broken one is lost."""

@@ -31,12 +31,13 @@ def test_a_search_of_equal_genotypes_takes_as_many_rounds_as_it_needs():
     assert outcome.idle_s == outcome.lost_s == outcome.tail_s == 0
 
 
-def test_who_finds_nothing_at_the_end_waits_in_the_tail():
-    """3 genotypes, 2 workers: one waits an hour for the other's second."""
-    outcome = simulate(scenario(3, 2))
+@pytest.mark.parametrize("workers", [2, 3])
+def test_who_finds_nothing_at_the_end_goes_home_but_for_one_in_reserve(workers: int):
+    """One genotype more than workers: one of them waits an hour for the last, a third does not."""
+    outcome = simulate(scenario(workers + 1, workers))
     assert outcome.wall_s == pytest.approx(2 * HOUR)
     assert outcome.tail_s == pytest.approx(HOUR)
-    assert outcome.held_s == pytest.approx(4 * HOUR)
+    assert outcome.held_s == pytest.approx((workers + 2) * HOUR)
     assert outcome.idle_s == 0
 
 
