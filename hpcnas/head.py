@@ -98,8 +98,8 @@ class Head:
     def _tick(self) -> None:
         if not self.run.lock.is_held():
             raise RunHeldError(f"{self.folder.lock} was removed or taken over while this head ran; it leaves the run alone")
-        if self.run.service is not None and self.run.service.error is not None:
-            raise self.run.service.error
+        if self.run.answering.error is not None:
+            raise self.run.answering.error
         self.duties.do(self._wanted())
         self.run.breeder.follow()
         self.display.show(self.snapshot())

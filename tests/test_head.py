@@ -80,6 +80,20 @@ def test_a_killed_head_goes_on_as_if_nothing_had_happened(run_folder: RunFolder,
     assert [essence(one) for one in individuals(run_folder)] == [essence(one) for one in individuals(calm)]
 
 
+def test_a_killed_head_over_postgresql_goes_on(run_folder: RunFolder, tmp_path: Path) -> None:
+    """Workers claim from the database themselves and are bred for while the head is busy; its server ends with the run."""
+    arguments = head_arguments(run_folder, "--workers", "2", "--steps", "24", "--store", "postgres")
+    for count in (3, 9):
+        with running(*arguments, log=tmp_path / "log") as head:
+            wait_until(
+                lambda count=count: "0/24 evaluated" in (tmp_path / "log").read_text() and evaluated(run_folder) >= count
+            )
+            head.kill()
+    assert hpcnas(*arguments, timeout_s=110).returncode == 0
+    assert [one.state for one in individuals(run_folder)] == [State.EVALUATED] * 24
+    wait_until(lambda: processes_of(run_folder.path) == [], 30)
+
+
 def test_killed_workers_are_replaced_and_nothing_counts_twice(run_folder: RunFolder, tmp_path: Path) -> None:
     settings = tmp_path / "settings.toml"
     settings.write_text("[cluster]\nlease_s = 2.0\nheartbeat_s = 0.3\n")

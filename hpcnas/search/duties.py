@@ -57,7 +57,6 @@ class Duties:
         self._every(JUDGE_EVERY_S, self._judge)
         self._every(ROLL_EVERY_S, self.call_roll)
         self._every(PRUNE_EVERY_S, self._prune)
-        self.run.serve_waiting()
         if wanted:
             self._staff(wanted)
 

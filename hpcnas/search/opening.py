@@ -15,6 +15,7 @@ from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.breeder import Breeder
 from hpcnas.search.creation import check_resumable, create_run, rewrite_config, stored_config
+from hpcnas.search.feeder import Feeder
 from hpcnas.search.head_lock import HeadLock
 from hpcnas.search.wishes import drop_stops
 from hpcnas.training.fitness import check_fitness
@@ -24,7 +25,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run under its lock and in a new epoch, with the service listening (SQLite) or none (PostgreSQL)."""
+    """A run under its lock and in a new epoch, with the thread that breeds when workers ask.
+
+    Attributes:
+        answering: the service, or where workers claim from the database themselves (PostgreSQL) the feeder.
+    """
 
     folder: RunFolder
     config: RunConfig
@@ -32,20 +37,12 @@ class OpenRun:
     store: Store
     breeder: Breeder
     launcher: Launcher
-    service: Service | None
+    answering: Service | Feeder
 
     @property
     def is_done(self) -> bool:
         """Whether the run has all its genotypes already."""
         return self.store.counts().evaluated >= self.config.search.steps
-
-    def serve_waiting(self) -> None:
-        """Without a service: one child for every worker that waits in its row."""
-        if self.service is not None:
-            return
-        for _ in range(self.store.waiting_workers() - self.store.counts().queued):
-            if not self.breeder.breed():
-                return
 
 
 @contextlib.contextmanager
@@ -74,8 +71,8 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
         _start_anew(folder, config, store, epoch)
         launcher.exclude(store.quarantined_hosts())
         breeder = Breeder(store, config, classes=classes, in_channels=in_channels)
-        service = _serve(folder, store, breeder, epoch, stack) if config.store == "sqlite" else None
-        yield OpenRun(folder, config, lock, store, breeder, launcher, service)
+        answer = _serve if config.store == "sqlite" else _feed
+        yield OpenRun(folder, config, lock, store, breeder, launcher, answer(folder, store, breeder, epoch, stack))
 
 
 def check_recipe(config: RunConfig, *, download: bool = False) -> tuple[int, int]:
@@ -126,6 +123,13 @@ def _serve(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack:
     service.start()
     stack.callback(service.withdraw, folder, service.publish(folder, epoch))
     return service
+
+
+def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Feeder:
+    feeder = Feeder(store, breeder.breed)
+    stack.callback(feeder.stop)
+    feeder.start()
+    return feeder
 
 
 def _log_to_file(folder: RunFolder, stack: contextlib.ExitStack) -> None:
