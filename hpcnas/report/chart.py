@@ -37,6 +37,7 @@ class Panel:
         categories: names of x = 0, 1, 2, ... when x counts kinds instead of measuring.
         y_max: the end of the y axis, where nature gives one, such as 100 %.
         from_zero: whether the y axis starts at 0.
+        is_counted: whether y counts things, so that its axis has whole numbers alone.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Panel:
     categories: tuple[str, ...] = ()
     from_zero: bool = False
     y_max: float | None = None
+    is_counted: bool = False
 
     @property
     def is_empty(self) -> bool:

@@ -28,7 +28,7 @@ def workers_chart(runs: Sequence[RunRows]) -> Chart:
         records += [(run.label, row[0], row[1], row[2]) for row in rows]
     axis = f"time since the start ({unit})"
     panels = (
-        Panel("Live workers", axis, "workers", tuple(live), from_zero=True),
+        Panel("Live workers", axis, "workers", tuple(live), from_zero=True, is_counted=True),
         Panel("Utilisation", axis, "time spent on genotypes (%)", tuple(busy), from_zero=True, y_max=100),
     )
     caption = (
@@ -109,7 +109,7 @@ def failures_chart(runs: Sequence[RunRows]) -> Chart:
         for run, count in counts
         if causes
     )
-    panel = Panel("Failed attempts", "cause", "attempts", series, categories=tuple(causes), from_zero=True)
+    panel = Panel("Failed attempts", "cause", "attempts", series, categories=tuple(causes), from_zero=True, is_counted=True)
     records: list[tuple[Scalar, ...]] = [(run.label, cause, count[cause]) for run, count in counts for cause in causes]
     numbers = "; ".join(
         f"{run.label}: {sum(count.values()):,} of {len(run.attempts):,} attempts, {run.counts.failed} genotypes given up"

@@ -79,9 +79,10 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.set_ylim(top=panel.y_max * 1.03)
     if panel.categories:
         axes.set_xticks(range(len(panel.categories)), panel.categories, rotation=30, ha="right")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
+    if panel.is_counted:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_series(axes: Axes, series: Series, index: int, total: int) -> None:

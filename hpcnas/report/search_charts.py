@@ -95,7 +95,7 @@ def figure4(runs: Sequence[RunRows]) -> Chart:
         large = [(row.step, row.full_size) for row in rows if row.full_size is not None]
         if large:
             series.append(_large_series(f"{run.label}: full size", large))
-    panel = Panel("Gain in accuracy", STEP, "gain over the first genotype (%)", tuple(series))
+    panel = Panel("Gain in accuracy", STEP, "gain over the first genotype (% points)", tuple(series))
     fields = ("run", "step", "fitness_percent", "gain_small", "gain_full_size", "std_full_size", "trainings", "channels")
     records = tuple((run.label, *_gain_record(row)) for run, rows in gains for row in rows)
     return Chart("figure4", "Figure 4. Small model and full-size model", _figure4_caption(gains), (panel,), fields, records)

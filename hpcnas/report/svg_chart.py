@@ -89,9 +89,9 @@ def _padded(low: float, high: float, share: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most about `most` round numbers (1, 2 or 5 times a power of ten apart) in [low, high]."""
-    rough = (high - low) / most
+def ticks(low: float, high: float, most: int = 6, least_step: float = 0.0) -> list[float]:
+    """At most about `most` round numbers (1, 2 or 5 times a power of ten, and at least `least_step` apart) in [low, high]."""
+    rough = max((high - low) / most, least_step)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
@@ -100,7 +100,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 def _grid(panel: Panel, axes: _Axes) -> str:
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     parts = []
-    for value in ticks(*axes.y):
+    for value in ticks(*axes.y, least_step=1.0 if panel.is_counted else 0.0):
         y = axes.py(value)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
         parts.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{value:,.6g}</text>')
