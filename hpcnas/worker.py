@@ -23,7 +23,8 @@ from hpcnas.run_folder import RunFolder
 from hpcnas.search.attempt import Attempt, Outcome
 from hpcnas.search.courier import Courier
 from hpcnas.search.pulse import Pulse
-from hpcnas.training.fitness import Evaluator, load_evaluator
+from hpcnas.training.evaluators import load_evaluator
+from hpcnas.training.fitness import Evaluator
 
 log = logging.getLogger(__name__)
 

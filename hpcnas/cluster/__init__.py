@@ -4,6 +4,7 @@ All knowledge of Slurm and of submitit lives in this room. `make_launcher` is it
 a worker asks `task` who and where it is and `signals` whether it was told to stop.
 """
 
-from hpcnas.cluster.launch import Launcher, make_launcher
+from hpcnas.cluster.launch import make_launcher
+from hpcnas.cluster.launcher import Launcher
 
 __all__ = ["Launcher", "make_launcher"]

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from hpcnas.cluster import slurm
 from hpcnas.cluster.batch import ArrayExecutor, batch_parameters, check_time, place_pickles, refusal
-from hpcnas.cluster.launch import Launcher, run_task
+from hpcnas.cluster.launcher import Launcher, run_task
 from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
 from hpcnas.cluster.slurm import QueuedTask, SlurmFailed

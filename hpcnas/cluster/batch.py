@@ -12,7 +12,7 @@ from submitit.core.utils import DelayedSubmission, JobPaths
 from submitit.slurm.slurm import SlurmJob
 
 from hpcnas.cluster import slurm
-from hpcnas.cluster.launch import run_task
+from hpcnas.cluster.launcher import run_task
 from hpcnas.cluster.ledger import Submission
 from hpcnas.cluster.task import LIMIT_VARIABLE, duration_s
 from hpcnas.config import ClusterConfig

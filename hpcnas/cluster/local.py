@@ -14,7 +14,7 @@ import submitit
 from submitit.local.local import LocalJob
 
 from hpcnas.cluster.gpus import visible_gpus
-from hpcnas.cluster.launch import Launcher, run_task
+from hpcnas.cluster.launcher import Launcher, run_task
 from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
 from hpcnas.config import ClusterConfig

@@ -78,7 +78,8 @@ def evaluate(
 ) -> None:
     """One fitness evaluation here; the recipe is the run's where there is one, else the paper's."""
     from hpcnas.representation.codec import genotype_to_json
-    from hpcnas.training.fitness import load_evaluator, repeat_seed
+    from hpcnas.training.evaluators import load_evaluator
+    from hpcnas.training.fitness import repeat_seed
 
     folder = RunFolder.from_option(run)
     found, _ = resolve_genotype(genotype, folder)

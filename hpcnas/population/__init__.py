@@ -1,11 +1,13 @@
 """Memory and queue of a run: the store's contract, SQLite and PostgreSQL behind it, the head's service, the outbox.
 
 All SQL of the project is used here. `create_store` and `open_store` give the head its store, `open_queue` a worker
-its side of it. Nothing heavy is imported before it is needed: a worker of an SQLite run never loads psycopg.
+its side of it, `open_reader` a report its rows. Nothing heavy is imported before it is needed: a worker of an SQLite
+run never loads psycopg.
 """
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import UsageError
+from hpcnas.population.reader import Reader
 from hpcnas.population.store import Store, WorkQueue
 from hpcnas.run_folder import RunFolder
 
@@ -71,6 +73,26 @@ def open_queue(folder: RunFolder, config: RunConfig) -> WorkQueue:
 
         return open_private_queue(folder, config)
     return open_store(folder, config)
+
+
+def open_reader(folder: RunFolder, config: RunConfig) -> Reader:
+    """A reader of the run's store, whichever it is.
+
+    Raises:
+        DamagedRunError: the database is damaged or of a newer hpcnas.
+        StoreUnavailable: it cannot be reached at the moment.
+    """
+    if config.store == "sqlite":
+        from hpcnas.population.sqlite_reader import SQLiteReader
+
+        return SQLiteReader(folder.database)
+    if config.store == PRIVATE:
+        from hpcnas.population.private_store import open_private_reader
+
+        return open_private_reader(folder, config)
+    from hpcnas.population.postgres_store import PostgresReader
+
+    return PostgresReader(folder, config)
 
 
 def _check_is_postgres(config: RunConfig) -> None:

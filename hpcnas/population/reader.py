@@ -1,21 +1,11 @@
-# ruff: noqa: D102  (the base class documents every method)
 """Read-only access to a run's database: retries what passes, changes nothing."""
 
-import sqlite3
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol, TypeVar
 
-from hpcnas.config import RunConfig
-from hpcnas.errors import DamagedRunError, UsageError
-from hpcnas.population import sqlite_file
-from hpcnas.population.statements import load_statements
 from hpcnas.population.transaction import Row
-from hpcnas.run_folder import RunFolder
 
-RETRY_FOR_S = 10.0
 T = TypeVar("T")
 
 
@@ -44,91 +34,3 @@ class Reader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the database."""
-
-
-def open_reader(folder: RunFolder, config: RunConfig) -> Reader:
-    """A reader of the run's store, whichever it is.
-
-    Raises:
-        DamagedRunError: the database is damaged or of a newer hpcnas.
-        StoreUnavailable: it cannot be reached at the moment.
-    """
-    if config.store == "sqlite":
-        return SQLiteReader(folder.database)
-    from hpcnas.population.postgres_store import PostgresReader  # psycopg only where PostgreSQL is used
-
-    if config.store == "postgres":
-        from hpcnas.population.private_store import open_private_reader
-
-        return open_private_reader(folder, config)
-    return PostgresReader(folder, config)
-
-
-class SQLiteReader(Reader):
-    """Opens the file read-only; on a busy or broken read opens it again, for a while."""
-
-    def __init__(self, path: Path) -> None:
-        """Open and check.
-
-        Raises:
-            DamagedRunError: no database of hpcnas, damaged, or of a newer hpcnas.
-        """
-        self.path = path
-        self._statements = load_statements("sqlite")
-        self._connection: sqlite3.Connection | None = None
-        if not path.is_file():
-            raise sqlite_file.damaged(path, "there is no such file")
-        self._retrying(sqlite_file.check_version)
-        self._retrying(_check_is_current)
-
-    def together(self, work: Callable[[Query], T]) -> T:
-        def read(connection: sqlite3.Connection, _: Path) -> T:
-            connection.execute("BEGIN")
-            try:
-                return work(lambda statement, **values: connection.execute(self._statements[statement], values).fetchall())
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")  # nothing was written
-
-        return self._retrying(read)
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _retrying(self, read: Callable[[sqlite3.Connection, Path], T]) -> T:
-        """A read that meets a writer on a network file system can look damaged for a moment; a second one does not."""
-        deadline = time.monotonic() + RETRY_FOR_S
-        pause_s = 0.05
-        while True:
-            try:
-                return read(self._open(), self.path)
-            except (sqlite3.Error, DamagedRunError) as error:
-                self.close()
-                if time.monotonic() > deadline or not _passes(error):
-                    raise self._explain(error) from error
-            time.sleep(pause_s)
-            pause_s = min(1.0, 2 * pause_s)
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            address = f"{self.path.absolute().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(address, uri=True, timeout=RETRY_FOR_S, isolation_level=None)
-        return self._connection
-
-    def _explain(self, error: Exception) -> Exception:
-        if isinstance(error, sqlite3.Error):
-            return sqlite_file.translate(error, self.path) or error
-        return error
-
-
-def _check_is_current(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version < sqlite_file.SCHEMA_VERSION:
-        raise UsageError(f"{path} is of an older hpcnas (schema {version}); start its head once, which brings it up to date")
-
-
-def _passes(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)

@@ -18,7 +18,7 @@ from hpcnas.search.creation import check_resumable, create_run, rewrite_config, 
 from hpcnas.search.feeder import Feeder
 from hpcnas.search.head_lock import HeadLock
 from hpcnas.search.wishes import drop_stops
-from hpcnas.training.fitness import check_fitness
+from hpcnas.training.evaluators import check_fitness
 
 log = logging.getLogger(__name__)
 

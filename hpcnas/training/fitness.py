@@ -1,19 +1,10 @@
-"""What turns a genotype into accuracies: the contract of all evaluators, and how one is chosen.
-
-torch is imported only when a genotype is really trained, so that a worker with synthetic fitness starts at once.
-"""
+"""What turns a genotype into accuracies: the contract of all evaluators, and what they share."""
 
 import hashlib
-import importlib
-import math
-import os
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from hpcnas.config import RecipeConfig
-from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.errors import HpcnasError
 from hpcnas.population.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
 
@@ -45,81 +36,6 @@ class EvaluationFailed(HpcnasError):
         self.kind = kind
 
 
-class FunctionEvaluator:
-    """Calls a user's function f(genotype, repeat=, seed=, progress=) -> accuracy in [0, 1]."""
-
-    def __init__(self, function: Callable[..., float], name: str) -> None:
-        self._function = function
-        self._name = name
-
-    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
-        """See `Evaluator.evaluate`; an exception of the function itself goes through."""
-        for done, (repeat, seed) in enumerate(seeds.items()):
-            start = time.perf_counter()
-            share = share_of(progress, done, len(seeds))
-            accuracy = self._function(genotype, repeat=repeat, seed=seed, progress=share)
-            self._check(accuracy)
-            share(1.0)
-            yield Fitness(repeat, float(accuracy), seed, steps=0, seconds=time.perf_counter() - start)
-
-    def _check(self, accuracy: object) -> None:
-        expected = "a fitness function must return a number from 0 to 1"
-        if isinstance(accuracy, bool) or not hasattr(accuracy, "__float__"):
-            raise EvaluationFailed(FailureKind.CRASH, f"{self._name} returned {accuracy!r}; {expected}")
-        if not math.isfinite(float(accuracy)):
-            raise EvaluationFailed(FailureKind.NOT_A_NUMBER, f"{self._name} returned {accuracy!r}; {expected}")
-        if not 0 <= float(accuracy) <= 1:
-            raise EvaluationFailed(FailureKind.CRASH, f"{self._name} returned {accuracy!r}; {expected}")
-
-
-def load_evaluator(recipe: RecipeConfig, *, device: str = "auto") -> Evaluator:
-    """The evaluator that `recipe.fitness` names: train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION.
-
-    Args:
-        device: auto (CUDA where there is one), cpu, cuda or cuda:N; only `train` looks at it.
-    Raises:
-        UsageError: a name that is none of these, or a function that cannot be imported; for `train` also
-            DataError, a data set that is missing or damaged.
-    """
-    if recipe.fitness == "train":
-        from hpcnas.training.trained import TrainedEvaluator
-
-        return TrainedEvaluator(recipe, device=device)
-    if recipe.fitness.partition(":")[0] == "synthetic":
-        from hpcnas.training.synthetic import SyntheticEvaluator
-
-        return SyntheticEvaluator(synthetic_seconds(recipe.fitness))
-    return FunctionEvaluator(_import_function(recipe.fitness), recipe.fitness)
-
-
-def check_fitness(fitness: str) -> None:
-    """See that `--fitness` can be loaded, without loading data or torch.
-
-    Raises:
-        UsageError: as for `load_evaluator`.
-    """
-    if fitness.partition(":")[0] == "synthetic":
-        synthetic_seconds(fitness)
-    elif fitness != "train":
-        _import_function(fitness)
-
-
-def synthetic_seconds(fitness: str) -> float:
-    """SECONDS of `synthetic:SECONDS`, the time that the repeats of one genotype pretend to take together; 0 when left out.
-
-    Raises:
-        UsageError: not a finite number of at least 0.
-    """
-    text = fitness.partition(":")[2]
-    try:
-        seconds = float(text or 0)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise UsageError(f"--fitness {fitness} must be synthetic or synthetic:SECONDS with SECONDS at least 0")
-    return seconds
-
-
 def repeat_seed(run_seed: int, genotype_json: str, repeat: int) -> int:
     """The seed of one repeat: 63 bits of SHA-256 over run, genotype and repeat.
 
@@ -132,21 +48,3 @@ def repeat_seed(run_seed: int, genotype_json: str, repeat: int) -> int:
 def share_of(progress: Progress, done: int, total: int) -> Progress:
     """The progress callback of one repeat: its share, from 0 to 1, becomes that of all `total`, of which `done` are done."""
     return lambda share: progress((done + min(max(share, 0.0), 1.0)) / total)
-
-
-def _import_function(name: str) -> Callable[..., float]:
-    module, _, function = name.partition(":")
-    if not module or not function:
-        raise UsageError(f"--fitness {name} is unknown; give train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION")
-    # The console script does not have the working folder on its path, `python -m` does.
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except ImportError as error:
-        raise UsageError(f"--fitness {name} cannot be imported: {error}; it must be importable where workers run") from error
-    except AttributeError as error:
-        raise UsageError(f"--fitness {name}: module {module} has no function {function}") from error
-    if not callable(found):
-        raise UsageError(f"--fitness {name} is not a function; it must be callable as f(genotype, repeat=, seed=, progress=)")
-    return found

@@ -14,7 +14,7 @@ import torch
 from hpcnas.config import RecipeConfig
 from hpcnas.networks.skeletons import build_network
 from hpcnas.training.bench_genotypes import load_genotypes
-from hpcnas.training.fitness import load_evaluator
+from hpcnas.training.evaluators import load_evaluator
 
 FIRST_SEED = 1000
 

@@ -9,7 +9,8 @@ from hpcnas.config import RecipeConfig
 from hpcnas.errors import UsageError
 from hpcnas.population.records import FailureKind
 from hpcnas.representation.presets import PUBLISHED
-from hpcnas.training.fitness import EvaluationFailed, FunctionEvaluator, check_fitness, load_evaluator, repeat_seed
+from hpcnas.training.evaluators import FunctionEvaluator, check_fitness, load_evaluator
+from hpcnas.training.fitness import EvaluationFailed, repeat_seed
 
 
 def test_a_repeat_has_its_own_seed_that_never_changes():
@@ -82,6 +83,6 @@ def test_a_function_beside_the_user_is_found(tmp_path, monkeypatch):
 
 
 def test_neither_contract_nor_synthetic_fitness_import_torch():
-    code = "import sys; from hpcnas.training.fitness import load_evaluator; from hpcnas.config import RecipeConfig; "
+    code = "import sys; from hpcnas.training.evaluators import load_evaluator; from hpcnas.config import RecipeConfig; "
     code += "load_evaluator(RecipeConfig(fitness='synthetic')); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

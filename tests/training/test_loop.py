@@ -19,7 +19,8 @@ from hpcnas.representation.space import FLAT, HIERARCHICAL
 from hpcnas.training import repeats
 from hpcnas.training.data import Dataset, Images
 from hpcnas.training.engine import choose_device, make_engine
-from hpcnas.training.fitness import EvaluationFailed, load_evaluator
+from hpcnas.training.evaluators import load_evaluator
+from hpcnas.training.fitness import EvaluationFailed
 from hpcnas.training.loop import DeviceData
 from hpcnas.training.loop import train as train_network
 from hpcnas.training.recipe import learning_rate_at, milestone_steps

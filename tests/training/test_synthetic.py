@@ -17,7 +17,8 @@ from hpcnas.representation.live import pruned
 from hpcnas.representation.presets import PUBLISHED, identity_chain
 from hpcnas.representation.space import FLAT, HIERARCHICAL
 from hpcnas.training import synthetic
-from hpcnas.training.fitness import load_evaluator, repeat_seed
+from hpcnas.training.evaluators import load_evaluator
+from hpcnas.training.fitness import repeat_seed
 from hpcnas.training.synthetic import NOISE, SyntheticEvaluator, expected_accuracy
 
 

@@ -1,0 +1,87 @@
+"""How the head gets workers, whatever the machine: the contract of the launchers, and what a task does."""
+
+import importlib
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+WORKER = ("hpcnas.worker", "run_worker")  # named, not imported: the worker stands above this room
+
+
+class Launcher(ABC):
+    """Starts workers and says which are there.
+
+    Promises of every implementation:
+    - Workers live on when the process that started them ends, however it ends (but for DebugLauncher),
+      and a later launcher of the same run folder finds them again.
+    - A task is one worker process. Its name stays the same when Slurm requeues it.
+    - "Unknown" is None, never an empty answer: nothing may be concluded from it.
+    """
+
+    def check(self, count: int) -> None:
+        """Ask, before anything of a run is made, whether `count` workers could be submitted.
+
+        Raises:
+            ClusterError: the cluster is missing, or refuses (partition, account, QOS, time, ...).
+        """
+        return
+
+    @abstractmethod
+    def submit(self, count: int) -> list[str]:
+        """Start `count` workers.
+
+        Returns:
+            Their task names. Fewer than `count` when a submission's fate is unknown; `alive` shows
+            those of its tasks that turn up.
+
+        Raises:
+            ClusterError: nothing was started, and why.
+        """
+
+    @abstractmethod
+    def alive(self) -> dict[str, str] | None:
+        """Task name -> state (RUNNING, PENDING, ...) of every worker that runs or will; None when unknown.
+
+        Asks the cluster at most once a minute; between two answers it gives the last one, plus what
+        was submitted and less what `forget` was told since.
+        """
+
+    @abstractmethod
+    def cancel(self, tasks: Iterable[str] | None = None, *, waiting_only: bool = False) -> int:
+        """End these workers, or all that any launcher of this run folder started.
+
+        Args:
+            waiting_only: leave alone what runs by now: `alive` may call a task PENDING a minute after its start.
+
+        Returns:
+            How many tasks were told to end.
+
+        Raises:
+            ClusterError: the cluster does not answer.
+        """
+
+    def forget(self, task: str) -> None:
+        """Take note that the worker of `task` left by itself, so that its place can be filled at once."""
+        return
+
+    def exclude(self, hosts: Iterable[str]) -> None:
+        """Submit no more workers to these hosts."""
+        return
+
+    def script(self, count: int) -> str:
+        """What would be run to start `count` workers, for --dry-run."""
+        return ""
+
+    def prune(self) -> int:
+        """Delete what is no longer needed of ended tasks in the folder of submitit; how many files went."""
+        return 0
+
+
+def run_task(run: str) -> None:
+    """What submitit runs in every task: one worker, until it leaves with its exit code.
+
+    SystemExit passes through submitit, which then writes no result file: nobody reads it, and a run
+    of thousands of tasks would leave thousands of them.
+    """
+    module, function = WORKER
+    sys.exit(getattr(importlib.import_module(module), function)(run))
