@@ -44,6 +44,7 @@ class Connection:
         call: the message that waits to be handled; nothing more is read before it is answered.
         outgoing: bytes not sent yet.
         heard: when bytes came last, monotonic seconds.
+        answered: how many calls were answered.
     """
 
     def __init__(self, accepted: socket.socket, secret: bytes, limits: Limits, now: float) -> None:
@@ -53,6 +54,7 @@ class Connection:
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.socket, self.heard, self.closed = accepted, now, False
         self.call: Call | None = None
+        self.answered = 0
         self._limits, self._frames, self._seal = limits, Frames(), None
         self._opened, self._begun, self._unsent_since = now, None, None
         self._handshake = ServerHandshake(secret)
@@ -94,6 +96,7 @@ class Connection:
 
     def answer(self, payload: bytes) -> None:
         """Queue the answer to the call that was taken."""
+        self.answered += 1
         if self._seal is not None:
             self.outgoing += self._seal.close(payload)
 

@@ -124,7 +124,8 @@ class Service:
                 self._exchange(key.data)
         ready = [connection for connection in self._connections.values() if connection.call is not None]
         if ready:
-            self._serve(ready)
+            # Who is answered first asks again first: always in the same order, some workers would be served twice as often.
+            self._serve(sorted(ready, key=lambda connection: connection.answered))
         self._sweep()
 
     def _serve(self, ready: list[Connection]) -> None:

@@ -14,6 +14,7 @@ def test_the_summary_has_every_figure_and_the_text_every_row(memory_path: Path) 
     assert set(summary) == {"cycles_per_s", "raw_ratio", "growth_ratio", "service_cycles_per_s", "service_p99_ms", "fairness",
                             "breed_ms_20", "breed_ms_40"}  # fmt: skip
     assert all(value > 0 for value in summary.values())
+    assert summary["fairness"] > 0.7
     assert {"machine", "versions", "rows", "summary"} == set(result)
     shown = text(result)
     assert all(row["name"] in shown for row in result["rows"])
