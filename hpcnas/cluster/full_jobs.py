@@ -13,7 +13,7 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from hpcnas.cluster import slurm
-from hpcnas.errors import ClusterError, UsageError
+from hpcnas.errors import ClusterError, UsageError, check_at_least
 
 SIGNAL_S = 120  # before the limit: time for the checkpoint of the largest model on a slow disk
 MAIN = ("hpcnas.cli", "main")  # named, not imported: it stands above this room
@@ -48,8 +48,7 @@ class JobShape:
             ("--gpus-per-node", self.gpus_per_node, 0),
             ("--cpus-per-rank", self.cpus_per_rank, 1),
         ):
-            if value < least:
-                raise UsageError(f"{option} {value} must be at least {least}")
+            check_at_least(option, value, least)
         if 0 < self.gpus_per_node < self.ranks_per_node:
             raise UsageError(
                 f"--gpus-per-node {self.gpus_per_node} is fewer than --ranks-per-node {self.ranks_per_node}; every rank "

@@ -1,9 +1,8 @@
 """The command that rebuilds a damaged population: restore."""
 
-from typing import Annotated
-
 import typer
 
+from hpcnas.commands.options import RunOption
 from hpcnas.run_folder import RunFolder
 
 
@@ -12,11 +11,7 @@ def register(app: typer.Typer) -> None:
     app.command()(restore)
 
 
-def restore(
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
-    ] = None,
-) -> None:
+def restore(run: RunOption = None) -> None:
     """Rebuild population.db from backup, journal and outbox; the old file is kept under another name.
 
     Start the same head again afterwards. Workers that still run go on.
