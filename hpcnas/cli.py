@@ -55,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         return _leave_pipe()
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # while a command prints, typer makes exit code 1 of it
+            return _leave_pipe()
+        raise
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the outermost frame: nothing is swallowed, all of it is said and counted as a failure

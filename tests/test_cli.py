@@ -195,12 +195,14 @@ def test_watching_ends_with_the_run(finished: RunFolder) -> None:
     assert "finished" in done.stdout
 
 
-def test_a_reader_that_goes_away_is_no_error(finished: RunFolder) -> None:
+@pytest.mark.parametrize(("reader", "read"), [("head -1", "[\n"), ("true", "")])
+def test_a_reader_that_goes_away_is_no_error(finished: RunFolder, reader: str, read: str) -> None:
+    """In the middle of what is printed; and before anything is, so that the first write inside the command fails."""
     import subprocess
 
-    command = f"{sys.executable} -m hpcnas population --format json --run {finished.path} | head -1"
+    command = f"PYTHONUNBUFFERED=1 {sys.executable} -m hpcnas population --format json --run {finished.path} | {reader}"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "[\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, read, "")
 
 
 def test_dry_run_shows_everything_and_makes_nothing(desk: Path) -> None:
