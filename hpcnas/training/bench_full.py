@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed import HashStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore  # type: ignore[attr-defined]  # torch re-exports it without saying so
 
 from hpcnas.errors import HpcnasError
 from hpcnas.networks.plan import build_planned_network

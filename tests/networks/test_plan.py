@@ -10,13 +10,13 @@ from torch.nn.functional import cross_entropy
 from hpcnas.evolution.initialization import random_genotype
 from hpcnas.networks.blueprint import blueprint
 from hpcnas.networks.graph import network_graph
-from hpcnas.networks.native_build import load_library
 from hpcnas.networks.plan import build_planned_network
 from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, IDENTITY, MAXPOOL3X3, PRIMITIVES
 from hpcnas.representation.space import HIERARCHICAL, SearchSpace
+from tests.compiler import need_kernels
 
 from .strategies import DEEP, SMALL_FLAT, genotypes
 
@@ -29,8 +29,8 @@ def backend(request, monkeypatch):
     """Both ways to run a plan."""
     if request.param == "torch":
         monkeypatch.setattr("hpcnas.networks.native_body.load_library", lambda: None)
-    elif load_library() is None:
-        pytest.skip("there is no C++ compiler here, so that the compiled kernels cannot be tested")
+    else:
+        need_kernels()
     return request.param
 
 
@@ -122,8 +122,7 @@ def test_the_imagenet_skeleton_runs_planned():
 
 
 def test_the_number_of_threads_does_not_change_a_bit():
-    if load_library() is None:
-        pytest.skip("there is no C++ compiler here, so that the compiled kernels cannot be tested")
+    need_kernels()
     _, planned = pair(PUBLISHED, channels=4)
     images, before = torch.randn(16, 3, 12, 12, dtype=torch.float64), torch.get_num_threads()
     found = []
@@ -139,8 +138,7 @@ def test_the_number_of_threads_does_not_change_a_bit():
 
 
 def test_only_the_latest_forward_can_be_followed_back():
-    if load_library() is None:
-        pytest.skip("there is no C++ compiler here, so that the compiled kernels cannot be tested")
+    need_kernels()
     _, planned = pair(PUBLISHED, channels=2)
     images = torch.randn(4, 3, 12, 12, dtype=torch.float64)
     first = planned(images)

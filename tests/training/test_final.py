@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,14 +21,13 @@ from hpcnas.networks.counts import count
 from hpcnas.population import open_store
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Birth, Final, Fitness, WorkerInfo
-from hpcnas.processes import Holder
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.creation import create_run
-from hpcnas.training import full_loop, output_lock
+from hpcnas.training import full_loop
 from hpcnas.training.checkpoint import checkpoints
 from hpcnas.training.distributed import Group
 from hpcnas.training.final import train_full
@@ -353,31 +352,6 @@ def test_two_jobs_on_one_folder(tmp_path: Path, genotype_file: str, capsys: pyte
     assert said.count("\n") == 1
     assert json.loads(lock.read_text()) == holder
     assert sorted(path.name for path in (out / "run-0").iterdir()) == [LOCK_NAME]
-
-
-@pytest.mark.parametrize("case", ["dead", "requeued", "other boot"])
-def test_lock_of_a_dead_holder_is_taken_over(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = asdict(Holder.of_this_process())
-    holder = {
-        "dead": {**mine, "started": 1},
-        "requeued": {**mine, "host": "elsewhere", "job": "77", "restarts": 0},
-        "other boot": {**mine, "boot": "earlier"},
-    }[case]
-    (tmp_path / LOCK_NAME).write_text(json.dumps(holder))
-    monkeypatch.setenv("SLURM_JOB_ID", "77")
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    with output_lock.locked(tmp_path):
-        assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == os.getpid()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_lock_of_a_job_that_slurm_ended_is_taken_over(tmp_path: Path) -> None:
-    holder = {**asdict(Holder.of_this_process()), "host": "elsewhere", "job": "78"}
-    (tmp_path / LOCK_NAME).write_text(json.dumps(holder))
-    with pytest.raises(UsageError, match="is being trained by"), output_lock.locked(tmp_path, lambda job: False):
-        raise AssertionError
-    with output_lock.locked(tmp_path, lambda job: job == "78"):
-        pass
 
 
 # --------------------------------------------------------------------------- the population

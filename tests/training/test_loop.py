@@ -9,7 +9,6 @@ import torch
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import DataError, UsageError
 from hpcnas.evolution.initialization import random_genotype
-from hpcnas.networks.native_build import load_library
 from hpcnas.networks.plan import build_planned_network
 from hpcnas.networks.skeletons import build_network
 from hpcnas.population.records import FailureKind
@@ -25,6 +24,7 @@ from hpcnas.training.loop import DeviceData
 from hpcnas.training.loop import train as train_network
 from hpcnas.training.recipe import learning_rate_at, milestone_steps
 from hpcnas.training.repeats import RepeatsEngine
+from tests.compiler import need_kernels
 
 CPU = torch.device("cpu")
 RECIPE = RecipeConfig(train_steps=30, batch=32, channels=4, crop=10, repeats=2, learning_rate=0.05)
@@ -147,8 +147,7 @@ def test_images_are_standardised():
 
 def test_kernels_and_torch_operators_both_learn(monkeypatch):
     """In float32 rounding sends the two apart within steps, so what is compared is that both get there."""
-    if load_library() is None:
-        pytest.skip("there is no C++ compiler here, so that there is nothing to compare")
+    need_kernels()
     genotype = random_genotype(HIERARCHICAL, Random(4))
     recipe = replace(RECIPE, train_steps=40)
     planned = [r.accuracy for r in train(recipe, genotype, {0: 1, 1: 2})]
