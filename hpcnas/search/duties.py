@@ -99,6 +99,7 @@ class Duties:
         for lease in verdicts.stalled:
             if self.store.expire(lease, "no progress", blame_genotype=True):
                 log.warning("genotype %d made no progress for %g s", lease.individual_id, self.watch.stall_s)
+                self.store.lost_workers([lease.worker_id], "no progress")  # it hangs: its place is free for another
 
     def _replace_leavers(self, workers: list[WorkerRow]) -> None:
         """The places of workers that said goodbye are free, long before the cluster is asked again."""

@@ -25,19 +25,35 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 WITHOUT_ROOTS_PRIVILEGE = "-dac_override,-dac_read_search"  # permissions then count for root too
 
 POISON = """
-import hashlib, os, signal, sys, time
+import hashlib, itertools, os, signal, sys, time
+from pathlib import Path
 from hpcnas.representation.codec import genotype_to_json
+
+def _ordinal(genotype):
+    'The how-manieth genotype of the search this is: the same in every process and at every attempt.'
+    name = hashlib.sha256(genotype_to_json(genotype).encode()).hexdigest()
+    folder = Path(os.environ["POISON_SEEN"])
+    mine = folder / f"{name}.{os.getpid()}"
+    mine.write_text(name)
+    for ordinal in itertools.count():
+        try:
+            os.link(mine, folder / str(ordinal))  # whole or not at all, whoever else asks
+            return ordinal
+        except FileExistsError:
+            if (folder / str(ordinal)).read_text() == name: return ordinal
+
 def evaluate(genotype, *, repeat, seed, progress):
-    draw = hashlib.sha256(genotype_to_json(genotype).encode()).digest()[0]
-    if draw < 10: os.kill(os.getpid(), signal.SIGSEGV)
-    if draw < 20: os._exit(0)
-    if draw < 30: sys.exit(0)
-    if draw < 36: return float("nan")
-    if draw < 42: raise MemoryError("no more")
-    if draw < 48: return evaluate(genotype, repeat=repeat, seed=seed, progress=progress)
-    while 48 <= draw < 54: time.sleep(0.05)
+    ordinal = _ordinal(genotype)
+    kind = ordinal // 6 % 7 if ordinal % 6 == 5 else None
+    while kind == 0: time.sleep(0.05)
+    if kind == 1: os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == 2: sys.exit(0)
+    if kind == 3: return float("nan")
+    if kind == 4: raise MemoryError("no more")
+    if kind == 5: return evaluate(genotype, repeat=repeat, seed=seed, progress=progress)
+    if kind == 6: os._exit(0)
     time.sleep(0.05); progress(0.5); time.sleep(0.05)
-    return draw / 256
+    return ordinal / 256
 """
 
 
@@ -310,19 +326,23 @@ def test_clocks_that_jump_by_an_hour_decide_nothing(arena_of: Build, tmp_path: P
 
 
 def test_poison_genotypes_fail_with_their_reason_and_the_run_ends(arena_of: Build, tmp_path: Path) -> None:
-    """A fifth of the genotypes kill, hang, overflow or lie; the others are evaluated, exactly as many as asked for."""
+    """Every sixth genotype kills, hangs, overflows or lies; the others are evaluated, exactly as many as asked for.
+
+    Counted, not drawn: a fifth of the last fifty would stop the run, as it should.
+    """
     (tmp_path / "poison.py").write_text(POISON)
-    arena = arena_of(
-        workers=4, steps=40, lease_s=1.5, stall_s=2.5, fitness="poison:evaluate", environment={"PYTHONPATH": str(tmp_path)}
-    )
+    (tmp_path / "seen").mkdir()
+    environment = {"PYTHONPATH": str(tmp_path), "POISON_SEEN": str(tmp_path / "seen")}
+    arena = arena_of(workers=4, steps=50, lease_s=1.5, stall_s=2.5, fitness="poison:evaluate", environment=environment)
     assert arena.wait_finished(200), arena.heads_said()[-3000:]
     with population_of(arena) as population:
-        assert population.counts().evaluated == 40
+        assert population.counts().evaluated == 50
         failed = population.individuals(State.FAILED)
         reasons = {one.reason for one in failed}
         assert {attempt.outcome for attempt in population.attempts()} <= {"evaluated", "lost", "crash", "nan", "oom", "stalled"}
-    assert len(failed) >= 3
-    assert len(reasons) >= 2
+        assert "no progress" in {worker.end_reason for worker in population.workers()}  # who hangs holds no place
+    assert len(failed) >= 7  # each kind once
+    assert len(reasons) >= 5, reasons
     assert arena.exits == [0]
 
 
