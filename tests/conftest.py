@@ -1,5 +1,6 @@
 """Fixtures of every room."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,3 +15,10 @@ def run_folder(tmp_path: Path) -> Iterator[RunFolder]:
     """Where a test's run will be; its processes are ended afterwards."""
     yield RunFolder(tmp_path / "run")
     end_processes(tmp_path / "run")
+
+
+@pytest.fixture
+def outside_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of a Slurm job that the tests themselves may be in, and none of hpcnas."""
+    for name in [name for name in os.environ if name.startswith(("SLURM", "HPCNAS"))]:
+        monkeypatch.delenv(name)

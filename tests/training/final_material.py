@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.training.distributed import Group
@@ -33,6 +34,11 @@ def write_image_folder(
                 pixels = rng.integers(0, 80, (height, width, 3)) + np.array([60 * label % 170, 30 * label % 170, 20])
                 Image.fromarray(pixels.astype(np.uint8)).save(inside / f"{part}-{label}-{index}.JPEG", quality=90)
     return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """What a finished training left."""
+    return load_file(folder / "weights.safetensors")
 
 
 def run_ranks(world_size: int, folder: Path, work: Callable[[Group], object]) -> list[int]:
