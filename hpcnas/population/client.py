@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hpcnas.errors import DamagedRunError, HpcnasError, StoreUnavailable, UsageError
+from hpcnas.errors import StoreUnavailable, UsageError
 from hpcnas.population import seam
 from hpcnas.population.address import HeadAddress, read_address
-from hpcnas.population.messages import MessageError, clip, decode, encode_call, parse
+from hpcnas.population.messages import MessageError, clip, decode, encode_call
 from hpcnas.population.records import Claim, Failure, Final, Fitness, Verdict, WorkerInfo
+from hpcnas.population.replies import parse_reply
 from hpcnas.population.secret import read_secret
 from hpcnas.population.store import WorkQueue
 from hpcnas.population.wire import MAX_HELLO_BYTES, MAX_MESSAGE_BYTES, ClientHandshake, Frames, Seal
@@ -104,7 +105,7 @@ class ServiceClient(WorkQueue):
             deadline, pause_s = self._clock() + self._patience_s, 0.05
             while True:
                 try:
-                    return _unpack(self._ask(request), kind)
+                    return parse_reply(self._ask(request), kind)
                 except (OSError, MessageError, StoreUnavailable) as error:
                     self._hang_up()
                     if self._clock() + pause_s > deadline:
@@ -187,19 +188,3 @@ def _connect(address: HeadAddress, secret: bytes) -> _Link:
     raise StoreUnavailable(
         f"no head of this run answers at {address.host}:{address.port} ({problem}); head.json is stale, or the secret wrong"
     ) from problem
-
-
-def _unpack(reply: Any, kind: Any) -> Any:
-    if not isinstance(reply, dict):
-        raise MessageError("no answer of ours")
-    if "error" not in reply:
-        answer = reply.get("answer")
-        return None if kind is None else parse(answer, kind)
-    message = str(reply.get("message", ""))
-    errors: dict[str, type[Exception]] = {
-        "unavailable": StoreUnavailable,
-        "damaged": DamagedRunError,
-        "usage": UsageError,
-        "value": ValueError,
-    }
-    raise errors.get(str(reply["error"]), HpcnasError)(message)

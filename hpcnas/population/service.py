@@ -11,14 +11,15 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from hpcnas.errors import DamagedRunError, HpcnasError, RunHeldError, StoreUnavailable, UsageError
+from hpcnas.errors import DamagedRunError, HpcnasError, RunHeldError, StoreUnavailable
 from hpcnas.population.address import HeadAddress, remove_address, this_address, write_address
 from hpcnas.population.connection import Connection, Limits
-from hpcnas.population.messages import Call, encode
+from hpcnas.population.messages import Call
 from hpcnas.population.records import Claim, Verdict
+from hpcnas.population.replies import encode_answer, encode_error
 from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
 
@@ -134,7 +135,7 @@ class Service:
                 answers = [_Answer(connection, self._handle(connection.take_call())) for connection in ready]
         except HpcnasError as error:
             # Nothing of the turn was made durable, so nobody may hear otherwise.
-            answers = [_Answer(connection, _refusal(error)) for connection in ready]
+            answers = [_Answer(connection, encode_error(error)) for connection in ready]
             self._consider(error)
         for answer in answers:
             answer.connection.answer(answer.payload)
@@ -143,16 +144,16 @@ class Service:
     def _handle(self, call: Call) -> bytes:
         try:
             if call.method == "claim":
-                return encode({"answer": self._claim(**call.arguments)})
-            return encode({"answer": getattr(self._store, call.method)(**call.arguments)})
+                return encode_answer(self._claim(**call.arguments))
+            return encode_answer(getattr(self._store, call.method)(**call.arguments))
         except RunHeldError:
             raise
         except (HpcnasError, ValueError) as error:
             self._consider(error)
-            return _refusal(error)
+            return encode_error(error)
         except Exception:
             log.exception("a %s could not be handled", call.method)
-            return encode({"error": "bug", "message": f"the head could not handle a {call.method}; its log says why"})
+            return encode_error(HpcnasError(f"the head could not handle a {call.method}; its log says why"))
 
     def _claim(self, worker_id: str, claim_id: str) -> Claim:
         claim = self._store.claim(worker_id, claim_id)
@@ -231,18 +232,6 @@ class Service:
         self._selector.close()
         for end in (self._listener, self._wake_up, self._woken):
             end.close()
-
-
-def _refusal(error: Exception) -> bytes:
-    kinds: Iterable[tuple[type[Exception], str]] = (
-        (RunHeldError, "unavailable"),
-        (StoreUnavailable, "unavailable"),
-        (DamagedRunError, "damaged"),
-        (UsageError, "usage"),
-        (ValueError, "value"),
-    )
-    kind = next((name for known, name in kinds if isinstance(error, known)), "bug")
-    return encode({"error": kind, "message": str(error)})
 
 
 def _listen(host: str, port: int) -> socket.socket:
