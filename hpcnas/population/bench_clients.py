@@ -10,10 +10,13 @@ import random
 import selectors
 import socket
 import statistics
+import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hpcnas.population.address import read_address
 from hpcnas.population.messages import decode, encode_call
@@ -109,6 +112,27 @@ def drive(folder: RunFolder, clients: int, seconds: float, pause_s: float) -> di
         "p50_ms": statistics.median(waits),
         "p99_ms": waits[min(len(waits) - 1, int(0.99 * len(waits)))],
     }
+
+
+def drive_apart(run: Path, clients: int, seconds: float, pause_s: float, cpu_s: Callable[[], float]) -> dict[str, Any]:
+    """Run the clients in a process of their own.
+
+    Args:
+        cpu_s: processor time that the service has taken so far.
+
+    Returns:
+        What `drive` returns, and as cpu_s what the service took meanwhile.
+    """
+    command = [sys.executable, "-m", __name__, str(run), str(clients), str(seconds), str(pause_s)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdout is None or process.stdout.readline() != "ready\n":
+            raise RuntimeError("the bench's clients cannot connect")
+        before = cpu_s()
+        output, _ = process.communicate("go\n")
+        taken = cpu_s() - before
+    if process.returncode:
+        raise RuntimeError(f"the bench's clients ended with {process.returncode}")
+    return {**json.loads(output), "cpu_s": taken}
 
 
 if __name__ == "__main__":

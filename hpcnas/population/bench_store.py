@@ -5,11 +5,8 @@ that take turns in one process, so that a busy machine slows both sides alike.
 """
 
 import importlib
-import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcnas.config import RecipeConfig, RunConfig
+from hpcnas.population.bench_clients import drive_apart
 from hpcnas.population.bench_rows import GENOTYPE, RawCycles, fill, queue_more
 from hpcnas.population.bench_text import machine, versions
 from hpcnas.population.records import Fitness, WorkerInfo
@@ -112,8 +110,8 @@ class _Bench:
         service.start()
         service.publish(RunFolder(store.path.parent), store.begin_epoch())
         try:
-            found = _drive(store.path.parent, clients, seconds, 0.0, service)
-            idle = _drive(store.path.parent, clients, seconds, 30.0, service)
+            found = drive_apart(store.path.parent, clients, seconds, 0.0, service.cpu_s)
+            idle = drive_apart(store.path.parent, clients, seconds, 30.0, service.cpu_s)
         finally:
             service.stop()
             store.close()
@@ -240,17 +238,3 @@ def _race(queues: list[WorkQueue], cycles: int) -> float:
     for thread in threads:
         thread.join()
     return cycles * len(queues) / (time.perf_counter() - start)
-
-
-def _drive(run: Path, clients: int, seconds: float, pause_s: float, service: Service) -> dict[str, Any]:
-    """Run the clients in a process of their own; also the processor time that the service took meanwhile."""
-    command = [sys.executable, "-m", "hpcnas.population.bench_clients", str(run), str(clients), str(seconds), str(pause_s)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        if process.stdout is None or process.stdout.readline() != "ready\n":
-            raise RuntimeError("the bench's clients cannot connect")
-        before = service.cpu_s()
-        output, _ = process.communicate("go\n")
-        cpu_s = service.cpu_s() - before
-    if process.returncode:
-        raise RuntimeError(f"the bench's clients ended with {process.returncode}")
-    return {**json.loads(output), "cpu_s": cpu_s}
