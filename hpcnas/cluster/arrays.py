@@ -15,10 +15,11 @@ from dataclasses import replace
 
 from hpcnas.cluster import slurm
 from hpcnas.cluster.batch import ArrayExecutor, batch_parameters, check_time, place_pickles, refusal
+from hpcnas.cluster.command import SlurmFailed, clean_environment, run_slurm
 from hpcnas.cluster.launcher import Launcher, run_task
 from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
-from hpcnas.cluster.slurm import QueuedTask, SlurmFailed
+from hpcnas.cluster.slurm import QueuedTask
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import ClusterError
 from hpcnas.run_folder import RunFolder
@@ -66,7 +67,7 @@ class SlurmLauncher(Launcher):
         executor = self._executor("check")
         script = executor.script(min(count, self._array_size()))
         try:
-            slurm.run(["sbatch", "--test-only"], script=script, environment=executor.environment)
+            run_slurm(["sbatch", "--test-only"], script=script, environment=executor.environment)
         except SlurmFailed as failed:
             raise ClusterError(refusal(str(failed), count, self._config)) from failed
 
@@ -118,7 +119,7 @@ class SlurmLauncher(Launcher):
             names = sorted(tasks)
         try:
             for start in range(0, len(names), 500):  # a command line has its limits
-                slurm.run(["scancel", *(["--state=PENDING"] if waiting_only else []), *names[start : start + 500]])
+                run_slurm(["scancel", *(["--state=PENDING"] if waiting_only else []), *names[start : start + 500]])
         except SlurmFailed as failed:
             raise ClusterError(f"Slurm did not cancel the workers: {failed}") from failed
         return len(names)
@@ -157,7 +158,7 @@ class SlurmLauncher(Launcher):
 
     def _executor(self, intent: str) -> ArrayExecutor:
         parameters = batch_parameters(self._config, self._comment(intent), self._excluded)
-        return ArrayExecutor(self._folder.slurm, intent, parameters, slurm.clean_environment())
+        return ArrayExecutor(self._folder.slurm, intent, parameters, clean_environment())
 
     def _comment(self, intent: str) -> str:
         return f"{self._ledger.run_mark or 'hpcnas'}/{intent}"

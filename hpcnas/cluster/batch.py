@@ -12,6 +12,7 @@ from submitit.core.utils import DelayedSubmission, JobPaths
 from submitit.slurm.slurm import SlurmJob
 
 from hpcnas.cluster import slurm
+from hpcnas.cluster.command import SlurmFailed, run_slurm
 from hpcnas.cluster.launcher import run_task
 from hpcnas.cluster.ledger import Submission
 from hpcnas.cluster.task import LIMIT_VARIABLE, duration_s
@@ -57,7 +58,7 @@ class ArrayExecutor(submitit.SlurmExecutor):
         path = self.folder / f"{self._intent}_submission.sh"
         path.write_text(self.script(count), encoding="utf-8")
         try:
-            answer = slurm.run(["sbatch", str(path)], SBATCH_TIMEOUT_S, environment=self.environment)
+            answer = run_slurm(["sbatch", str(path)], SBATCH_TIMEOUT_S, environment=self.environment)
             job_id = _job_id(answer)
             path.rename(self.folder / f"{job_id}_submission.sh")
         finally:
@@ -193,7 +194,7 @@ def _option_names(parameters: dict[str, Any]) -> set[str]:
 def _job_id(answer: str) -> str:
     match = re.search(r"job (\d+)", answer)
     if match is None:
-        raise slurm.SlurmFailed(f"sbatch answered {answer.strip()[:200]!r}, in which there is no job number", is_certain=False)
+        raise SlurmFailed(f"sbatch answered {answer.strip()[:200]!r}, in which there is no job number", is_certain=False)
     return match[1]
 
 

@@ -14,8 +14,9 @@ from enum import StrEnum
 from hpcnas.cluster import slurm
 from hpcnas.cluster.arrays import SlurmLauncher
 from hpcnas.cluster.batch import time_limit_s
+from hpcnas.cluster.command import SlurmFailed, ask_slurm, run_slurm
 from hpcnas.cluster.gpus import visible_gpus
-from hpcnas.cluster.slurm import Partition, SlurmFailed
+from hpcnas.cluster.slurm import Partition
 from hpcnas.config import RunConfig
 from hpcnas.durations import duration
 from hpcnas.errors import HpcnasError
@@ -107,8 +108,8 @@ def check_local(config: RunConfig) -> list[Finding]:
 def check_slurm(folder: RunFolder, config: RunConfig) -> list[Finding]:
     """Whether Slurm answers, has the partition, and would take the workers."""
     try:
-        version = slurm.run(["sbatch", "--version"]).strip()
-        slurm.run(["squeue", "--me", "--noheader"])
+        version = run_slurm(["sbatch", "--version"]).strip()
+        run_slurm(["squeue", "--me", "--noheader"])
     except SlurmFailed as failed:
         return [Finding(Level.FAILED, f"Slurm does not answer ({failed})", "ask again later, or whoever runs the cluster")]
     findings = [ok(f"sbatch and squeue answer ({version})"), _accounting()]
@@ -147,7 +148,7 @@ def check_time(config: RunConfig, repeat_s: float | None) -> list[Finding]:
 
 
 def _accounting() -> Finding:
-    if slurm.ask(["sacct", "--noheader", "--starttime=now"]) is None:
+    if ask_slurm(["sacct", "--noheader", "--starttime=now"]) is None:
         return Finding(Level.WARNING, "sacct does not answer", "nothing depends on it; GPU-hours come from the run alone")
     return ok("sacct answers")
 
@@ -172,7 +173,7 @@ def _limits(config: RunConfig) -> list[Finding]:
     """Limits of the QOS on the number of jobs, where accounting tells them."""
     name = config.cluster.qos or "normal"
     form = "format=Name,MaxJobsPU,MaxSubmitJobsPU"
-    answer = slurm.ask(["sacctmgr", "--noheader", "--parsable2", "show", "qos", name, form])
+    answer = ask_slurm(["sacctmgr", "--noheader", "--parsable2", "show", "qos", name, form])
     findings = []
     for line in (answer or "").splitlines():
         fields = [*line.split("|"), "", ""]

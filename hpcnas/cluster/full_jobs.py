@@ -13,6 +13,7 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from hpcnas.cluster import slurm
+from hpcnas.cluster.command import SlurmFailed, run_slurm
 from hpcnas.errors import ClusterError, UsageError, check_at_least
 
 SIGNAL_S = 120  # before the limit: time for the checkpoint of the largest model on a slow disk
@@ -97,8 +98,8 @@ def requeue_this_job() -> str:
     """
     job = os.environ.get("SLURM_JOB_ID", "")
     try:
-        slurm.run(["scontrol", "requeue", job])
-    except slurm.SlurmFailed as failed:
+        run_slurm(["scontrol", "requeue", job])
+    except SlurmFailed as failed:
         return str(failed)
     return ""
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hpcnas.cluster import slurm
+from hpcnas.cluster.command import ask_slurm, clean_environment
 from hpcnas.cluster.doctor import Finding, Level, ok
 from hpcnas.config import ClusterConfig
 from hpcnas.run_folder import RunFolder
@@ -129,7 +129,7 @@ def _srun(config: ClusterConfig, question: str, wait_s: float) -> dict[str, obje
         options += [f"--{option}={value}"] if value else []
     options += [f"--gpus-per-node={config.gpus_per_worker}"] if config.gpus_per_worker else []
     setup = "\n".join([*config.setup, f"exec {sys.executable!r} -m hpcnas.cluster.probe"])
-    environment = slurm.clean_environment()
+    environment = clean_environment()
     command = ["srun", *options, "bash", "-c", setup]
     with subprocess.Popen(
         command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -138,7 +138,7 @@ def _srun(config: ClusterConfig, question: str, wait_s: float) -> dict[str, obje
             out, err = process.communicate(question, timeout=wait_s)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)
-            slurm.ask(["scancel", f"--name={name}"])
+            ask_slurm(["scancel", f"--name={name}"])
             process.kill()
             advice = "nodes are busy or down: try later, or with a longer --wait; the rest was checked"
             return Finding(Level.WARNING, f"no compute node answered within {wait_s:.0f} s", advice)

@@ -1,28 +1,19 @@
-"""What Slurm says: its commands with a time-out, their answers as values, "no answer" as None.
+"""What Slurm says: its answers as values, "no answer" as None.
 
 No decision is taken from "no answer". Nothing here needs accounting but `gpu_seconds`.
 """
 
 import os
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from hpcnas.cluster.command import ASK_TIMEOUT_S, ask_slurm
 from hpcnas.cluster.ledger import Submission
 from hpcnas.cluster.task import duration_s
-from hpcnas.errors import HpcnasError
 
 JOB_NAME = "hpcnas"  # of workers
-ASK_TIMEOUT_S = 30.0
-MAX_MESSAGE = 400
 DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own default
-KEPT_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
-# An outer job's, and what would filter or reshape the answers.
-DROPPED_PREFIXES = (
-    *("SLURM", "SRUN_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SUBMITIT_", "PMI"),
-    *("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES"),
-)
 ENDED_STATES = frozenset(
     (
         "COMPLETED",
@@ -37,20 +28,6 @@ ENDED_STATES = frozenset(
         "REVOKED",
     )
 )
-LOST_CONNECTION = ("timed out", "unable to contact", "zero bytes", "connection", "communication", "try again")
-
-
-class SlurmFailed(HpcnasError):
-    """A command of Slurm's gave an error: its message.
-
-    Attributes:
-        is_certain: whether Slurm itself refused. Otherwise the command may have had its effect:
-            it was stopped by our time-out, or lost its connection.
-    """
-
-    def __init__(self, message: str, *, is_certain: bool) -> None:
-        super().__init__(message)
-        self.is_certain = is_certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,59 +68,11 @@ class Partition:
     nodes: str
 
 
-def clean_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment for Slurm's commands: nothing of a job that this process may itself be in, but SLURM_CONF."""
-    return {
-        name: value for name, value in environment.items() if name in KEPT_VARIABLES or not name.startswith(DROPPED_PREFIXES)
-    }
-
-
-def run(
-    command: list[str], timeout_s: float = ASK_TIMEOUT_S, *, environment: Mapping[str, str] | None = None, script: str = ""
-) -> str:
-    """Run one of Slurm's commands, `script` as its standard input.
-
-    Returns:
-        Its standard output.
-
-    Raises:
-        SlurmFailed: it is missing, failed, or did not end within `timeout_s`.
-    """
-    environment = clean_environment() if environment is None else environment
-    try:
-        answer = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            env=dict(environment),
-            input=script,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SlurmFailed(f"{command[0]} did not answer within {timeout_s:g} s", is_certain=False) from error
-    except OSError as error:
-        raise SlurmFailed(f"cannot run {command[0]}: {error.strerror}", is_certain=True) from error
-    if answer.returncode != 0:
-        message = _message(answer.stderr) or f"{command[0]} ended with code {answer.returncode}"
-        raise SlurmFailed(message, is_certain=answer.returncode > 0 and not _is_lost_connection(message))
-    return answer.stdout
-
-
-def ask(command: list[str], timeout_s: float = ASK_TIMEOUT_S) -> str | None:
-    """The command's output, or None when there is no answer."""
-    try:
-        return run(command, timeout_s)
-    except SlurmFailed:
-        return None
-
-
 def queue(timeout_s: float = ASK_TIMEOUT_S) -> list[QueuedTask] | None:
     """All jobs of this user, one line per array task, those that ended minutes ago included; None without an answer."""
     form = "%i|%T|%N|%M|%r|%j|%k"
     command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", f"--format={form}"]
-    answer = ask(command, timeout_s)
+    answer = ask_slurm(command, timeout_s)
     if answer is None:
         return None
     lines = [line.split("|", 6) for line in answer.splitlines() if line.strip()]
@@ -169,7 +98,7 @@ def own_tasks(queued: Iterable[QueuedTask], entries: Iterable[Submission]) -> li
 
 def max_array_size() -> int | None:
     """How many tasks an array may have, 0 where the site has switched arrays off; None without an answer."""
-    answer = ask(["scontrol", "show", "config"])
+    answer = ask_slurm(["scontrol", "show", "config"])
     if answer is None:
         return None
     # MaxArraySize ends the indices, which begin at 0; max_array_tasks, among SchedulerParameters, may be lower.
@@ -179,7 +108,7 @@ def max_array_size() -> int | None:
 
 def partitions() -> list[Partition] | None:
     """Every partition that this user may see; None without an answer."""
-    answer = ask(["scontrol", "--oneliner", "show", "partition"])
+    answer = ask_slurm(["scontrol", "--oneliner", "show", "partition"])
     if answer is None:
         return None
     found = []
@@ -198,14 +127,14 @@ def find_partition(name: str, known: Iterable[Partition]) -> Partition | None:
 
 def gpus_of(partition: str) -> int:
     """How many GPUs the nodes of a partition have by their generic resources, down or not; 0 without an answer."""
-    answer = ask(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
+    answer = ask_slurm(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
     # As in gpu:4, gpu:a100:4(S:0-1), and several kinds with commas between.
     return sum(int(count) for count in re.findall(r"[|,]gpu:(?:[^:,()\s]+:)?(\d+)", answer))
 
 
 def node_names() -> set[str]:
     """Every node that this user may see; empty without an answer."""
-    return set((ask(["sinfo", "--noheader", "--Node", "--format=%N"]) or "").split())
+    return set((ask_slurm(["sinfo", "--noheader", "--Node", "--format=%N"]) or "").split())
 
 
 def gpu_seconds(jobs: Iterable[str], timeout_s: float = ASK_TIMEOUT_S) -> float | None:
@@ -213,7 +142,7 @@ def gpu_seconds(jobs: Iterable[str], timeout_s: float = ASK_TIMEOUT_S) -> float 
     names = ",".join(jobs)
     if not names:
         return 0.0
-    answer = ask(
+    answer = ask_slurm(
         [
             "sacct",
             "--noheader",
@@ -251,14 +180,3 @@ def _gpus(resources: str) -> int:
     pairs = dict(item.split("=", 1) for item in resources.split(",") if "=" in item)
     count = pairs.get("gres/gpu", "0")
     return int(count) if count.isdigit() else 0
-
-
-def _message(stderr: str) -> str:
-    """The errors in what a command of Slurm's printed, without its prefixes, as one line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if "error:" in line or "failure:" in line] or lines
-    return ": ".join(re.sub(r"^(?:[a-z]+: )?(?:error: |.*? (?:failed|failure): )*", "", line) for line in errors)[:MAX_MESSAGE]
-
-
-def _is_lost_connection(message: str) -> bool:
-    return any(words in message.lower() for words in LOST_CONNECTION)

@@ -1,55 +1,16 @@
-"""What Slurm's answers and refusals become, and which options pass through."""
+"""What Slurm's refusals become, which options pass through, and which files of ended jobs are pruned."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from hpcnas.cluster import batch, slurm
+from hpcnas.cluster import batch
 from hpcnas.cluster.batch import batch_parameters, refusal, signal_delay_s
-from hpcnas.cluster.ledger import Submission
+from hpcnas.cluster.command import SlurmFailed
 from hpcnas.cluster.pruning import prune_folder
-from hpcnas.cluster.slurm import QueuedTask, clean_environment, own_tasks
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import UsageError
-
-
-def task(name: str, comment: str, job_name: str = "hpcnas", state: str = "RUNNING", reason: str = "None") -> QueuedTask:
-    return QueuedTask(name, state, "n1", reason, 1.0, job_name, comment)
-
-
-def test_tasks_are_known_by_their_comment_and_where_it_was_rewritten_by_id_and_name() -> None:
-    entries = [Submission("aaa", "slurm", 2, job="7")]
-    mine = [task("7_0", "hpcnas-1/aaa"), task("7_1", "project x"), task("9_0", "hpcnas-1/aaa")]
-    others = [task("7_0", "hpcnas-2/bbb"), task("7_0", "", job_name="mine"), task("8_0", "project x")]
-    assert own_tasks([*mine, *others], entries) == mine
-
-
-def test_a_job_that_can_only_be_released_by_hand_is_not_waited_for() -> None:
-    assert not task("1_0", "", state="PENDING", reason="launch failed requeued held").is_active
-    assert task("1_0", "", state="PENDING", reason="JobHeldUser").is_active
-    assert not task("1_0", "", state="NODE_FAIL").is_active
-
-
-def test_only_slurm_conf_is_kept_of_an_outer_job() -> None:
-    outer = {
-        "SLURM_CONF": "/etc/x",
-        "SLURM_JOB_ID": "1",
-        "SLURM_MEM_PER_CPU": "2",
-        "SQUEUE_FORMAT": "%i",
-        "HOME": "/root",
-        "PMI_RANK": "0",
-    }
-    assert clean_environment(outer) == {"SLURM_CONF": "/etc/x", "HOME": "/root"}
-
-
-def test_the_message_of_a_failed_command_is_one_line_without_prefixes() -> None:
-    assert slurm._message("sbatch: error: Batch job submission failed: Invalid partition name specified\n") == (
-        "Invalid partition name specified"
-    )
-    assert slurm._message("sbatch: note\nsbatch: error: QOSLimit\nallocation failure: Job violates policy\n") == (
-        "QOSLimit: Job violates policy"
-    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +46,7 @@ def test_options_pass_through_and_reserved_ones_are_refused() -> None:
 
 def test_an_answer_without_a_number_is_no_answer() -> None:
     assert batch._job_id("Submitted batch job 12 on cluster x") == "12"
-    with pytest.raises(slurm.SlurmFailed) as failed:
+    with pytest.raises(SlurmFailed) as failed:
         batch._job_id("OK")
     assert not failed.value.is_certain
 
