@@ -13,9 +13,11 @@ import pytest
 
 from hpcnas.config import RecipeConfig, RunConfig, config_toml
 from hpcnas.population.client import ServiceClient
+from hpcnas.population.invariants import check_invariants
 from hpcnas.population.postgres_server import PostgresServer, read_server_address
 from hpcnas.population.postgres_store import PostgresStore
-from hpcnas.population.records import Birth, Fitness, WorkerInfo
+from hpcnas.population.queries import Population
+from hpcnas.population.records import Birth, Failure, FailureKind, Fitness, Individual, Lease, LeaseView, WorkerInfo
 from hpcnas.population.secret import read_secret
 from hpcnas.population.service import Service
 from hpcnas.population.sqlite_store import SQLiteStore
@@ -24,6 +26,7 @@ from hpcnas.run_folder import RunFolder
 
 KINDS = ("sqlite-wal", "sqlite-journal", "service", "postgres")
 REPEATS = 2
+CRASH = Failure(FailureKind.CRASH, "boom", "Traceback ...")
 
 
 def birth(number: int = 0, **changes: object) -> Birth:
@@ -103,6 +106,29 @@ class Rig:
         return SQLiteStore.create(self.folder, self.config, network=network)
 
 
+def ready(rig: Rig, births: int = 1) -> None:
+    """A worker that has joined, and genotypes that wait."""
+    rig.queue.join(worker())
+    rig.head.add([birth(number) for number in range(births)])
+
+
+def claim(rig: Rig, claim_id: str = "c1", name: str = "w1") -> Lease:
+    """A claim that is granted."""
+    lease = rig.queue.claim(name, claim_id).lease
+    assert lease is not None
+    return lease
+
+
+def individual(rig: Rig, number: int = 1) -> Individual:
+    with Population.open(rig.folder) as population:
+        return population.individual(number)
+
+
+def view(rig: Rig, number: int = 1) -> LeaseView:
+    """Its lease as the head sees it."""
+    return next(lease for lease in rig.head.leases() if lease.individual_id == number)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The connection string of a PostgreSQL of this test session; its disk flushes are off."""
@@ -154,3 +180,17 @@ def make_rig(memory_path: Path, config: RunConfig, request: pytest.FixtureReques
 @pytest.fixture(params=KINDS)
 def rig(request: pytest.FixtureRequest, make_rig: Callable[[str], Rig]) -> Rig:
     return make_rig(request.param)
+
+
+@pytest.fixture
+def served(make_rig: Callable[[str], Rig]) -> Rig:
+    """A run whose workers speak to the head's service."""
+    return make_rig("service")
+
+
+@pytest.fixture
+def invariants(rig: Rig) -> Iterator[None]:
+    """Whatever a test did, the promises hold at its end."""
+    yield
+    with Population.open(rig.folder) as population:
+        assert check_invariants(population) == []
