@@ -5,14 +5,21 @@ With HPCNAS_REQUIRE_SLURM=1, as in CI, a missing Slurm is a failure.
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from hpcnas.cluster import arrays, batch
+from hpcnas.cluster.arrays import SlurmLauncher
+from hpcnas.config import ClusterConfig
+from hpcnas.run_folder import RunFolder
+from tests.slurm import tasks
 from tests.slurm.starter import Cluster, missing
 
 HERE = Path(__file__).parent
+CONFIG = ClusterConfig(workers=4, partition="gpu", cpus_per_worker=1, time="10")
+StandIn = Callable[[str, str], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,3 +88,49 @@ def enter(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     cluster.run("scancel", "--user=root")
     cluster.wait_until(lambda: not cluster.squeue(), "no job is left")
     return cluster
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """The run whose workers a launcher starts."""
+    return RunFolder(tmp_path)
+
+
+@pytest.fixture
+def tasks_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks do nothing until a signal comes, and squeue may be asked at any time."""
+    for module in (arrays, batch):
+        monkeypatch.setattr(module, "run_task", tasks.wait_for_signal)
+    monkeypatch.setenv("HPCNAS_SQUEUE_S", "0")
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Put a script in the place of one of Slurm's commands; `$REAL` in it is the command's true path."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+
+    def put(command: str, text: str) -> Path:
+        path = bin_folder / command
+        path.write_text(f"#!/bin/bash\nREAL=/usr/bin/{command}\n{text}\n")
+        path.chmod(0o755)
+        return path
+
+    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
+    return put
+
+
+def answer(launcher: SlurmLauncher) -> dict[str, str] | None:
+    """What squeue says now: the launcher asks in the background."""
+    for _ in range(2):  # a question that is under way already may be answered by the past
+        if launcher._poll is not None:
+            launcher._poll.join()
+        said = launcher.alive()
+    return said
+
+
+def started(folder: RunFolder, cluster: Cluster, count: int, restarts: int = 0) -> list[Path]:
+    """What the tasks wrote of their environment, once so many have begun."""
+    seen = folder.path / "seen"
+    cluster.wait_until(lambda: len(list(seen.glob(f"*-{restarts}.env"))) >= count, f"{count} tasks started")
+    return sorted(seen.glob(f"*-{restarts}.env"))
