@@ -62,14 +62,19 @@ def evaluated(folder: RunFolder) -> int:
         return population.counts().evaluated
 
 
-def processes_of(folder: Path) -> list[int]:
-    """Processes that name the folder on their command line."""
+def command_lines() -> list[tuple[int, list[str]]]:
+    """Id and words of every process of this machine."""
     found = []
     for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdecimal() and str(folder) in (entry / "cmdline").read_text(errors="replace"):
-                found.append(int(entry.name))
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                found.append((int(entry.name), (entry / "cmdline").read_text(encoding="utf-8", errors="replace").split("\0")))
     return found
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes that name the folder on their command line, ascending."""
+    return sorted(pid for pid, words in command_lines() if any(str(folder) in word for word in words))
 
 
 def end_processes(folder: Path) -> None:

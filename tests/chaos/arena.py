@@ -13,12 +13,11 @@ import threading
 import time
 from pathlib import Path
 
-from hpcnas.population.queries import Population
 from hpcnas.processes import read_holder
 from hpcnas.run_folder import RunFolder
 from tests.chaos.fitness import HISTORY
 from tests.chaos.proxy import Proxy
-from tests.processes import wait_until
+from tests.processes import command_lines, evaluated, processes_of, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """\
@@ -95,11 +94,13 @@ class Arena:
 
     def workers(self) -> list[int]:
         """Process ids of this run's live workers, ascending."""
-        return sorted(pid for pid, words in _processes() if "submitit.core._submit" in words and str(self.run.slurm) in words)
+        return sorted(
+            pid for pid, words in command_lines() if "submitit.core._submit" in words and str(self.run.slurm) in words
+        )
 
     def orphans(self) -> list[int]:
         """Every process that names the run's folder on its command line."""
-        return sorted(pid for pid, words in _processes() if any(str(self.run.path) in word for word in words))
+        return processes_of(self.run.path)
 
     def signal_head(self, number: int) -> bool:
         """Send a signal to the head, if there is one."""
@@ -151,16 +152,15 @@ class Arena:
 
     def wait_evaluated(self, count: int, timeout_s: float = 60.0) -> None:
         """Wait until that many genotypes are evaluated."""
-        wait_until(lambda: self.run.config.exists() and self.evaluated() >= count, timeout_s)
+        wait_until(lambda: self.evaluated() >= count, timeout_s)
 
     def heads_said(self) -> str:
         """What all heads printed."""
         return Path(self.log.name).read_text(encoding="utf-8", errors="replace")
 
     def evaluated(self) -> int:
-        """Genotypes evaluated by now."""
-        with Population.open(self.run) as population:
-            return population.counts().evaluated
+        """Genotypes evaluated by now; 0 while there is no run."""
+        return evaluated(self.run)
 
     def _keep(self) -> None:
         known = None
@@ -228,13 +228,3 @@ def send(pid: int, number: int) -> bool:
 def remove(folder: Path) -> None:
     """Delete a run that is over."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _processes() -> list[tuple[int, list[str]]]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-                found.append((int(entry.name), words))
-    return found
