@@ -1,4 +1,4 @@
-"""Arenas that are closed whatever happens, and one check at their end."""
+"""Arenas that are closed whatever happens, single faults for them, and one check at their end."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from hpcnas.population.queries import Population
 from tests.chaos.arena import Arena
 from tests.chaos.checker import Verdict, check
+from tests.chaos.nemesis import Fault, Nemesis, Undo
 
 Build = Callable[..., Arena]
 
@@ -34,3 +36,16 @@ def end_and_check(arena: Arena, timeout_s: float = 120.0) -> Verdict:
     verdict = check(arena.run, arena.history, steps=arena.steps)
     assert verdict.problems == []
     return verdict
+
+
+def inject(arena: Arena, kind: str, *, choice: float = 0.5, lasts_s: float = 0.0) -> Undo:
+    """One fault of the nemesis, now; answers how to undo it."""
+    method = getattr(Nemesis(arena, 0), "_" + kind.replace(" ", "_").replace(".", "_"))
+    undo = method(Fault(1, kind, 0.0, choice, lasts_s))
+    assert undo is not None, f"{kind}: no victim"
+    return undo  # type: ignore[no-any-return]
+
+
+def population_of(arena: Arena) -> Population:
+    """What its run has so far."""
+    return Population.open(arena.run)
