@@ -12,7 +12,7 @@ def register(app: typer.Typer) -> None:
 
 
 def restore(run: RunOption = None) -> None:
-    """Rebuild population.db from backup, journal and outbox; the old file is kept under another name.
+    """Rebuild a damaged population from backup, journal and outbox; what was there is kept under another name.
 
     Start the same head again afterwards. Workers that still run go on.
     """
@@ -26,12 +26,12 @@ def restore(run: RunOption = None) -> None:
         done = rebuild(folder)
     finally:
         lock.release()
-    start = f"from {done.backup} and" if done.backup else "from"
-    typer.echo(
-        f"restored {folder.database} {start} {done.transactions} transactions of the journal; "
-        f"merged {done.outbox} messages of the outbox"
-    )
+    for remark in done.remarks:
+        typer.echo(remark, err=True)
+    typer.echo(f"restored {done.population} from {done.start}; merged {done.outbox} messages of the outbox")
     typer.echo(f"{done.born} genotypes, {done.evaluated} of them evaluated")
+    if done.lost_since:
+        typer.echo(f"what was acknowledged after {done.lost_since} is lost with the old data, and will be trained again")
     for path in done.kept:
         typer.echo(f"kept {path}")
     for problem in done.problems:

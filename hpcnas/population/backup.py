@@ -1,15 +1,15 @@
-"""RUN/backup: checked copies of the database, made while it is in use, each with the journal that follows it."""
+"""RUN/backup: checked copies of the population, made while it is in use; what every kind of store does alike."""
 
+import contextlib
 import logging
 import os
-import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from hpcnas.errors import HpcnasError, StoreUnavailable
 from hpcnas.population import seam
-from hpcnas.population.journal import journal_numbers, journal_path
 
 log = logging.getLogger(__name__)
 
@@ -17,49 +17,57 @@ KEPT = 3
 BACKUP_S = 300.0
 
 
-def backup_path(folder: Path, number: int) -> Path:
-    """The copy that was made right after journal file `number` was begun."""
-    return folder / f"population-{number:06d}.db"
+@dataclass(frozen=True, slots=True)
+class Backups:
+    """The finished copies of one kind in a folder, numbered in the order of their making.
+
+    Attributes:
+        ending: of the files' names: ".db" for SQLite's, ".dump" for PostgreSQL's.
+    """
+
+    folder: Path
+    ending: str
+
+    def path(self, number: int) -> Path:
+        """The copy of that number."""
+        return self.folder / f"population-{number:06d}{self.ending}"
+
+    def numbers(self) -> list[int]:
+        """Numbers of the finished copies, growing."""
+        found = self.folder.glob("population-" + "[0-9]" * 6 + self.ending)
+        return sorted(int(path.stem.removeprefix("population-")) for path in found)
+
+    def prune(self) -> int:
+        """Remove all but the newest copies; the number of the oldest that is kept, 0 when there is none."""
+        numbers = self.numbers()
+        for number in numbers[:-KEPT]:
+            self.path(number).unlink(missing_ok=True)
+        return min(numbers[-KEPT:], default=0)
 
 
-def backup_numbers(folder: Path) -> list[int]:
-    """Numbers of the finished copies, growing."""
-    return sorted(int(path.stem.removeprefix("population-")) for path in folder.glob("population-" + "[0-9]" * 6 + ".db"))
-
-
-def copy_database(database: Path, target: Path) -> None:
-    """A checked copy of a database that others may be writing, in its place as a whole.
+@contextlib.contextmanager
+def put_in_place(target: Path) -> Iterator[Path]:
+    """Where to write a backup; flushed and given its name when the block ends, removed when it fails.
 
     Raises:
-        StoreUnavailable: it cannot be read or the copy cannot be written, or the copy is not sound.
+        StoreUnavailable: the disk refuses.
     """
     unfinished = target.with_name(target.name + ".new")
-    unfinished.unlink(missing_ok=True)
     try:
-        _copy(database, unfinished)
+        target.parent.mkdir(exist_ok=True)
+        unfinished.unlink(missing_ok=True)
+        yield unfinished
         descriptor = os.open(unfinished, os.O_RDWR)
         try:
             seam.fsync(descriptor)
         finally:
             os.close(descriptor)
         seam.rename(unfinished, target)
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
         raise StoreUnavailable(f"no backup in {target.parent}: {error}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def prune(folder: Path) -> None:
-    """Remove all but the newest copies, and the journals that only older ones need."""
-    numbers = backup_numbers(folder)
-    if len(numbers) <= KEPT:
-        return
-    oldest = numbers[-KEPT]
-    for number in numbers[:-KEPT]:
-        backup_path(folder, number).unlink(missing_ok=True)
-    for number in journal_numbers(folder):
-        if number < oldest:
-            journal_path(folder, number).unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):
+            unfinished.unlink(missing_ok=True)
 
 
 class BackupKeeper:
@@ -86,17 +94,3 @@ class BackupKeeper:
                 log.warning("%s; the search goes on, the next one is tried in %g s", error, self._every_s)
             if self._stopped.wait(self._every_s):
                 return
-
-
-def _copy(database: Path, unfinished: Path) -> None:
-    source = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
-    target = sqlite3.connect(unfinished)
-    try:
-        source.backup(target)
-        target.execute("PRAGMA journal_mode=DELETE")  # one file, that opens anywhere
-        problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]
-    finally:
-        target.close()
-        source.close()
-    if problem != "ok":
-        raise sqlite3.DatabaseError(f"the copy is not sound: {problem}")

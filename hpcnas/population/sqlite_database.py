@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from hpcnas.errors import HpcnasError, StoreUnavailable
 from hpcnas.population import seam, sqlite_file
-from hpcnas.population.backup import backup_path, copy_database, prune
 from hpcnas.population.journal import Journal
+from hpcnas.population.sqlite_backup import copy_database, prune, sqlite_backups
 from hpcnas.population.statements import load_statements
 from hpcnas.population.transaction import Row, Transaction
 from hpcnas.run_folder import RunFolder
@@ -90,7 +90,7 @@ class SQLiteDatabase:
             StoreUnavailable: the disk refuses, or the database is busy for long.
         """
         number = self._do_with_journal(lambda tx: self._journal.rotate(_run_values(tx)))
-        copy_database(self.path, backup_path(self._backups, number))
+        copy_database(self.path, sqlite_backups(self._backups).path(number))
         prune(self._backups)
 
     def close(self) -> None:

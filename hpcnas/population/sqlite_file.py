@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from hpcnas.errors import DamagedRunError, HpcnasError, StoreUnavailable
-from hpcnas.population.backup import copy_database
+from hpcnas.population.sqlite_backup import copy_database
 from hpcnas.population.statements import read_sql
 
 SCHEMA_VERSION = 2

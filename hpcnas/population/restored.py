@@ -1,0 +1,44 @@
+"""What a restore did, whichever store it rebuilt."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        population: what was rebuilt.
+        start: what it was rebuilt from: the backup it began with, and the journal where there is one.
+        outbox: messages merged from the outbox.
+        evaluated, born: individuals that are there now.
+        kept: where the old files are now.
+        lost_since: when the backup was made, if what was acknowledged after it is lost; "" when nothing is.
+        remarks: what was passed over or set aside on the way.
+        problems: what could not be restored, or does not fit together; empty when nothing is missing.
+    """
+
+    population: Path
+    start: str
+    outbox: int
+    evaluated: int
+    born: int
+    kept: list[Path]
+    problems: list[str]
+    lost_since: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+
+def keep_aside(paths: list[Path]) -> list[Path]:
+    """Give what is there of the damaged files another name; the new names."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    kept = []
+    for path in paths:
+        if path.exists():
+            aside = path.with_name(f"{path.name}.damaged-{stamp}")
+            os.replace(path, aside)
+            kept.append(aside)
+    return kept
