@@ -112,7 +112,7 @@ def _row(one: Individual) -> dict[str, Any]:
         list(one.accuracies),
         one.parameters,
         one.mutation,
-        one.token,
+        one.attempts,
         one.seconds,
         one.reason,
         one.genotype,

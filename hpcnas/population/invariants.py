@@ -6,6 +6,7 @@ The numbers are those of that list; what a database cannot show (3, 6, 8, 11, 12
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
 from hpcnas.population import rules
 from hpcnas.population.queries import Population
@@ -81,8 +82,9 @@ def _check_fitness(individual: Individual, rows: list[FitnessRow], repeats: int)
 
 
 def _check_tokens(individual: Individual, attempts: list[AttemptRow], rows: list[FitnessRow]) -> Iterator[str]:
-    if [attempt.token for attempt in attempts] != list(range(1, individual.token + 1)):
-        yield f"4: tokens granted are {[attempt.token for attempt in attempts]}, the row's is {individual.token}"
+    tokens = [0, *(attempt.token for attempt in attempts)]
+    if tokens[-1] != individual.token or not all(rules.follows(token, last) for last, token in pairwise(tokens)):
+        yield f"4: tokens granted are {tokens[1:]}, the row's is {individual.token}"
     running = [attempt.token for attempt in attempts if not attempt.outcome]
     if running != ([individual.token] if individual.state is State.LEASED else []):
         yield f"4: {individual.state} under token {individual.token}, attempts running: {running}"

@@ -170,7 +170,7 @@ def _grant(tx: Transaction, individual_id: int, worker_id: str, host: str, claim
     standing = tx.read_standing(individual_id)
     if standing is None:
         raise LookupError(f"individual {individual_id} was picked and is not there")
-    after = rules.granted(standing, worker_id, claim_id)
+    after = rules.granted(standing, worker_id, claim_id, tx.epoch)
     tx.write_standing(individual_id, after)
     tx.run("insert_attempt", id=individual_id, token=after.token, claim_id=claim_id, worker_id=worker_id, host=host)
     return _lease(tx, individual_id, after.token)

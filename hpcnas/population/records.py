@@ -196,6 +196,7 @@ class Individual:
     losses: int
     preemptions: int
     reason: str
+    attempts: int
     accuracies: tuple[float, ...]
     seconds: float
 

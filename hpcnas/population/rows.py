@@ -14,7 +14,7 @@ class RunRow:
         run_id: uuid, the same as in the folder's run.id.
         hpcnas: version that created the run.
         created: seconds since 1970.
-        epoch: number of heads so far.
+        epoch: grows with every head.
     """
 
     run_id: str

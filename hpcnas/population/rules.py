@@ -12,6 +12,7 @@ from hpcnas.population.records import FailureKind, State
 MAX_ERRORS = 2  # the second failure of a genotype is final
 MAX_LOSSES = 3  # vanished workers
 MAX_PREEMPTIONS = 20  # time limits, preemptions: nobody's fault, but not for ever
+GENERATION = 1_000_000  # epochs, and tokens of one genotype, between two restores that may have lost grants: never as many
 RESERVE = 1  # idle workers kept at the end of a search: a genotype whose worker is lost need not wait for the cluster's queue
 
 DETERMINISTIC = frozenset({FailureKind.BUILD, FailureKind.TOO_LARGE})  # the same again would only fail again
@@ -62,12 +63,29 @@ def judge(standing: Standing, token: int) -> Judgement:
     return Judgement.LAPSED if standing.state is State.QUEUED and standing.lapsed else Judgement.OVER
 
 
-def granted(standing: Standing, worker_id: str, claim_id: str) -> Standing:
-    """queued -> leased, by a claim: the token grows by one."""
+def next_generation(epoch: int, missed: int = 0) -> int:
+    """The epoch that a population goes on from which may be older than what was granted.
+
+    Tokens and epochs that were given after it was copied are below those that are given from now on: no worker
+    holds a token that another is granted, no earlier head has the epoch of a later one.
+
+    Args:
+        missed: generations that may have begun since the copy was made.
+    """
+    return (epoch // GENERATION + 1 + missed) * GENERATION
+
+
+def follows(token: int, previous: int) -> bool:
+    """Whether a token may be granted right after another: one more, or the first one of a later generation."""
+    return token == previous + 1 or (token > previous and token % GENERATION == 1)
+
+
+def granted(standing: Standing, worker_id: str, claim_id: str, epoch: int = 0) -> Standing:
+    """queued -> leased, by a claim: the token grows by one, or to the first one of the epoch's generation."""
     return replace(
         standing,
         state=State.LEASED,
-        token=standing.token + 1,
+        token=max(standing.token, epoch - epoch % GENERATION) + 1,
         claim_id=claim_id,
         worker_id=worker_id,
         heartbeat=0,

@@ -49,7 +49,7 @@ def population_text(individuals: Sequence[Individual]) -> str:
             " ".join(f"{accuracy:.4f}" for accuracy in one.accuracies) or "-",
             f"{one.parameters:,}",
             "-" if one.parent_id is None else one.parent_id,
-            one.token,
+            one.attempts,
             one.reason or "-" if one.state is State.FAILED else one.mutation or "random",
         )
         for one in individuals
@@ -106,7 +106,7 @@ def _as_json(individual: Individual) -> dict[str, Any]:
         "fitness": individual.fitness,
         "accuracies": list(individual.accuracies),
         "parameters": individual.parameters,
-        "attempts": individual.token,
+        "attempts": individual.attempts,
         "reason": individual.reason,
         "genotype": json.loads(individual.genotype),
     }

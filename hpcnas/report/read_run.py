@@ -68,7 +68,7 @@ def _given_up(individuals: Iterable[Individual], attempts: Iterable[Attempt]) ->
     if failed:
         last_error = {attempt.individual_id: attempt.error for attempt in attempts if attempt.error}
         for row in failed:
-            yield GivenUp(row.id, row.token, ": ".join(filter(None, (row.reason, last_error.get(row.id)))))
+            yield GivenUp(row.id, row.attempts, ": ".join(filter(None, (row.reason, last_error.get(row.id)))))
 
 
 def _last_sign(attempts: Sequence[Attempt], workers: Sequence[WorkerSpan]) -> float | None:

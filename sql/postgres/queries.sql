@@ -15,6 +15,9 @@ SELECT epoch, draining, finished FROM run FOR SHARE;
 -- next_epoch: a new head begins
 UPDATE run SET epoch = epoch + 1;
 
+-- write_epoch: after a restore that may have lost grants
+UPDATE run SET epoch = %(epoch)s;
+
 -- write_draining: no new leases, or again
 UPDATE run SET draining = %(draining)s;
 
@@ -173,11 +176,13 @@ WHERE host = %(host)s AND outcome NOT IN ('', 'evaluated', 'lost', 'preempted', 
 GROUP BY individual_id ORDER BY individual_id;
 
 -- list_individuals: rows of the population; every state for an empty one
-SELECT id, digest, genotype, parent_id, mutation, step, parameters, state, token, worker_id, errors, losses, preemptions, reason
+SELECT id, digest, genotype, parent_id, mutation, step, parameters, state, token, worker_id, errors, losses, preemptions, reason,
+    (SELECT count(*) FROM attempt WHERE individual_id = individual.id)
 FROM individual WHERE %(state)s::text = '' OR state = %(state)s ORDER BY id;
 
 -- read_individual: one of them
-SELECT id, digest, genotype, parent_id, mutation, step, parameters, state, token, worker_id, errors, losses, preemptions, reason
+SELECT id, digest, genotype, parent_id, mutation, step, parameters, state, token, worker_id, errors, losses, preemptions, reason,
+    (SELECT count(*) FROM attempt WHERE individual_id = individual.id)
 FROM individual WHERE id = %(id)s;
 
 -- find_best: the fittest; the earlier one of equals

@@ -14,7 +14,7 @@ from hpcnas.report.lineage import lineage, lineage_dot, lineage_image, lineage_j
 def individual(individual_id: int, parent: int | None, mutation: str, digest: str, *accuracies: float) -> Individual:
     state = State.EVALUATED if accuracies else State.LEASED
     return Individual(
-        individual_id, digest, "{}", parent, mutation, individual_id, 1000, state, 1, "w", 0, 0, 0, "", accuracies, 1.0
+        individual_id, digest, "{}", parent, mutation, individual_id, 1000, state, 1, "w", 0, 0, 0, "", 1, accuracies, 1.0
     )  # fmt: skip
 
 
