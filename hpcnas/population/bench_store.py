@@ -157,9 +157,9 @@ class _Bench:
     def postgres(self) -> None:
         """Cycles with 1, 8 and 32 connections to a private PostgreSQL."""
         try:
-            server = importlib.import_module("hpcnas.population.postgres_server")
+            programs = importlib.import_module("hpcnas.population.postgres_programs")
             private = importlib.import_module("hpcnas.population.private_store")
-            server.program_folder()
+            programs.program_folder()
         except (ImportError, importlib.import_module("hpcnas.errors").UsageError) as error:
             self.say(f"PostgreSQL is not measured: {error}")
             return
@@ -167,7 +167,7 @@ class _Bench:
         folder = RunFolder(self.path / "postgres")
         folder.path.mkdir()
         config = RunConfig.from_dict({"store": "postgres", "recipe": {"repeats": 1}})
-        head = private.open_private_store(folder, config)
+        head = private.open_private_store(folder, config, backup_s=None)
         try:
             head.begin_epoch()
             head.join(_WORKER)

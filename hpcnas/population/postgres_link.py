@@ -21,6 +21,14 @@ _MAX_PAUSE_S = 2.0
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError)
 # Two messages met in one row: the loser runs again.
 _COLLISIONS = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation)
+# What the server says of files that are gone or changed: "internal error" and "undefined file". A refused connection's error
+# has no code.
+_DAMAGE_CODES = ("XX", "58P01")
+_DAMAGE_SIGNS = ("could not open file", "could not read", "invalid data", "invalid page")
+
+
+class LostPopulation(DamagedRunError):
+    """The database does not have the run's population, or not all of it."""
 
 
 class PostgresLink:
@@ -48,7 +56,7 @@ class PostgresLink:
         Raises:
             StoreUnavailable: the server could not be reached for the time of patience, or the connection broke
                 at the commit of something that is not repeatable.
-            DamagedRunError: the schema or its tables are not there.
+            LostPopulation: the schema or its tables are not there, or the server finds its files damaged.
         """
         deadline, pause_s = time.monotonic() + self._patience_s, 0.02
         while True:
@@ -60,14 +68,16 @@ class PostgresLink:
                 connection.commit()
             except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedColumn) as error:
                 self.close()
-                raise DamagedRunError(f"the database holds no population of this run ({_first_line(error)})") from error
+                raise LostPopulation(f"the database holds no population of this run ({_first_line(error)})") from error
             except (*_PASSING, *_COLLISIONS) as error:
                 self._let_go(error)
+                _check_damage(error)
                 if (committing and not repeatable) or time.monotonic() + pause_s > deadline:
                     raise StoreUnavailable(f"PostgreSQL does not answer ({_first_line(error)}); try again later") from error
-            except BaseException:
+            except BaseException as error:
                 if self._connection is not None and not self._connection.closed:
                     self._connection.rollback()
+                _check_damage(error)
                 raise
             else:
                 if not self.keeps:
@@ -102,6 +112,12 @@ class PostgresLink:
             self._connection.rollback()
         else:
             self.close()
+
+
+def _check_damage(error: BaseException) -> None:
+    told = isinstance(error, psycopg.OperationalError) and any(sign in str(error) for sign in _DAMAGE_SIGNS)
+    if isinstance(error, psycopg.Error) and (told or (error.sqlstate or "").startswith(_DAMAGE_CODES)):
+        raise LostPopulation(f"PostgreSQL finds its data damaged ({_first_line(error)})") from error
 
 
 def _first_line(error: Exception) -> str:

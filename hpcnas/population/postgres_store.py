@@ -16,7 +16,7 @@ import hpcnas
 from hpcnas.config import RunConfig
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.messages import clean
-from hpcnas.population.postgres_link import PostgresLink
+from hpcnas.population.postgres_link import LostPopulation, PostgresLink
 from hpcnas.population.reader import Query, Reader
 from hpcnas.population.run_id import check_run_id, read_or_create_run_id
 from hpcnas.population.sql_store import SQLStore
@@ -40,7 +40,7 @@ class PostgresStore(SQLStore):
         self._lock = threading.RLock()
         row = self._read(lambda tx: tx.row("read_run"))
         if row is None:
-            raise DamagedRunError("the run's schema in PostgreSQL has no run row; create the run anew under another --run")
+            raise LostPopulation("the run's schema in PostgreSQL has no run row")
         self.run_id, self.repeats = str(row[0]), int(row[4])
 
     @classmethod
@@ -135,7 +135,7 @@ class _PostgresTransaction(Transaction):
         self._statements = load_statements("postgres")
         flags = self.row("lock_flags" if locks else "read_flags")
         if flags is None:
-            raise DamagedRunError("the run's schema in PostgreSQL has no run row")
+            raise LostPopulation("the run's schema in PostgreSQL has no run row")
         self.epoch, self.draining, self.finished = int(flags[0]), bool(flags[1]), bool(flags[2])
 
     def rows(self, statement: str, **values: object) -> list[Row]:
@@ -149,6 +149,14 @@ class _PostgresTransaction(Transaction):
 def schema_name(run_id: str) -> str:
     """The schema that holds a run."""
     return f"hpcnas_{run_id[:16]}"
+
+
+def has_schema(folder: RunFolder, config: RunConfig, address: Callable[[], str] | None = None) -> bool:
+    """Whether the database has anything of the run of `folder`."""
+    schema = schema_name(read_or_create_run_id(folder))
+    found = "SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s"
+    link = _link(folder, config, address)
+    return link.call(lambda connection: connection.execute(found, {"schema": schema}).fetchone() is not None)
 
 
 def _link(folder: RunFolder, config: RunConfig, address: Callable[[], str] | None) -> PostgresLink:

@@ -2,6 +2,7 @@
 
 from hpcnas.config import RunConfig, read_config
 from hpcnas.errors import UsageError
+from hpcnas.population import PRIVATE
 from hpcnas.population.restored import Restored
 from hpcnas.run_folder import RunFolder
 
@@ -19,6 +20,10 @@ def restore(folder: RunFolder) -> Restored:
         from hpcnas.population.sqlite_restore import restore_sqlite
 
         return restore_sqlite(folder)
+    if config.store == PRIVATE:
+        from hpcnas.population.private_restore import restore_private
+
+        return restore_private(folder, config)
     raise UsageError(
         "this run keeps its population in the PostgreSQL server that --store named, and hpcnas makes no backups of that; "
         "have its administrators put back theirs, then start the head again"

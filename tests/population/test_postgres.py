@@ -88,7 +88,6 @@ def test_nobody_gets_in_without_the_password(private: RunFolder) -> None:
 
 def test_a_crash_of_the_server_loses_nothing(private: RunFolder, config: RunConfig) -> None:
     head, queue = open_store(private, config), open_queue(private, config)
-    head.begin_epoch()
     queue.join(worker())
     [number] = head.add([birth()])
     lease = queue.claim("w1", f"crash-{number}").lease
@@ -101,7 +100,7 @@ def test_a_crash_of_the_server_loses_nothing(private: RunFolder, config: RunConf
     restart.join()
     assert head.counts().evaluated >= 1
     queue.close()
-    head._link.close()  # its own close would stop the server that other tests use
+    head.close()
     with Population.open(private) as population:
         assert check_invariants(population) == []
 
