@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hpcnas.networks.graph import STEM, NetworkGraph
 from hpcnas.networks.native_build import load_library
+from hpcnas.networks.native_memory import kernel_memory
 from hpcnas.networks.native_plan import NativePlan, native_plan
 from hpcnas.networks.operations import BN_EPS, BN_MOMENTUM, ConvBNReLU
 
@@ -125,8 +126,8 @@ class NativeBody:
             values, code, starts = ((ctypes.c_int64 * len(part))(*part) for part in (plan.values, plan.code, plan.starts))
             # A training keeps one size, an evaluation has its own: memory of others is given back first.
             self._ready = {k: ready for k, ready in self._ready.items() if k[-1] != training}
-            arena = torch.empty(plan.arena, dtype=images.dtype)
-            self._ready[key] = _Ready(plan, (values, code, starts), arena, torch.empty(max(1, plan.marks), dtype=torch.uint8))
+            arena, marks = kernel_memory(plan.arena, images.dtype), kernel_memory(plan.marks, torch.uint8)
+            self._ready[key] = _Ready(plan, (values, code, starts), arena, marks)
         return self._ready[key]
 
     def _run(self, ready: _Ready, images: Tensor, features: Tensor, training: bool, gradients: list[Tensor] | None) -> None:

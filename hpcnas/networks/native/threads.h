@@ -31,8 +31,9 @@ public:
 
     // Does all pieces. A worker that the system does not let run is not waited for: the others take its pieces.
     void run(const Work& work) {
+        backwards_ = !backwards_;
         if (workers_.empty()) {
-            for (int piece = 0; piece < kPieces; ++piece) work(piece);
+            for (int piece = 0; piece < kPieces; ++piece) work(ordered(piece));
             return;
         }
         work_ = &work;
@@ -61,6 +62,9 @@ private:
 #endif
     }
 
+    // Every other round goes from the end to the beginning: what the one before touched last is still in the cache.
+    int ordered(int piece) const { return backwards_ ? kPieces - 1 - piece : piece; }
+
     bool has_piece() const { return ticket_.load() % kRound < kPieces; }
 
     // Whoever holds a piece keeps `run` from returning, so that `work_` is that round's.
@@ -70,7 +74,7 @@ private:
             if (ticket % kRound >= kPieces) return false;
         } while (!ticket_.compare_exchange_weak(ticket, ticket + 1));
         try {
-            (*work_)(int(ticket % kRound));
+            (*work_)(ordered(int(ticket % kRound)));
         } catch (const std::exception&) {  // must not leave a thread; kernels meet none but a lack of memory
             failed_.store(true);
         }
@@ -98,6 +102,7 @@ private:
     std::atomic<int> done_{0}, sleeping_{0};
     std::atomic<bool> failed_{false}, stopping_{false};
     const Work* work_ = nullptr;
+    bool backwards_ = false;
 };
 
 // [first, last) of `total` that belongs to a piece.
