@@ -74,7 +74,7 @@ class RepeatsEngine:
 def choose_precision(precision: str, device: torch.device) -> str:
     """fp32 or bf16 for `--precision`; auto is bf16 on GPUs that compute in it, as on CPUs it does not pay."""
     if precision == "auto":
-        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return precision
 
 
