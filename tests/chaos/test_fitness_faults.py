@@ -75,7 +75,7 @@ def test_a_fitness_function_that_always_fails_stops_the_run_with_its_traceback(a
     assert "more than 20% of the last 50 genotypes failed" in said
     assert "ValueError: my own bug" in said
     with population_of(arena) as population:
-        assert 11 <= population.counts().failed <= 20  # at once, not after 500
+        assert 11 <= population.counts().failed <= 50  # soon, not after 500
 
 
 BAD_NODE = """

@@ -34,16 +34,30 @@ def test_workers_killed_at_random_instants(arena_of: Build) -> None:
     )  # some genotype has repeats of two attempts: none was done again
 
 
-def test_a_zombie_is_told_stale_and_leaves(arena_of: Build) -> None:
-    """SIGSTOP for longer than the lease, then SIGCONT."""
-    arena = arena_of(workers=3, steps=24)
-    arena.wait_evaluated(2)
-    zombies = arena.workers()[:2]  # a stopped process is there: its place is not filled, the third one goes on
-    for pid in zombies:
-        send(pid, signal.SIGSTOP)
+PATIENT = """
+import os, time
+from tests.chaos import fitness
+def evaluate(genotype, *, repeat, seed, progress):
+    while not os.path.exists(os.environ["MAY_GO"]): progress(0.0), time.sleep(0.05)
+    return fitness.evaluate(genotype, repeat=repeat, seed=seed, progress=progress)
+"""
+
+
+def test_a_zombie_is_told_stale_and_leaves(arena_of: Build, tmp_path: Path) -> None:
+    """SIGSTOP in the middle of a training for longer than the lease, then SIGCONT."""
+    (tmp_path / "patient.py").write_text(PATIENT)
+    may_go = tmp_path / "may_go"
+    environment = {"PYTHONPATH": str(tmp_path), "MAY_GO": str(may_go)}
+    arena = arena_of(workers=3, steps=24, stall_s=300, fitness="patient:evaluate", environment=environment)
+    wait_until(arena.run.head_address.exists)
     with population_of(arena) as population:
+        wait_until(lambda: population.counts().leased == 3)
+        zombies = arena.workers()[:2]  # a stopped process is there: its place is not filled, the third one goes on
+        for pid in zombies:
+            send(pid, signal.SIGSTOP)
         wait_until(lambda: sum(attempt.outcome == "lost" for attempt in population.attempts()) == len(zombies), 120)
-        arena.wait_evaluated(arena.evaluated() + 3)  # others go on meanwhile
+        may_go.touch()
+        arena.wait_evaluated(3)  # others go on meanwhile
     for pid in zombies:
         send(pid, signal.SIGCONT)
     end_and_check(arena)
@@ -60,7 +74,7 @@ time.time = lambda: _real() + _jumps.choice((-3600.0, 0.0, 3600.0))
 def test_clocks_that_jump_by_an_hour_decide_nothing(arena_of: Build, tmp_path: Path) -> None:
     """Every process reads a wall clock that is wrong by up to an hour, another one each time: no lease is lost."""
     (tmp_path / "sitecustomize.py").write_text(JUMPY)
-    arena = arena_of(workers=2, steps=16, environment={"PYTHONPATH": str(tmp_path)})
+    arena = arena_of(workers=2, steps=16, lease_s=60.0, environment={"PYTHONPATH": str(tmp_path)})
     end_and_check(arena)
     with population_of(arena) as population:
         assert not [attempt for attempt in population.attempts() if attempt.outcome == "lost"]
