@@ -80,6 +80,8 @@ def _run(program: str, dump: Path, *arguments: str, password: str = "") -> str:
         answer = run_client(program, *arguments, password=password, limit_s=_DUMP_S)
     except subprocess.TimeoutExpired as error:
         raise StoreUnavailable(f"{program} for {dump.name} was ended after {_DUMP_S:g} s") from error
+    except OSError as error:
+        raise StoreUnavailable(f"{program} for {dump.name} does not start: {error}") from error
     if answer.returncode:
         problem = (answer.stderr.strip().splitlines() or ["no reason given"])[0]
         raise StoreUnavailable(f"no backup {dump.name}: {problem}")

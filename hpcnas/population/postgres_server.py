@@ -148,7 +148,7 @@ class PostgresServer:
         answer = run_owner(
             "initdb",
             *("-D", str(unfinished), "-U", USER, f"--pwfile={self._password_file}", "--auth=scram-sha-256"),
-            *("--encoding=UTF8", "--locale=C", "--no-instructions"),
+            *("--encoding=UTF8", "--locale=C", "--no-instructions", "--data-checksums"),
         )
         if answer.returncode:
             raise StoreUnavailable(

@@ -116,7 +116,11 @@ class PostgresReader(Reader):
         self._link = _link(folder, config, address)
         self._link.keeps = True
         self._statements = load_statements("postgres")
-        _check_version(self._link)
+        try:
+            _check_version(self._link)
+        except BaseException:
+            self._link.close()
+            raise
 
     def together(self, work: Callable[[Query], T]) -> T:
         def read(connection: psycopg.Connection[Any]) -> T:

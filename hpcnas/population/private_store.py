@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError, RunHeldError
@@ -10,16 +11,19 @@ from hpcnas.population.postgres_backup import dump_schema, postgres_backups
 from hpcnas.population.postgres_link import LostPopulation
 from hpcnas.population.postgres_server import PostgresServer, read_server_address
 from hpcnas.population.postgres_store import PostgresReader, PostgresStore, has_schema, schema_name
+from hpcnas.population.transaction import Transaction
 from hpcnas.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class _PrivateStore(PostgresStore):
     """Backs itself up while it is a head's. Stops its server when it is closed, if it started it or took it over."""
 
     folder: RunFolder
-    server: PostgresServer
+    server: PostgresServer | None = None
     started_here = False
     backup_s: float | None = BACKUP_S
     _keeper: BackupKeeper | None = None
@@ -45,8 +49,16 @@ class _PrivateStore(PostgresStore):
         """Make a last backup, close the connection and stop the server. Nothing else may be called afterwards."""
         is_overtaken = self._keeper is not None and self._end_backups(self._keeper)
         super().close()
-        if not is_overtaken and (self.started_here or self.epoch is not None):
+        if self.server is not None and not is_overtaken and (self.started_here or self.epoch is not None):
             self.server.stop()
+
+    def _do(self, work: Callable[[Transaction], T], *, fenced: bool = True, repeatable: bool = True) -> T:
+        try:
+            return super()._do(work, fenced=fenced, repeatable=repeatable)
+        except LostPopulation as error:
+            if self.server is None:
+                raise
+            raise self.server.damaged(str(error)) from error
 
     def _end_backups(self, keeper: BackupKeeper) -> bool:
         """The last backup, with all that the head did; whether another head has taken over."""

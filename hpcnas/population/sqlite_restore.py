@@ -41,7 +41,7 @@ def restore_sqlite(folder: RunFolder) -> Restored:
     except sqlite3.Error as error:
         raise DamagedRunError(f"the journal in {folder.backup} does not fit the backup {backup} ({error})") from error
     kept = _put_in_place(folder, unfinished)
-    merged = _merge(folder)
+    merged = _merge(folder, grants_lost=bool(problems or missing))
     with Population.open(folder) as population:
         problems += missing + check_invariants(population) + check_database(folder)
         counts = population.counts()
@@ -102,9 +102,11 @@ def _put_in_place(folder: RunFolder, unfinished: Path) -> list[Path]:
     return kept
 
 
-def _merge(folder: RunFolder) -> int:
+def _merge(folder: RunFolder, *, grants_lost: bool) -> int:
     store = SQLiteStore.open(folder, backup_s=None)
     try:
+        if grants_lost:
+            store.begin_generation()
         store.make_backup()
         return merge_outbox(folder, store)
     finally:

@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 
 from hpcnas.cli import build_app
 from hpcnas.config import RecipeConfig, RunConfig
-from hpcnas.errors import DamagedRunError, RunHeldError
+from hpcnas.errors import DamagedRunError, RunHeldError, StoreUnavailable
 from hpcnas.population import open_store, rules
 from hpcnas.population.backup import KEPT
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.outbox import REFUSED, record_message, write_outbox
 from hpcnas.population.postgres_backup import postgres_backups, read_whole
 from hpcnas.population.postgres_server import PostgresServer, read_server_address
-from hpcnas.population.postgres_store import schema_name
+from hpcnas.population.postgres_store import PostgresStore, schema_name
 from hpcnas.population.private_store import open_private_store
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Verdict
@@ -53,6 +53,17 @@ def dumps(folder: RunFolder) -> list[Path]:
     """The backups, the oldest first."""
     backups = postgres_backups(folder.backup)
     return [backups.path(number) for number in backups.numbers()]
+
+
+def close_with_damage(store: PostgresStore, folder: RunFolder) -> None:
+    """Close the store, which stops its server, then change some bytes of the table of fitness."""
+    with psycopg.connect(read_server_address(folder)) as connection:
+        row = connection.execute(f"SELECT pg_relation_filepath('{schema_name(store.run_id)}.fitness')").fetchone()
+    assert row is not None
+    store.close()
+    with (folder.path / "postgres" / "data" / row[0]).open("r+b") as file:
+        file.seek(4000)
+        file.write(b"lightning")
 
 
 def lose_data(folder: RunFolder) -> None:
@@ -214,13 +225,14 @@ def test_an_unsound_backup_is_passed_over_and_leases_that_an_older_one_knows_go_
     store.begin_generation()
     store.begin_epoch()
     store.make_backup()
-    store.close()
+    close_with_damage(store, story.folder)
     truncate(dumps(story.folder)[1])
-    lose_data(story.folder)
     done = restore(story.folder)
     assert (done.start, done.born, done.problems) == ("population-000001.dump", 3, [])
     assert done.lost_since
-    assert [remark for remark in done.remarks if remark.startswith("passed over population-000002.dump: ")] == done.remarks
+    first, second = done.remarks
+    assert first.startswith("passed over the data as they were found: ")
+    assert second.startswith("passed over population-000002.dump: ")
     store = open_private_store(story.folder, CONFIG, backup_s=None)
     assert store.begin_epoch() == 2 * rules.GENERATION + 1  # the unsound one may have been of the first generation
     assert store.record(2, 1, fitness(0, 0.75)) is Verdict.OK
@@ -261,6 +273,24 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "catalogue": lambda data: [(path.unlink()) for path in (data / "base").rglob("pg_filenode.map")],
     "schema": lambda data: drop_schema(RunFolder(data.parent.parent)),
 }
+
+
+def test_a_head_that_meets_damage_later_names_restore_too(story: Story) -> None:
+    store = open_private_store(story.folder, CONFIG, backup_s=None)
+    close_with_damage(store, story.folder)
+    store = open_private_store(story.folder, CONFIG, backup_s=None)
+    with pytest.raises(DamagedRunError, match=r"invalid page .*hpcnas restore --run"):
+        store.record(2, 1, fitness(0))
+    store.close()
+
+
+def test_a_server_that_does_not_start_for_another_reason_is_not_called_damaged(story: Story) -> None:
+    data = story.folder.path / "postgres" / "data"
+    data.chmod(0o755)
+    with pytest.raises(StoreUnavailable, match="permissions"):
+        open_store(story.folder, CONFIG)
+    data.chmod(0o700)
+    open_store(story.folder, CONFIG).close()
 
 
 @pytest.mark.parametrize("damage", sorted(DAMAGES))
