@@ -97,11 +97,9 @@ class PostgresServer:
             self._give_machine_up()
 
     def damaged(self, why: str) -> DamagedRunError:
-        """The error for data that cannot be used, with the way out."""
-        return DamagedRunError(
-            f"{self.data} is damaged ({why}); it was left as it is: `hpcnas restore --run {self._run}` rebuilds the population "
-            "from its newest backup"
-        )
+        """The error for data that cannot be used, with the way out; a hidden server is on that way already."""
+        way_out = f"; it was left as it is: `hpcnas restore --run {self._run}` rebuilds the population from its newest backup"
+        return DamagedRunError(f"{self.data} is damaged ({why}){'' if self._hidden else way_out}")
 
     def is_claimed(self) -> bool:
         """Whether it runs on some machine, or was killed there."""

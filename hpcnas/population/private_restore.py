@@ -35,7 +35,8 @@ def restore_private(folder: RunFolder, config: RunConfig) -> Restored:
     server.claim_machine()
     last, remarks = _dump_once_more(folder, config, server)
     new.stop()
-    shutil.rmtree(new.data, ignore_errors=True)  # of a restore that was killed
+    if new.data.exists():
+        shutil.rmtree(new.data)  # of a restore that was killed
     new.start()
     try:
         dump, made = _load_newest(folder, config, new, remarks)

@@ -80,7 +80,7 @@ def follows(token: int, previous: int) -> bool:
     return token == previous + 1 or (token > previous and token % GENERATION == 1)
 
 
-def granted(standing: Standing, worker_id: str, claim_id: str, epoch: int = 0) -> Standing:
+def granted(standing: Standing, worker_id: str, claim_id: str, epoch: int) -> Standing:
     """queued -> leased, by a claim: the token grows by one, or to the first one of the epoch's generation."""
     return replace(
         standing,

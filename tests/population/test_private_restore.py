@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -15,13 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from hpcnas.cli import build_app
-from hpcnas.config import RecipeConfig, RunConfig
 from hpcnas.errors import DamagedRunError, RunHeldError, StoreUnavailable
 from hpcnas.population import open_store, rules
 from hpcnas.population.backup import KEPT
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.outbox import REFUSED, record_message, write_outbox
-from hpcnas.population.postgres_backup import postgres_backups, read_whole
+from hpcnas.population.postgres_backup import read_whole
 from hpcnas.population.postgres_server import PostgresServer, read_server_address
 from hpcnas.population.postgres_store import PostgresStore, schema_name
 from hpcnas.population.private_store import open_private_store
@@ -31,105 +29,51 @@ from hpcnas.population.restore import restore
 from hpcnas.run_folder import RunFolder
 from tests.processes import wait_until
 
-from .conftest import birth, fitness, make_folder, worker
-
-CONFIG = RunConfig(store="postgres", recipe=RecipeConfig(repeats=1))
-Rows = dict[tuple[object, ...], object]
+from .conftest import birth, fitness, worker
+from .story import CONFIG, Story, rows
 
 
-def rows(folder: RunFolder) -> Rows:
-    """What the population holds, as readers see it."""
-    with Population.open(folder) as population:
-        assert check_invariants(population) == []
-        found: Rows = {("individual", row.id): row for row in population.individuals()}
-        found |= {("fitness", row.individual_id, row.repeat): row for row in population.fitness_rows()}
-        found |= {("attempt", row.individual_id, row.token): row for row in population.attempts()}
-        found |= {("worker", row.worker_id): row for row in population.workers()}
-        found |= {("event", row.id): row for row in population.events() if row.kind not in ("outbox", "refused")}
-        return found | {("order", individual_id): value for individual_id, value in population.evaluation_order()}
+@pytest.fixture(scope="module")
+def told() -> Iterator[Story]:
+    """Told once; tests destroy copies."""
+    path = Path(tempfile.mkdtemp(prefix="hpcnas-told-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    yield Story.tell(path / "run")
+    shutil.rmtree(path)
 
 
-def dumps(folder: RunFolder) -> list[Path]:
-    """The backups, the oldest first."""
-    backups = postgres_backups(folder.backup)
-    return [backups.path(number) for number in backups.numbers()]
+@pytest.fixture
+def story(told: Story, memory_path: Path) -> Iterator[Story]:
+    """A run whose last backup is older than what was granted."""
+    copy = told.copy(memory_path / "copy")
+    yield copy
+    PostgresServer(copy.folder).stop()
 
 
-def close_with_damage(store: PostgresStore, folder: RunFolder) -> None:
+def close_with_damage(store: PostgresStore, story: Story) -> None:
     """Close the store, which stops its server, then change some bytes of the table of fitness."""
-    with psycopg.connect(read_server_address(folder)) as connection:
+    with psycopg.connect(read_server_address(story.folder)) as connection:
         row = connection.execute(f"SELECT pg_relation_filepath('{schema_name(store.run_id)}.fitness')").fetchone()
     assert row is not None
     store.close()
-    with (folder.path / "postgres" / "data" / row[0]).open("r+b") as file:
+    with (story.data / row[0]).open("r+b") as file:
         file.seek(4000)
         file.write(b"lightning")
-
-
-def lose_data(folder: RunFolder) -> None:
-    shutil.rmtree(folder.path / "postgres" / "data")
 
 
 def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-@dataclass
-class Story:
-    """A run that lost its data after its last backup, and what was granted in between.
-
-    Attributes:
-        saved: its rows at the time of the backup.
-    """
-
-    folder: RunFolder
-    saved: Rows
-
-
-@pytest.fixture(scope="module")
-def told() -> Iterator[Story]:
-    """Genotype 1 evaluated, 2 leased, 3 queued at the backup; afterwards 3 is granted, 4 born and granted."""
-    path = Path(tempfile.mkdtemp(prefix="hpcnas-told-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    folder = make_folder(path / "run", CONFIG)
-    store = open_private_store(folder, CONFIG, backup_s=None)
-    store.begin_epoch()
-    store.join(worker())
-    store.add([birth(number) for number in range(1, 4)], rng_state="state")
-    store.note("submitted", tasks=["1"])
-    for number in (1, 2):
-        store.claim("w1", f"c{number}")
-    assert store.record(1, 1, fitness(0, 0.25)) is Verdict.OK
-    store.make_backup()
-    saved = rows(folder)
-    assert store.claim("w1", "c3").lease is not None
-    store.add([birth(4)])
-    lease = store.claim("w1", "c4").lease
-    assert lease is not None
-    assert (lease.individual_id, lease.token) == (4, 1)
-    store.close()
-    yield Story(folder, saved)
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def story(told: Story, memory_path: Path) -> Iterator[Story]:
-    """The same, to be destroyed."""
-    folder = RunFolder(memory_path / "copy")
-    shutil.copytree(told.folder.path, folder.path)
-    yield Story(folder, told.saved)
-    PostgresServer(folder).stop()
-
-
 def test_a_head_makes_backups_at_once_and_at_its_end_and_keeps_the_newest(story: Story) -> None:
     store = open_private_store(story.folder, CONFIG)
     store.begin_epoch()
-    wait_until(lambda: len(dumps(story.folder)) == 2)
+    wait_until(lambda: len(story.dumps) == 2)
     for _ in range(2):
         store.make_backup()
     store.close()
-    assert [path.name for path in dumps(story.folder)] == [f"population-{number:06d}.dump" for number in (3, 4, 5)]
+    assert [path.name for path in story.dumps] == [f"population-{number:06d}.dump" for number in (3, 4, 5)]
     assert len(list(story.folder.backup.iterdir())) == KEPT
-    for path in dumps(story.folder):
+    for path in story.dumps:
         read_whole(path)
 
 
@@ -169,7 +113,7 @@ def test_a_backup_under_way_holds_nobody_up_tells_no_secret_and_is_waited_for(st
         assert ending.is_alive()
         assert PostgresServer(story.folder).is_running()
     ending.join()
-    assert len(dumps(story.folder)) == 3
+    assert len(story.dumps) == 3
     found = [path for path in story.folder.path.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]
     assert {path.name for path in found} == {"address", "password"}
 
@@ -187,8 +131,8 @@ def test_a_head_that_was_overtaken_leaves_server_and_backups_to_the_other(story:
     assert not PostgresServer(story.folder).is_running()
 
 
-def test_lost_data_come_back_from_backup_and_outbox_and_no_token_is_granted_twice(story: Story) -> None:
-    lose_data(story.folder)
+def test_lost_data_come_back_from_the_backup_and_the_outbox(story: Story) -> None:
+    shutil.rmtree(story.data)
     write_outbox(story.folder, record_message(2, 1, fitness(0, 0.75)))  # of a lease that the backup knows
     write_outbox(story.folder, record_message(4, 1, fitness(0, 0.5)))  # of one that it does not
     result = CliRunner().invoke(build_app(), ["restore", "--run", str(story.folder.path)])
@@ -197,23 +141,27 @@ def test_lost_data_come_back_from_backup_and_outbox_and_no_token_is_granted_twic
     assert "3 genotypes, 2 of them evaluated" in result.output
     assert "is lost with the old data" in result.output
     assert len(list((story.folder.outbox / REFUSED).iterdir())) == 1
-
     restored = rows(story.folder)
     changed = {key for key in restored | story.saved if restored.get(key) != story.saved.get(key)}
     assert changed == {("individual", 2), ("fitness", 2, 0), ("attempt", 2, 1), ("order", 2)}
     assert restored["order", 2] == 0.75
 
+
+def test_what_was_granted_after_the_backup_is_stale_and_no_token_is_granted_twice(story: Story) -> None:
+    shutil.rmtree(story.data)
+    restore(story.folder)
     store = open_private_store(story.folder, CONFIG, backup_s=None)
     assert store.begin_epoch() > rules.GENERATION
     store.join(worker("w2"))
     assert store.add([birth(44)]) == [4]  # another genotype than the one that the first worker still trains
     with pytest.raises(DamagedRunError, match="never granted"):
         store.heartbeat(4, 1, 0.5)
-    tokens = [store.claim("w2", claim).lease.token for claim in ("d3", "d4")]  # type: ignore[union-attr]
-    assert tokens == [rules.GENERATION + 1] * 2
     for number in (3, 4):
+        lease = store.claim("w2", f"d{number}").lease
+        assert lease is not None
+        assert (lease.individual_id, lease.token) == (number, rules.GENERATION + 1)
         assert store.record(number, 1, fitness(0, 0.1)) is Verdict.STALE
-        assert store.record(number, tokens[0], fitness(0, 0.6)) is Verdict.OK
+        assert store.record(number, lease.token, fitness(0, 0.6)) is Verdict.OK
     store.close()
     with Population.open(story.folder) as population:
         assert check_invariants(population) == []
@@ -225,8 +173,8 @@ def test_an_unsound_backup_is_passed_over_and_leases_that_an_older_one_knows_go_
     store.begin_generation()
     store.begin_epoch()
     store.make_backup()
-    close_with_damage(store, story.folder)
-    truncate(dumps(story.folder)[1])
+    close_with_damage(store, story)
+    truncate(story.dumps[1])
     done = restore(story.folder)
     assert (done.start, done.born, done.problems) == ("population-000001.dump", 3, [])
     assert done.lost_since
@@ -249,8 +197,8 @@ def test_data_that_still_serve_lose_nothing_by_a_restore(story: Story) -> None:
 
 
 def test_without_a_sound_backup_nothing_is_touched(story: Story) -> None:
-    truncate(dumps(story.folder)[0])
-    control = story.folder.path / "postgres" / "data" / "global" / "pg_control"
+    truncate(story.dumps[0])
+    control = story.data / "global" / "pg_control"
     control.write_bytes(b"lightning" * 100)
     with pytest.raises(DamagedRunError, match="no sound backup"):
         restore(story.folder)
@@ -277,7 +225,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 def test_a_head_that_meets_damage_later_names_restore_too(story: Story) -> None:
     store = open_private_store(story.folder, CONFIG, backup_s=None)
-    close_with_damage(store, story.folder)
+    close_with_damage(store, story)
     store = open_private_store(story.folder, CONFIG, backup_s=None)
     with pytest.raises(DamagedRunError, match=r"invalid page .*hpcnas restore --run"):
         store.record(2, 1, fitness(0))
@@ -285,7 +233,7 @@ def test_a_head_that_meets_damage_later_names_restore_too(story: Story) -> None:
 
 
 def test_a_server_that_does_not_start_for_another_reason_is_not_called_damaged(story: Story) -> None:
-    data = story.folder.path / "postgres" / "data"
+    data = story.data
     data.chmod(0o755)
     with pytest.raises(StoreUnavailable, match="permissions"):
         open_store(story.folder, CONFIG)
@@ -295,7 +243,7 @@ def test_a_server_that_does_not_start_for_another_reason_is_not_called_damaged(s
 
 @pytest.mark.parametrize("damage", sorted(DAMAGES))
 def test_a_head_on_damaged_data_names_restore_and_overwrites_nothing(story: Story, damage: str) -> None:
-    data = story.folder.path / "postgres" / "data"
+    data = story.data
     DAMAGES[damage](data)
     before = sorted(path.name for path in data.iterdir()) if data.exists() else None
     for open_it in (lambda: open_store(story.folder, CONFIG), lambda: Population.open(story.folder)):
