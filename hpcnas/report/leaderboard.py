@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,12 +63,14 @@ def population_text(individuals: Sequence[Individual]) -> str:
 
 def failures_text(population: Population, *, traces: bool = True) -> str:
     """Every failed attempt, newest last: genotype, kind, machine, time, message and traceback."""
-    attempts = sorted((row for row in population.attempts() if row.outcome not in NO_FAILURE), key=lambda row: row.ended or 0.0)
-    lost = [row for row in population.attempts() if row.outcome == "lost"]
+    everything = population.attempts()
+    attempts = sorted((row for row in everything if row.outcome not in NO_FAILURE), key=lambda row: row.ended or 0.0)
+    lost = [row for row in everything if row.outcome == "lost"]
     failed = population.individuals(State.FAILED)
     if not attempts and not lost and not failed:
         return "nothing failed"
-    parts = [_attempt_text(row, traces) for row in attempts]
+    number = _number(everything)
+    parts = [_attempt_text(row, number[row.individual_id, row.token], traces) for row in attempts]
     if lost:
         hosts = ", ".join(f"{host} {count}" for host, count in _count(row.host for row in lost))
         parts.append(f"{len(lost)} attempts were lost with their worker, no fault of the genotype ({hosts})")
@@ -79,9 +82,19 @@ def failures_text(population: Population, *, traces: bool = True) -> str:
     return "\n\n".join(parts)
 
 
-def _attempt_text(row: AttemptRow, traces: bool) -> str:
+def _number(attempts: Sequence[AttemptRow]) -> dict[tuple[int, int], int]:
+    """(genotype, token) to the how-manieth attempt at that genotype it is; a restore leaves out tokens."""
+    count: Counter[int] = Counter()
+    number = {}
+    for row in sorted(attempts, key=lambda row: row.token):
+        count[row.individual_id] += 1
+        number[row.individual_id, row.token] = count[row.individual_id]
+    return number
+
+
+def _attempt_text(row: AttemptRow, number: int, traces: bool) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.ended))
-    head = f"genotype {row.individual_id}, attempt {row.token}, {row.outcome} on {row.host} at {when}: {row.error}"
+    head = f"genotype {row.individual_id}, attempt {number}, {row.outcome} on {row.host} at {when}: {row.error}"
     return head if not traces or not row.trace.strip() else f"{head}\n{_indented(row.trace)}"
 
 
