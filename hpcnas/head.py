@@ -152,7 +152,7 @@ class Head:
         self.store.set_draining(True)
         self._draining = f"draining ({why}): what is being trained is finished first"
         self.display.say(f"{self._draining}: {self.store.counts().leased} genotypes; Ctrl-C again leaves at once")
-        self._cancel_pending()
+        self.duties.cancel_waiting()
 
     def _abandon(self) -> int:
         self.display.say(f"left at once; workers go on, and the same command resumes {self.folder.path}")
@@ -171,7 +171,7 @@ class Head:
         while self.store.leases() and not self._must_leave():  # more than are wanted, after --steps was lowered: they may end
             self._tick()
             self._sleep()
-        self._cancel_pending()
+        self.duties.cancel_waiting()
         self._farewell()
         self.run.breeder.follow()
         best = self.run.breeder.best
@@ -187,8 +187,7 @@ class Head:
         while (
             self.clock() < until_s
             and not self._must_leave()
-            and self.store.counts().workers
-            and self.run.launcher.alive() != {}
+            and (self.duties.staffing.is_asking or (self.store.counts().workers and self.run.launcher.alive() != {}))
         ):
             self.display.show(self.snapshot())
             self._sleep()
@@ -198,16 +197,6 @@ class Head:
         except ClusterError as error:
             log.warning("workers could not be cancelled, they end by themselves: %s", error)
         self.run.launcher.prune()
-
-    def _cancel_pending(self) -> None:
-        """Jobs that only wait in the queue would start, hear that there is nothing to do, and end."""
-        pending = [task for task, state in (self.run.launcher.alive() or {}).items() if state == "PENDING"]
-        if not pending:
-            return
-        try:
-            self.run.launcher.cancel(pending, waiting_only=True)
-        except ClusterError as error:
-            log.warning("waiting jobs could not be cancelled: %s", error)
 
     def _sleep(self) -> None:
         if self.flag:

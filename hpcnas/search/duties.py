@@ -4,14 +4,15 @@ import logging
 from collections.abc import Callable
 
 from hpcnas.durations import duration
-from hpcnas.errors import HpcnasError
+from hpcnas.errors import ClusterError, HpcnasError
 from hpcnas.population.outbox import merge_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.rows import WorkerRow
+from hpcnas.search.asking import ask, is_answered
 from hpcnas.search.display import Display
 from hpcnas.search.lease_watch import LeaseWatch
 from hpcnas.search.opening import OpenRun
-from hpcnas.search.staffing import Staffing
+from hpcnas.search.staffing import PROMPT_S, Staffing
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,12 @@ class Duties:
         merged = merge_outbox(self.run.folder, self.store)
         if merged:
             self.display.say(f"merged {merged} messages from the outbox")
+
+    def cancel_waiting(self) -> None:
+        """Jobs that only wait in the queue would start, hear that there is nothing to do, and end."""
+        waiting = [task for task, state in (self.run.launcher.alive() or {}).items() if state == "PENDING"]
+        if waiting:
+            is_answered(ask(lambda: self._cancel(waiting)), PROMPT_S)
 
     def call_roll(self) -> None:
         """Find the workers that this run's heads started and that have no task any more; note those without a lease as lost."""
@@ -123,8 +130,15 @@ class Duties:
                 f"repair the cause and start the head again. The first failure was {self.store.first_failure()}"
             )
 
+    def _cancel(self, waiting: list[str]) -> None:
+        try:
+            self.run.launcher.cancel(waiting, waiting_only=True)
+        except ClusterError as error:
+            log.warning("waiting jobs could not be cancelled: %s", error)
+
     def _prune(self) -> None:
-        self.run.launcher.prune()
+        if not self.staffing.is_asking:  # the files of a job whose number is not known yet would seem nobody's
+            self.run.launcher.prune()
 
     def _staff(self, wanted: int) -> None:
         tasks = self.staffing.top_up(wanted, len(self._claims) + self.store.counts().evaluated)

@@ -5,10 +5,12 @@ Nothing here decides from silence: a cluster that does not answer (alive() is No
 
 import logging
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
 from hpcnas.errors import ClusterError
+from hpcnas.search.asking import ask, is_answered
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,7 @@ FIRST_WAIT_S = 60.0
 LONGEST_WAIT_S = 1800.0
 REFUSED_WAIT_S = 15.0  # after the first refusal of a cluster that took workers before
 LAST_STRAW = 10  # quick deaths in a row after which the head gives up
+PROMPT_S = 2.0  # a cluster that takes longer for its answer is not waited for
 
 
 class Cluster(Protocol):
@@ -40,6 +43,13 @@ class _Submission:
     claims: int  # claims granted in the whole run when it was submitted
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    answer: "Future[list[str]]"
+    claims: int
+    is_new: bool  # of a run that never had a worker
+
+
 class Staffing:
     """Keeps `wanted` workers running.
 
@@ -49,15 +59,19 @@ class Staffing:
         refusal: why the cluster took no workers the last time; "" when it did.
     """
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float], quick_s: float = QUICK_S) -> None:
+    def __init__(
+        self, cluster: Cluster, clock: Callable[[], float], quick_s: float = QUICK_S, prompt_s: float = PROMPT_S
+    ) -> None:
         self.cluster = cluster
         self.clock = clock
         self.quick_s = quick_s
+        self.prompt_s = prompt_s
         self.states: dict[str, str] = {}
         self.deaths = 0
         self.refusal = ""
         self._refusals = 0
         self._open: list[_Submission] = []
+        self._request: _Request | None = None
         self._wait_until_s = 0.0
 
     def top_up(self, wanted: int, claims: int) -> list[str]:
@@ -67,10 +81,12 @@ class Staffing:
             wanted: workers that should run or wait in the queue now.
             claims: claims granted in the whole run so far; growing means that workers work.
         Returns:
-            The tasks submitted, mostly none.
+            The tasks submitted, mostly none; those of a slow cluster come with a later call.
         Raises:
             ClusterError: the cluster refused, or ten submissions in a row died at once.
         """
+        if self._request is not None:
+            return self._hear(self._request, 0)
         states = self.cluster.alive()
         if states is None:
             return []
@@ -81,23 +97,35 @@ class Staffing:
             self._send_away(-missing, states)
         if missing <= 0 or self.clock() < self._wait_until_s:
             return []
-        try:
-            tasks = self.cluster.submit(missing)
-        except ClusterError as error:
-            self._bear(error, is_new=not states and not claims)
-            return []
-        if not tasks:
-            self._wait(REFUSED_WAIT_S)  # whether they were started is unknown: the cluster will tell
-            return []
-        self.refusal, self._refusals = "", 0
-        self._open.append(_Submission(set(tasks), self.clock(), claims))
-        self.states = {**states, **dict.fromkeys(tasks, "PENDING")}
-        return tasks
+        self._request = _Request(ask(lambda: self.cluster.submit(missing)), claims, is_new=not states and not claims)
+        return self._hear(self._request, self.prompt_s)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the cluster has been asked for workers and has not answered yet."""
+        return self._request is not None and not self._request.answer.done()
 
     @property
     def waits_s(self) -> float:
         """Seconds until the next submission is allowed; 0 when it is."""
         return max(0.0, self._wait_until_s - self.clock())
+
+    def _hear(self, request: _Request, wait_s: float) -> list[str]:
+        if not is_answered(request.answer, wait_s):
+            return []
+        self._request = None
+        try:
+            tasks = request.answer.result()
+        except ClusterError as error:
+            self._bear(error, is_new=request.is_new)
+            return []
+        if not tasks:
+            self._wait(REFUSED_WAIT_S)  # whether they were started is unknown: the cluster will tell
+            return []
+        self.refusal, self._refusals = "", 0
+        self._open.append(_Submission(set(tasks), self.clock(), request.claims))
+        self.states = {**self.states, **dict.fromkeys(tasks, "PENDING")}
+        return tasks
 
     def _send_away(self, surplus: int, states: dict[str, str]) -> None:
         """End waiting tasks that are too many: requeued ones that were replaced meanwhile, or the run nears its end."""

@@ -1,6 +1,7 @@
 """Staffing when the cluster is unwell, or there are more workers than wanted."""
 
 import itertools
+import threading
 
 import pytest
 
@@ -86,3 +87,41 @@ def test_too_many_workers_are_ended_only_while_they_wait(clock: FakeClock) -> No
     cluster.tasks = dict.fromkeys(cluster.tasks, "RUNNING")
     Staffing(cluster, clock).top_up(4, claims=9)
     assert cluster.cancelled == []
+
+
+class SlowCluster(SickCluster):
+    """Takes workers only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = threading.Event()
+
+    def submit(self, count: int) -> list[str]:
+        assert self.may_answer.wait(60)
+        return super().submit(count)
+
+
+def test_a_cluster_that_hangs_is_asked_once_and_not_waited_for(clock: FakeClock) -> None:
+    cluster = SlowCluster()
+    staffing = Staffing(cluster, clock, prompt_s=0.01)
+    assert staffing.top_up(4, claims=0) == []
+    assert staffing.top_up(4, claims=0) == []
+    assert staffing.is_asking
+    cluster.may_answer.set()
+    while staffing.is_asking:
+        clock.advance(1)
+    assert len(staffing.top_up(4, claims=0)) == 4
+    assert staffing.top_up(4, claims=0) == []
+    assert cluster.asked == 1
+
+
+def test_a_late_refusal_of_the_first_workers_ends_the_head_too(clock: FakeClock) -> None:
+    cluster = SlowCluster()
+    cluster.refuses = "no such partition"
+    staffing = Staffing(cluster, clock, prompt_s=0.01)
+    assert staffing.top_up(4, claims=0) == []
+    cluster.may_answer.set()
+    while staffing.is_asking:
+        clock.advance(1)
+    with pytest.raises(ClusterError, match="no such partition"):
+        staffing.top_up(4, claims=0)

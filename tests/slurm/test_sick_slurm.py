@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -118,6 +119,29 @@ def test_searches_go_on_while_commands_fail_and_hang_for_a_minute(
         assert patient.longest_pause_s(begun, ended) < 10, patient.name
         assert len(patient.tasks()) <= WORKERS + 1, f"{patient.name}: more were started than one was lost"
     assert_adopted(patients[1], begun, ended)
+
+
+def test_a_person_need_not_wait_for_an_sbatch_that_hangs(
+    on_plain: Cluster, tmp_path: Path, heads: list[subprocess.Popen[str]]
+) -> None:
+    """Ctrl-C twice leaves at once, also in the half minute that the head gives sbatch."""
+    patient = Patient("impatient", on_plain, {"sbatch": f"touch $ILL.asked; {HANGS}"}, 500, "")
+    head = patient.start(tmp_path)
+    heads.append(head)
+    on_plain.wait_until(lambda: evaluated(patient.run) >= STARTED, "the search is under way")
+    patient.fall_ill()
+    asked = patient.commands.folder / "sbatch.ill.asked"
+    on_plain.wait_until(asked.exists, "the head asks for a worker")
+    pressed = time.monotonic()
+    head.send_signal(signal.SIGINT)
+    on_plain.wait_until(lambda: "Ctrl-C again" in head_output(patient.run), "the head drains")
+    head.send_signal(signal.SIGINT)
+    left = head.wait(MINUTE_S)
+    waited_s = time.monotonic() - pressed
+    patient.commands.recover()
+    on_plain.run("scancel", *patient.tasks())
+    assert left == 130, head_output(patient.run)
+    assert waited_s < SOON_S
 
 
 def assert_adopted(patient: Patient, begun: float, ended: float) -> None:
