@@ -27,6 +27,7 @@ class Proxy:
         self.target: tuple[str, int] | None = None
         self.port = 0
         self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()  # of links, and of connections that are to become one
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -51,13 +52,23 @@ class Proxy:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
+        self._loop.run_until_complete(self._shut(server))
+
+    async def _shut(self, server: asyncio.Server) -> None:
+        """Leave no socket open, whatever it was in the middle of."""
         server.close()
-        for link in list(self._links):
-            self._cut([link], reset=False)
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            self._abort()
+            _, stuck = await asyncio.wait(tasks, timeout=2)
+            for task in stuck:
+                task.cancel()
+        closing = self._abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in closing), return_exceptions=True)
+
+    def _abort(self) -> list[asyncio.StreamWriter]:
+        for writer in self._writers:
+            writer.transport.abort()
+        return list(self._writers)
 
     def _cut(self, links: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]], reset: bool) -> None:
         for writer in (writer for link in links for writer in link):
@@ -68,19 +79,27 @@ class Proxy:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             if self.weather.is_refusing or self.target is None:
                 raise ConnectionError
             onward_reader, onward_writer = await asyncio.open_connection(*self.target)
         except OSError:
-            writer.close()
+            self._done_with(writer)
             return
+        self._writers.add(onward_writer)
         link = (writer, onward_writer)
         self._links.add(link)
         try:
             await asyncio.gather(self._pump(reader, onward_writer), self._pump(onward_reader, writer))
         finally:
             self._links.discard(link)
+        self._done_with(writer, onward_writer)
+
+    def _done_with(self, *writers: asyncio.StreamWriter) -> None:
+        for writer in writers:
+            writer.close()
+            self._writers.discard(writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
