@@ -56,7 +56,7 @@ class PostgresLink:
         Raises:
             StoreUnavailable: the server could not be reached for the time of patience, or the connection broke
                 at the commit of something that is not repeatable.
-            LostPopulation: the schema or its tables are not there, or the server finds its files damaged.
+            LostPopulation: the database, the schema or its tables are not there, or the server finds its files damaged.
         """
         deadline, pause_s = time.monotonic() + self._patience_s, 0.02
         while True:
@@ -115,6 +115,8 @@ class PostgresLink:
 
 
 def _check_damage(error: BaseException) -> None:
+    if isinstance(error, psycopg.OperationalError) and '" does not exist' in str(error):
+        raise LostPopulation(f"the database is not there ({_first_line(error)})") from error
     told = isinstance(error, psycopg.OperationalError) and any(sign in str(error) for sign in _DAMAGE_SIGNS)
     if isinstance(error, psycopg.Error) and (told or (error.sqlstate or "").startswith(_DAMAGE_CODES)):
         raise LostPopulation(f"PostgreSQL finds its data damaged ({_first_line(error)})") from error

@@ -219,6 +219,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda data: [shutil.rmtree(data), data.mkdir()],
     "control file": lambda data: (data / "global" / "pg_control").write_bytes(b"lightning" * 1000),
     "catalogue": lambda data: [(path.unlink()) for path in (data / "base").rglob("pg_filenode.map")],
+    "base": lambda data: shutil.rmtree(data / "base"),
     "schema": lambda data: drop_schema(RunFolder(data.parent.parent)),
 }
 
