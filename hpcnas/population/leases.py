@@ -92,6 +92,8 @@ def fail(tx: Transaction, individual_id: int, token: int, failure: Failure) -> V
         return Verdict.STALE
     failure = clip(failure)
     after = rules.failed(standing, failure.kind, _host(tx, standing))
+    if _is_quarantined(tx, standing):
+        after = rules.excused(after, 1)  # known to be the host's fault by now, like the failures before it
     tx.write_standing(individual_id, after)
     _end_attempt(tx, individual_id, after, failure.kind.value, failure.error, failure.trace)
     return Verdict.OK
@@ -194,6 +196,11 @@ def _take_up(tx: Transaction, individual_id: int, standing: Standing) -> None:
 def _host(tx: Transaction, standing: Standing) -> str:
     worker = tx.row("read_worker", id=standing.worker_id)
     return str(worker[0]) if worker else ""
+
+
+def _is_quarantined(tx: Transaction, standing: Standing) -> bool:
+    worker = tx.row("read_worker", id=standing.worker_id)
+    return bool(worker and worker[3])
 
 
 def _answer_again(tx: Transaction, individual_id: int, token: int, fitness: Fitness, known: float) -> Verdict:

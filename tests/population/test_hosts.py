@@ -3,7 +3,7 @@
 import pytest
 
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Verdict
+from hpcnas.population.records import State, Verdict
 
 from .conftest import CRASH, Rig, claim, fitness, individual, ready, worker
 
@@ -54,3 +54,16 @@ def test_quarantine_gives_attempts_back_and_sends_the_host_away(rig: Rig) -> Non
     assert [individual(rig, number).errors for number in (1, 2, 3)] == [0, 0, 0]
     rig.queue.join(worker("w2", "h2"))
     assert claim(rig, "y", "w2").individual_id == 1
+
+
+def test_what_a_quarantined_host_still_fails_is_no_genotypes_fault(rig: Rig) -> None:
+    """Its worker trained when the host was sent away."""
+    ready(rig, births=1)
+    for grant in ("a", "b"):
+        lease = claim(rig, grant)
+        if grant == "a":
+            rig.queue.fail(lease.individual_id, lease.token, CRASH)
+    rig.head.quarantine("h1")
+    assert rig.queue.fail(lease.individual_id, lease.token, CRASH) is Verdict.OK
+    assert individual(rig, 1).errors == 0
+    assert individual(rig, 1).state is State.QUEUED
