@@ -18,7 +18,7 @@ def ask(question: Callable[[], T]) -> "Future[T]":
     def run() -> None:
         try:
             answer.set_result(question())
-        except BaseException as error:  # noqa: BLE001 - whoever takes the answer gets it
+        except BaseException as error:  # noqa: BLE001 - nothing is swallowed: taking the answer raises it, in the thread that asked
             answer.set_exception(error)
 
     threading.Thread(target=run, name="asking", daemon=True).start()

@@ -70,8 +70,11 @@ class Duties:
     def cancel_waiting(self) -> None:
         """Jobs that only wait in the queue would start, hear that there is nothing to do, and end."""
         waiting = [task for task, state in (self.run.launcher.alive() or {}).items() if state == "PENDING"]
-        if waiting:
-            is_answered(ask(lambda: self._cancel(waiting)), PROMPT_S)
+        if not waiting:
+            return
+        answer = ask(lambda: self._cancel(waiting))
+        if is_answered(answer, PROMPT_S):
+            answer.result()  # what no cluster means by a refusal is a bug, and raised here
 
     def call_roll(self) -> None:
         """Find the workers that this run's heads started and that have no task any more; note those without a lease as lost."""
