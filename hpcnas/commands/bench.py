@@ -52,13 +52,18 @@ def train(
     _show(report, text(report), as_json)
 
 
-def store(as_json: AsJson = False) -> None:
+def store(
+    postgres: Annotated[
+        str, typer.Option("--postgres", help="Measure this server too: postgresql://USER@HOST:PORT/DATABASE.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Claims, results and breeding: the population's store and the head's service."""
     from hpcnas.population.bench_store import run
     from hpcnas.population.bench_text import text
     from hpcnas.search.breeder import Breeder
 
-    report = run(lambda store, config: Breeder(store, config).breed)
+    report = run(lambda store, config: Breeder(store, config).breed, postgres=postgres)
     _show(report, text(report), as_json)
 
 

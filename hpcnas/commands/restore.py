@@ -26,12 +26,8 @@ def restore(run: RunOption = None) -> None:
         done = rebuild(folder)
     finally:
         lock.release()
-    for remark in done.remarks:
-        typer.echo(remark, err=True)
     typer.echo(f"restored {done.population} from {done.start}; merged {done.outbox} messages of the outbox")
     typer.echo(f"{done.born} genotypes, {done.evaluated} of them evaluated")
-    if done.lost_since:
-        typer.echo(f"what was acknowledged after {done.lost_since} is lost with the old data, and will be trained again")
     for path in done.kept:
         typer.echo(f"kept {path}")
     for problem in done.problems:

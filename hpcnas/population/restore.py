@@ -2,7 +2,6 @@
 
 from hpcnas.config import RunConfig, read_config
 from hpcnas.errors import UsageError
-from hpcnas.population import PRIVATE
 from hpcnas.population.restored import Restored
 from hpcnas.run_folder import RunFolder
 
@@ -13,17 +12,13 @@ def restore(folder: RunFolder) -> Restored:
     Raises:
         UsageError: the run keeps its population in a server of its site.
         DamagedRunError: there is nothing to rebuild it from; what is there was left as it is.
-        StoreUnavailable: the disk or the private server refuses.
+        StoreUnavailable: the disk refuses.
     """
     config = RunConfig.from_dict(read_config(folder.require().config))
     if config.store == "sqlite":
         from hpcnas.population.sqlite_restore import restore_sqlite
 
         return restore_sqlite(folder)
-    if config.store == PRIVATE:
-        from hpcnas.population.private_restore import restore_private
-
-        return restore_private(folder, config)
     raise UsageError(
         "this run keeps its population in the PostgreSQL server that --store named, and hpcnas makes no backups of that; "
         "have its administrators put back theirs, then start the head again"

@@ -81,13 +81,9 @@ class SQLStore(Store):
         self.epoch = self._do(_next_epoch)
         return self.epoch
 
-    def begin_generation(self, missed: int = 0) -> None:
-        """After a restore that may have lost grants: epochs and tokens go on where none was ever given.
-
-        Args:
-            missed: generations that may have begun since the backup was made.
-        """
-        self._do(lambda tx: tx.run("write_epoch", epoch=rules.next_generation(tx.epoch, missed)), fenced=False)
+    def begin_generation(self) -> None:
+        """After a restore that may have lost grants: epochs and tokens go on where none was ever given."""
+        self._do(lambda tx: tx.run("write_epoch", epoch=rules.next_generation(tx.epoch)), fenced=False)
 
     def add(self, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:
         return self._do(lambda tx: breeding.add(tx, births, rng_state), repeatable=False)
