@@ -1,6 +1,5 @@
 """A run with a store of every kind: the head's side and a worker's side, and a way to restart the head."""
 
-import os
 import secrets
 import shutil
 import tempfile
@@ -145,15 +144,6 @@ def postgres() -> Iterator[str]:
     finally:
         server.stop()
         shutil.rmtree(path)
-
-
-@pytest.fixture
-def memory_path() -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of commits without a disk."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix="hpcnas-test-", dir=memory))
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture
