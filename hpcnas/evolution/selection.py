@@ -22,6 +22,12 @@ class RankedPopulation:
     def __contains__(self, individual_id: int) -> bool:
         return individual_id in self._ids
 
+    def copy(self) -> "RankedPopulation":
+        """The same individuals, whatever is inserted here later."""
+        other = RankedPopulation()
+        other._ascending, other._ids = self._ascending.copy(), self._ids.copy()
+        return other
+
     def insert(self, individual_id: int, fitness: float) -> None:
         """Add an individual in O(log n) comparisons.
 

@@ -40,7 +40,7 @@ class WorkQueue(ABC):
         that find nothing at the end of a search, when every genotype still open has its worker and one is in reserve.
 
         Raises:
-            UsageError: the worker never joined.
+            NeverJoined: the worker never joined.
         """
 
     @abstractmethod

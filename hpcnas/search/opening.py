@@ -13,7 +13,7 @@ from hpcnas.population.secret import read_secret
 from hpcnas.population.service import Service
 from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.breeder import Breeder
+from hpcnas.search.breeder import Breeder, check_limit
 from hpcnas.search.creation import check_resumable, create_run, rewrite_config, stored_config
 from hpcnas.search.feeder import Feeder
 from hpcnas.search.head_lock import HeadLock
@@ -57,6 +57,8 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
     classes, in_channels = check_recipe(config, download=download)
+    if stored is None:
+        check_limit(config, classes, in_channels)
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
     if stored is None:
         create_run(folder, config)
@@ -99,7 +101,9 @@ def show_plan(folder: RunFolder, config: RunConfig) -> str:
     if stored is not None:
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
-    check_recipe(config)
+    classes, in_channels = check_recipe(config)
+    if stored is None:
+        check_limit(config, classes, in_channels)
     verb = "resume" if stored is not None else "start"
     script = launcher.script(config.cluster.workers)
     return f"# would {verb} the run in {folder.path}\n\n{config_toml(config)}\n# workers:\n{script}"

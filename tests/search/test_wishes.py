@@ -51,8 +51,8 @@ def test_without_a_head_there_is_nothing_to_drain(folder: RunFolder) -> None:
 
 
 def test_a_wish_to_stop_is_for_the_head_that_ran_and_a_retry_for_any(folder: RunFolder, held: HeadLock) -> None:
+    folder.wishes.mkdir()
     for wish in ("drain", "cancel", "retry-3"):
-        ask_to_stop(folder, cancel=False)
         (folder.wishes / wish).touch()
         os.utime(folder.wishes / wish, (1, 1))
     drop_stops(folder)
