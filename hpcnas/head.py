@@ -16,6 +16,7 @@ from hpcnas.cluster.task import this_task
 from hpcnas.config import RunConfig
 from hpcnas.durations import duration
 from hpcnas.errors import ClusterError, HpcnasError, RunHeldError, StoreUnavailable, UsageError
+from hpcnas.population.pace import remaining_s
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.cancellation import Cancellation
 from hpcnas.search.display import Display, Snapshot, make_display
@@ -54,7 +55,6 @@ class Head:
         self._claims_end = False  # whether the population knows that the run drains
         self._cancellation: Cancellation | None = None
         self._started_s = clock()
-        self._evaluated_before = run.store.counts().evaluated
         self._troubled_s: float | None = None
         self._complained_s: dict[str, float] = {}  # what -> when it was said last
 
@@ -132,8 +132,7 @@ class Head:
     def snapshot(self) -> Snapshot:
         """The run as it is now."""
         counts = self.store.counts()
-        elapsed = self.clock() - self._started_s
-        done = counts.evaluated - self._evaluated_before
+        left = self.steps - counts.evaluated
         return Snapshot(
             run=str(self.folder.path),
             steps=self.steps,
@@ -144,8 +143,8 @@ class Head:
             workers=counts.workers,
             wanted=self._wanted(),
             best=self.run.breeder.best,
-            eta_s=elapsed * (self.steps - counts.evaluated) / done if done and not self._draining else None,
-            elapsed_s=elapsed,
+            eta_s=None if self._draining else remaining_s(self.duties.attempts, left, counts.workers, time.time()),
+            elapsed_s=self.clock() - self._started_s,
             note=self._draining or self.duties.note,
         )
 

@@ -13,6 +13,8 @@ from hpcnas.population import open_store, seam
 from hpcnas.population.queries import Population
 from hpcnas.population.records import State, Verdict
 from hpcnas.population.store import Store
+from hpcnas.report.status import read_status
+from hpcnas.report.status_view import status_text
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.creation import create_run
 from tests.search.conftest import FakeClock
@@ -226,3 +228,24 @@ def test_the_store_is_the_heads_alone(head: HeadInProcess, config: RunConfig) ->
     with pytest.raises(RunHeldError, match="took over"):
         head.search()
     other.close()
+
+
+def test_head_and_status_show_the_same_time_left_right_after_a_resume(head: HeadInProcess) -> None:
+    """From what earlier heads measured, with no genotype evaluated under this one."""
+    hand = Hand(head.store)
+    for _ in range(3):
+        ask_for_work(head, hand)
+        hand.evaluate()
+    ask_for_work(head, hand)
+    head.duties.do(0)
+    shown = head.snapshot().eta_s
+    told = read_status(head.folder, has_head=True).eta_s
+    assert shown is not None
+    assert told == pytest.approx(shown, abs=0.05)
+
+
+def test_status_shows_workers_that_are_there_without_a_head(head: HeadInProcess) -> None:
+    Hand(head.store)
+    status = read_status(head.folder, has_head=False)
+    assert (status.live, status.wanted) == (1, 0)
+    assert "1, none wanted (host 1)" in status_text(status)

@@ -114,6 +114,10 @@ class Population:
         """All grants, by individual and token."""
         return [AttemptRow(*row) for row in self._rows("list_attempts")]
 
+    def recent_attempts(self, last: int) -> list[AttemptRow]:
+        """Grants that run and the `last` ones that ended, in no order and without tracebacks."""
+        return [AttemptRow(*row) for row in self._rows("list_recent_attempts", last=last)]
+
     def workers(self) -> list[WorkerRow]:
         """All worker processes that ever joined, the first one first."""
         return [WorkerRow(*row) for row in self._rows("list_workers")]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from hpcnas.durations import duration
 from hpcnas.errors import ClusterError, HpcnasError
 from hpcnas.population.outbox import merge_outbox
+from hpcnas.population.pace import RECENT
 from hpcnas.population.queries import Population
-from hpcnas.population.rows import WorkerRow
+from hpcnas.population.rows import AttemptRow, WorkerRow
 from hpcnas.search.asking import ask, is_answered
 from hpcnas.search.display import Display
 from hpcnas.search.lease_watch import LeaseWatch
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 OUTBOX_EVERY_S = 5.0
 JUDGE_EVERY_S = 2.0
 ROLL_EVERY_S = 5.0
+PACE_EVERY_S = 5.0
 PRUNE_EVERY_S = 600.0
 LARGEST_FAILED_SHARE = 0.2  # of the last 50 genotypes: more is a bug in the recipe, not bad genotypes
 FEW = 5  # attempts that failed, when none has succeeded: that is a bug, too
@@ -29,6 +31,7 @@ class Duties:
 
     Attributes:
         note: what hinders the search at the moment, for people; mostly "".
+        attempts: those of late, whose pace tells how long the search still takes.
     """
 
     def __init__(self, run: OpenRun, display: Display, clock: Callable[[], float]) -> None:
@@ -40,6 +43,7 @@ class Duties:
         self.watch = LeaseWatch(cluster.lease_s, cluster.stall_s, cluster.heartbeat_s, clock)
         self.staffing = Staffing(run.launcher, clock)
         self.note = ""
+        self.attempts: list[AttemptRow] = []
         self._started: set[str] = set()  # tasks that are this run's own
         self._gone: set[str] = set()
         self._left: set[str] | None = None
@@ -58,6 +62,7 @@ class Duties:
         self._every(OUTBOX_EVERY_S, self.merge)
         self._every(JUDGE_EVERY_S, self._judge)
         self._every(ROLL_EVERY_S, self.call_roll)
+        self._every(PACE_EVERY_S, self._read_pace)
         self._every(PRUNE_EVERY_S, self._prune)
         if wanted:
             self._staff(wanted)
@@ -161,6 +166,10 @@ class Duties:
             self.run.launcher.cancel(waiting, waiting_only=True)
         except ClusterError as error:
             log.warning("waiting jobs could not be cancelled: %s", error)
+
+    def _read_pace(self) -> None:
+        with Population.open(self.run.folder) as population:
+            self.attempts = population.recent_attempts(RECENT)
 
     def _prune(self) -> None:
         if not self.staffing.is_asking:  # the files of a job whose number is not known yet would seem nobody's

@@ -218,6 +218,11 @@ FROM final ORDER BY id;
 -- list_attempts: all grants
 SELECT individual_id, token, worker_id, host, started, ended, outcome, error, trace FROM attempt ORDER BY individual_id, token;
 
+-- list_recent_attempts: those that run, and the last ones that ended
+SELECT individual_id, token, worker_id, host, started, ended, outcome, error, '' FROM attempt
+WHERE ended_order IS NULL OR ended_order IN
+    (SELECT ended_order FROM attempt WHERE ended_order IS NOT NULL ORDER BY ended_order DESC LIMIT %(last)s);
+
 -- list_devices: what trained, such as cpu or the name of a GPU
 SELECT DISTINCT device FROM fitness ORDER BY device;
 
