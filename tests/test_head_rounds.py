@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -13,6 +14,9 @@ from hpcnas.population import open_store, seam
 from hpcnas.population.queries import Population
 from hpcnas.population.records import State, Verdict
 from hpcnas.population.store import Store
+from hpcnas.report.leaderboard import rank
+from hpcnas.report.read_run import read_run
+from hpcnas.report.run_rows import fittest, record_setters
 from hpcnas.report.status import read_status
 from hpcnas.report.status_view import status_text
 from hpcnas.run_folder import RunFolder
@@ -249,3 +253,22 @@ def test_status_shows_workers_that_are_there_without_a_head(head: HeadInProcess)
     status = read_status(head.folder, has_head=False)
     assert (status.live, status.wanted) == (1, 0)
     assert "1, none wanted (host 1)" in status_text(status)
+
+
+def test_of_equals_the_older_is_the_best_wherever_it_is_asked_for(head: HeadInProcess) -> None:
+    """In the tournament, the head, the population and status, though the younger one was evaluated first."""
+    older, younger = Hand(head.store, "older"), Hand(head.store, "younger")
+    for hand in (older, younger):
+        ask_for_work(head, hand)
+    younger.evaluate()
+    older.evaluate()
+    head.run.breeder.follow()
+    assert head.run.breeder.best == (1, 0.5)
+    assert head.run.breeder._population.tournament(Random(0), 1.0) == 1
+    with Population.open(head.folder) as population:
+        best = population.best()
+        assert best is not None
+        assert best.id == rank(population.individuals())[0].id == 1
+    assert read_status(head.folder, has_head=False).best == (1, 0.5)
+    evaluations = read_run(head.folder, "run").evaluations
+    assert [fittest(evaluations).id, record_setters(evaluations)[-1].id] == [1, 1]  # type: ignore[union-attr]

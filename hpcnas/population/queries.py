@@ -90,7 +90,7 @@ class Population:
         return _individual(rows[0], [(row[1], row[2]) for row in repeats])
 
     def best(self) -> Individual | None:
-        """The fittest individual, the earlier one of equals; None before the first is evaluated."""
+        """The fittest individual, the older one of equals (lower id); None before the first is evaluated."""
 
         def read() -> Individual | None:
             rows = self._rows("find_best")

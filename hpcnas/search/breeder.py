@@ -40,7 +40,7 @@ class Breeder:
 
     Attributes:
         is_open: False while draining: nothing is born any more.
-        best: (id, fitness) of the fittest so far; None before the first.
+        best: (id, fitness) of the fittest so far, the older one of equals; None before the first.
     """
 
     def __init__(self, store: Store, config: RunConfig, *, classes: int = 10, in_channels: int = 3) -> None:
@@ -95,7 +95,7 @@ class Breeder:
         for individual_id, fitness in rows[self._last is not None :]:
             self._population.insert(individual_id, fitness)
             self._last = individual_id
-            if self.best is None or fitness > self.best[1]:
+            if self.best is None or (fitness, -individual_id) > (self.best[1], -self.best[0]):
                 self.best = (individual_id, fitness)
 
     def _continues(self, rows: list[tuple[int, float]]) -> bool:

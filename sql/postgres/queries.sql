@@ -199,8 +199,8 @@ SELECT id, digest, genotype, parent_id, mutation, step, parameters, state, token
     (SELECT count(*) FROM attempt WHERE individual_id = individual.id)
 FROM individual WHERE id = %(id)s;
 
--- find_best: the fittest; the earlier one of equals
-SELECT id FROM individual WHERE position IS NOT NULL ORDER BY fitness DESC, position LIMIT 1;
+-- find_best: the fittest; the older one of equals
+SELECT id FROM individual WHERE position IS NOT NULL ORDER BY fitness DESC, id LIMIT 1;
 
 -- list_accuracies: repeats of all individuals
 SELECT individual_id, accuracy, seconds FROM fitness ORDER BY individual_id, repeat;
