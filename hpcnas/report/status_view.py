@@ -54,7 +54,7 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
         ("now", f"{status.leased} in training, {status.queued} queued"),
     ]
     if status.failed:
-        rows.append(("failed", f"{status.failed}; see `hpcnas failures`"))
+        rows.append(("failed", f"{status.failed} given up; see `hpcnas failures`"))
     rows.append(("workers", _workers(status) + _hosts(status)))
     if status.pending:
         rows.append(("waiting", ", ".join(f"{count} for {reason}" for reason, count in status.pending)))
