@@ -17,6 +17,7 @@ from hpcnas.search.breeder import Breeder, check_limit
 from hpcnas.search.creation import check_resumable, create_run, rewrite_config, stored_config
 from hpcnas.search.feeder import Feeder
 from hpcnas.search.head_lock import HeadLock
+from hpcnas.search.head_log import log_to_file
 from hpcnas.search.wishes import drop_stops
 from hpcnas.training.evaluators import check_fitness
 
@@ -66,7 +67,7 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
     lock.acquire()
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
-        _log_to_file(folder, stack)
+        log_to_file(folder, stack)
         store = open_store(folder, config)
         stack.callback(store.close)
         epoch = store.begin_epoch()
@@ -134,15 +135,3 @@ def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: 
     stack.callback(feeder.stop)
     feeder.start()
     return feeder
-
-
-def _log_to_file(folder: RunFolder, stack: contextlib.ExitStack) -> None:
-    logging.raiseExceptions = False  # a full disk must not fill the terminal with its own report
-    folder.logs.mkdir(exist_ok=True)
-    handler = logging.FileHandler(folder.logs / "head.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger("hpcnas")
-    root.setLevel(logging.INFO)
-    root.addHandler(handler)
-    stack.callback(handler.close)
-    stack.callback(root.removeHandler, handler)
