@@ -50,6 +50,10 @@ class LeaseLost(HpcnasError):
     """A write came under an older token: another worker owns the genotype now."""
 
 
+class NeverJoined(HpcnasError):
+    """A worker claims that the population does not know: it joins, then claims again."""
+
+
 class StoreUnavailable(HpcnasError):
     """Neither the head nor the database can be reached at the moment; try again later."""
 

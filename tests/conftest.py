@@ -42,3 +42,12 @@ def outside_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of a Slurm job that the tests themselves may be in, and none of hpcnas."""
     for name in [name for name in os.environ if name.startswith(("SLURM", "HPCNAS"))]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """A folder in memory where there is one: thousands of commits without a disk."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="hpcnas-test-", dir=memory))
+    yield path
+    shutil.rmtree(path)

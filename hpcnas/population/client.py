@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hpcnas.errors import StoreUnavailable, UsageError
+from hpcnas.errors import NeverJoined, StoreUnavailable
 from hpcnas.population import seam
 from hpcnas.population.address import HeadAddress, read_address
 from hpcnas.population.messages import MessageError, clip, decode, encode_call
@@ -63,7 +63,7 @@ class ServiceClient(WorkQueue):
     def claim(self, worker_id: str, claim_id: str) -> Claim:
         try:
             return self._claim(worker_id, claim_id)
-        except UsageError:
+        except NeverJoined:
             if self._worker is None or self._worker.worker_id != worker_id:
                 raise
         self.join(self._worker)  # the head's database was restored from before we joined

@@ -7,22 +7,36 @@ from hpcnas.population.transaction import Transaction
 FAILURES_IN_A_ROW = 3  # of different genotypes that failed nowhere else
 
 
-def failure_share(tx: Transaction, last: int) -> float:
+def failure_share(tx: Transaction, last: int, after: int) -> float:
     """Failed genotypes among the `last` ones that ended, as a share of `last`: few genotypes prove nothing.
 
     Attempts on quarantined hosts do not count.
+
+    Args:
+        after: the ended_order of the last attempt that does not count either.
     """
-    outcomes = [row[0] for row in tx.rows("read_last_closed", last=last)]
+    outcomes = [row[0] for row in tx.rows("read_last_closed", last=last, after=after)]
     return sum(1 for outcome in outcomes if outcome != rules.EVALUATED) / last
 
 
-def first_failure(tx: Transaction) -> str:
+def first_failure(tx: Transaction, after: int) -> str:
     """The first failed attempt with its traceback, as text for a person; "" when nothing failed."""
-    row = tx.row("read_first_trace")
+    row = tx.row("read_first_trace", after=after)
     if row is None:
         return ""
     individual_id, host, outcome, error, trace = row
     return f"genotype {individual_id} on {host}: {outcome}: {error}\n{trace}".rstrip()
+
+
+def failures_only(tx: Transaction, after: int) -> tuple[int, int]:
+    """(failed attempts, hosts where they failed) of a run in which nothing has ever succeeded; else (0, 0).
+
+    Also (0, 0) while a host trains on which nothing has failed yet: it may be that only the others are bad.
+    """
+    if tx.value("has_fitness") or tx.value("has_untried_host", after=after):
+        return 0, 0
+    attempts, places = tx.rows("count_failures", after=after)[0]
+    return int(attempts), int(places)
 
 
 def suspicious_hosts(tx: Transaction) -> list[str]:

@@ -6,7 +6,9 @@ while another waits) and its rate does not hang on the disk's: 200 messages shar
 """
 
 import contextlib
+import errno
 import logging
+import resource
 import selectors
 import socket
 import threading
@@ -25,6 +27,9 @@ from hpcnas.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_EXHAUSTED_EVERY_S = 60.0  # how often the log says so
+_SPARE_FILES = 256  # beside one per connection
 _MAX_BREEDINGS = 100  # for one claim: with duplicates=reuse a child may be evaluated at birth
 
 
@@ -63,6 +68,7 @@ class Service:
         self.error: HpcnasError | None = None
         self._store, self._secret, self._on_claim_empty = store, secret, on_claim_empty
         self._limits = limits or Limits()
+        _allow_files(self._limits.connections + _SPARE_FILES)
         self._connections: dict[int, Connection] = {}
         self._listener = _listen(host, port)
         self._selector = selectors.DefaultSelector()
@@ -70,6 +76,8 @@ class Service:
         self._wake_up, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._stopping, self._next_sweep = False, 0.0
+        self._deaf_until: float | None = None  # while nobody is accepted
+        self._next_complaint = 0.0
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
     @property
@@ -166,7 +174,10 @@ class Service:
     def _breed(self) -> bool:
         try:
             return self._on_claim_empty()
-        except HpcnasError:
+        except (StoreUnavailable, DamagedRunError, RunHeldError):
+            raise  # of the population, not of breeding
+        except HpcnasError as error:
+            self.error = error  # no worker can do anything about it
             raise
         except Exception as error:
             self.error = HpcnasError(f"breeding failed by a bug: {error!r}; its traceback is in the head's log")
@@ -179,13 +190,31 @@ class Service:
             log.error("%s", error)
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # gone again, or out of file descriptors: the next turn tries anew
+        try:
             accepted, _ = self._listener.accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._back_off(error)
+            return  # else it is gone again
+        with contextlib.suppress(OSError):  # gone again
             self._make_room()
             connection = Connection(accepted, self._secret, self._limits, time.monotonic())
             self._connections[accepted.fileno()] = connection
             self._selector.register(accepted, selectors.EVENT_READ, connection)
             self._flush(connection)
+
+    def _back_off(self, error: OSError) -> None:
+        """Accept nobody for a while: who waits stays readable, and would be looked at without pause."""
+        self._selector.unregister(self._listener)
+        now = time.monotonic()
+        self._deaf_until = now + self._limits.sweep_s
+        if now >= self._next_complaint:
+            self._next_complaint = now + _EXHAUSTED_EVERY_S
+            log.error(
+                "no further worker can connect (%s) beside %d connections; raise the limit of open files, ulimit -n",
+                error.strerror,
+                len(self._connections),
+            )
 
     def _make_room(self) -> None:
         """Strangers cannot crowd out workers: the oldest unproved connection goes first."""
@@ -216,6 +245,9 @@ class Service:
         if now < self._next_sweep:
             return
         self._next_sweep = now + self._limits.sweep_s
+        if self._deaf_until is not None and now >= self._deaf_until:
+            self._deaf_until = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
         for connection in [connection for connection in self._connections.values() if connection.is_overdue(now)]:
             self._drop(connection)
 
@@ -232,6 +264,14 @@ class Service:
         self._selector.close()
         for end in (self._listener, self._wake_up, self._woken):
             end.close()
+
+
+def _allow_files(count: int) -> None:
+    """Raise the soft limit of open files to `count`, or as far as the hard one allows: many sites set it to 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:

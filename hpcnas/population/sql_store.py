@@ -27,6 +27,7 @@ class SQLStore(Store):
 
     repeats: int
     epoch: int | None = None
+    _began = 0  # ended_order of the last attempt before this head
 
     @abstractmethod
     def _do(self, work: Callable[[Transaction], T], *, fenced: bool = True, repeatable: bool = True) -> T:
@@ -79,6 +80,7 @@ class SQLStore(Store):
     def begin_epoch(self) -> int:
         self.epoch = None
         self.epoch = self._do(_next_epoch)
+        self._began = self._read(lambda tx: int(tx.value("next_ended_order")) - 1)
         return self.epoch
 
     def begin_generation(self) -> None:
@@ -122,6 +124,9 @@ class SQLStore(Store):
     def rng_state(self) -> str:
         return str(self._read(lambda tx: tx.value("read_rng_state")))
 
+    def claims(self) -> int:
+        return int(self._read(lambda tx: tx.value("count_attempts")))
+
     def waiting_workers(self) -> int:
         return int(self._read(lambda tx: tx.value("count_waiting")))
 
@@ -138,10 +143,13 @@ class SQLStore(Store):
     # ------------------------------------------------------------------ bugs and bad hosts
 
     def failure_share(self, last: int = 50) -> float:
-        return self._read(lambda tx: hosts.failure_share(tx, last))
+        return self._read(lambda tx: hosts.failure_share(tx, last, self._began))
 
     def first_failure(self) -> str:
-        return self._read(hosts.first_failure)
+        return self._read(lambda tx: hosts.first_failure(tx, self._began))
+
+    def failures_only(self) -> tuple[int, int]:
+        return self._read(lambda tx: hosts.failures_only(tx, self._began))
 
     def suspicious_hosts(self) -> list[str]:
         return self._read(hosts.suspicious_hosts)

@@ -40,7 +40,7 @@ class WorkQueue(ABC):
         that find nothing at the end of a search, when every genotype still open has its worker and one is in reserve.
 
         Raises:
-            UsageError: the worker never joined.
+            NeverJoined: the worker never joined.
         """
 
     @abstractmethod
@@ -149,6 +149,10 @@ class Store(WorkQueue):
         """Once finished, claims are answered FINISHED."""
 
     @abstractmethod
+    def claims(self) -> int:
+        """How many claims were granted in the whole run."""
+
+    @abstractmethod
     def waiting_workers(self) -> int:
         """How many workers asked and found nothing since they last got a lease (for stores without a service)."""
 
@@ -176,12 +180,20 @@ class Store(WorkQueue):
     def failure_share(self, last: int = 50) -> float:
         """Failed genotypes among the last `last` that ended, divided by `last` (not by how many there were).
 
-        So the rule of 20 % needs 11 failures among the first 50. Quarantined hosts do not count.
+        So the rule of 20 % needs 11 failures among the first 50. Quarantined hosts do not count, nor does what ended
+        before this epoch: a person may have repaired it.
         """
 
     @abstractmethod
     def first_failure(self) -> str:
-        """The first failed attempt, with its traceback, as text; "" when nothing failed."""
+        """The first attempt that failed in this epoch, with its traceback, as text; "" when nothing failed."""
+
+    @abstractmethod
+    def failures_only(self) -> tuple[int, int]:
+        """(attempts that failed in this epoch, hosts where they did) while nothing has ever succeeded; else (0, 0).
+
+        Also (0, 0) while a host trains on which nothing has failed yet.
+        """
 
     @abstractmethod
     def suspicious_hosts(self) -> list[str]:

@@ -13,8 +13,7 @@ from tabulate import tabulate
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Individual, State
 from hpcnas.population.rows import AttemptRow
-
-NO_FAILURE = ("", "evaluated", "lost", "preempted")
+from hpcnas.population.rules import LOST, NEUTRAL_OUTCOMES
 
 
 def rank(individuals: Sequence[Individual]) -> list[Individual]:
@@ -64,8 +63,8 @@ def population_text(individuals: Sequence[Individual]) -> str:
 def failures_text(population: Population, *, traces: bool = True) -> str:
     """Every failed attempt, newest last: genotype, kind, machine, time, message and traceback."""
     everything = population.attempts()
-    attempts = sorted((row for row in everything if row.outcome not in NO_FAILURE), key=lambda row: row.ended or 0.0)
-    lost = [row for row in everything if row.outcome == "lost"]
+    attempts = sorted((row for row in everything if row.outcome not in NEUTRAL_OUTCOMES), key=lambda row: row.ended or 0.0)
+    lost = [row for row in everything if row.outcome == LOST]
     failed = population.individuals(State.FAILED)
     if not attempts and not lost and not failed:
         return "nothing failed"

@@ -54,8 +54,8 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
         ("now", f"{status.leased} in training, {status.queued} queued"),
     ]
     if status.failed:
-        rows.append(("failed", f"{status.failed}; see `hpcnas failures`"))
-    rows.append(("workers", f"{status.live} of {status.wanted}" + _hosts(status)))
+        rows.append(("failed", f"{status.failed} given up; see `hpcnas failures`"))
+    rows.append(("workers", _workers(status) + _hosts(status)))
     if status.pending:
         rows.append(("waiting", ", ".join(f"{count} for {reason}" for reason, count in status.pending)))
     if status.quarantined:
@@ -64,8 +64,14 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
         rows.append(("best", f"{status.best[1]:.4f}, genotype {status.best[0]}"))
     if status.eta_s is not None:
         rows.append(("ETA", duration(status.eta_s)))
-    rows.append(("time", f"{duration(status.seconds)} since the start, {status.gpu_seconds / 3600:.2f} GPU-hours"))
+    rows.append(("time", f"{duration(status.seconds)} since the start, {status.gpu_seconds / 3600:.2f} GPU-hours of attempts"))
     return rows
+
+
+def _workers(status: RunStatus) -> str:
+    if status.state == "running":
+        return f"{status.live} of {status.wanted}"
+    return f"{status.live}, none wanted" if status.live else "none"
 
 
 def _hosts(status: RunStatus) -> str:

@@ -21,7 +21,7 @@ class Snapshot:
 
     Attributes:
         best: (id, fitness) of the fittest so far.
-        eta_s: seconds until the last step at the pace of this head; None while unknown.
+        eta_s: seconds until the last step (population.pace); None while unknown.
         note: what the head is doing beside searching, such as draining; mostly "".
     """
 

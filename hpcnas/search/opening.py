@@ -13,10 +13,11 @@ from hpcnas.population.secret import read_secret
 from hpcnas.population.service import Service
 from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.breeder import Breeder
+from hpcnas.search.breeder import Breeder, check_limit
 from hpcnas.search.creation import check_resumable, create_run, rewrite_config, stored_config
 from hpcnas.search.feeder import Feeder
 from hpcnas.search.head_lock import HeadLock
+from hpcnas.search.head_log import log_to_file
 from hpcnas.search.wishes import drop_stops
 from hpcnas.training.evaluators import check_fitness
 
@@ -57,6 +58,8 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
     classes, in_channels = check_recipe(config, download=download)
+    if stored is None:
+        check_limit(config, classes, in_channels)
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
     if stored is None:
         create_run(folder, config)
@@ -64,7 +67,7 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
     lock.acquire()
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
-        _log_to_file(folder, stack)
+        log_to_file(folder, stack)
         store = open_store(folder, config)
         stack.callback(store.close)
         epoch = store.begin_epoch()
@@ -99,7 +102,9 @@ def show_plan(folder: RunFolder, config: RunConfig) -> str:
     if stored is not None:
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
-    check_recipe(config)
+    classes, in_channels = check_recipe(config)
+    if stored is None:
+        check_limit(config, classes, in_channels)
     verb = "resume" if stored is not None else "start"
     script = launcher.script(config.cluster.workers)
     return f"# would {verb} the run in {folder.path}\n\n{config_toml(config)}\n# workers:\n{script}"
@@ -130,15 +135,3 @@ def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: 
     stack.callback(feeder.stop)
     feeder.start()
     return feeder
-
-
-def _log_to_file(folder: RunFolder, stack: contextlib.ExitStack) -> None:
-    logging.raiseExceptions = False  # a full disk must not fill the terminal with its own report
-    folder.logs.mkdir(exist_ok=True)
-    handler = logging.FileHandler(folder.logs / "head.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger("hpcnas")
-    root.setLevel(logging.INFO)
-    root.addHandler(handler)
-    stack.callback(handler.close)
-    stack.callback(root.removeHandler, handler)

@@ -1,6 +1,5 @@
 """A run with a store of every kind: the head's side and a worker's side, and a way to restart the head."""
 
-import os
 import secrets
 import shutil
 import tempfile
@@ -125,15 +124,6 @@ def individual(rig: Rig, number: int = 1) -> Individual:
 def view(rig: Rig, number: int = 1) -> LeaseView:
     """Its lease as the head sees it."""
     return next(lease for lease in rig.head.leases() if lease.individual_id == number)
-
-
-@pytest.fixture
-def memory_path() -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of commits without a disk."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix="hpcnas-test-", dir=memory))
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture
