@@ -101,7 +101,7 @@ class Attempt:
 def _check(fitness: Fitness) -> None:
     if not (math.isfinite(fitness.accuracy) and 0 <= fitness.accuracy <= 1):
         raise EvaluationFailed(
-            FailureKind.NOT_A_NUMBER, f"fitness {fitness.accuracy} of repeat {fitness.repeat} is no number in [0, 1]"
+            FailureKind.NOT_A_NUMBER, f"fitness {fitness.accuracy} of repeat {fitness.repeat + 1} is no number in [0, 1]"
         )
 
 
@@ -113,7 +113,8 @@ def _kind(error: BaseException) -> FailureKind:
 
 
 def _message(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:MAX_ERROR].rstrip(": ")
+    """The last line of the traceback, as far as one line tells it: the head shows the first line of what is said here."""
+    return f"{type(error).__name__}: {str(error).strip()}"[:MAX_ERROR].rstrip(": ")
 
 
 def _trace() -> str:

@@ -74,6 +74,13 @@ def test_whatever_a_fitness_function_raises_is_data(
     assert "raise error" in bench.failure().trace
 
 
+def test_the_first_line_of_an_error_names_it(config: RunConfig, folder: RunFolder) -> None:
+    """A head shows that line alone, as soon as it comes."""
+    bench = Bench(config, folder, raising(ValueError("\n  odd\nand more")))
+    bench.attempt.run()
+    assert bench.failure().error.splitlines()[0] == "ValueError: odd"
+
+
 @pytest.mark.parametrize("accuracy", [math.nan, math.inf, -0.1, 1.5])
 def test_a_value_that_is_no_share_is_a_failure(config: RunConfig, folder: RunFolder, accuracy: float) -> None:
     bench = Bench(config, folder, lambda repeat, progress: accuracy)
