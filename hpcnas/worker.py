@@ -1,7 +1,7 @@
 """Algorithm 2: claim a genotype, train its missing repeats, record each accuracy, claim again.
 
-`python -m hpcnas.worker --run RUN` is one worker. It starts without torch: that is imported after the
-first claim, and only when a genotype is really trained.
+`python -m hpcnas.worker --run RUN` is one worker. It imports torch before its first claim, and only when genotypes
+are really trained: what is wrong with its machine or its data set is found before it holds a genotype.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from typing import TypeVar
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import Deadline, this_task
 from hpcnas.config import RunConfig, read_config
-from hpcnas.errors import HpcnasError, StoreUnavailable
+from hpcnas.errors import HpcnasError, StoreUnavailable, UnfitHostError
 from hpcnas.population import open_queue
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Lease, Verdict, WorkerInfo
+from hpcnas.population.records import UNFIT_HOST, Lease, Verdict, WorkerInfo
 from hpcnas.population.store import WorkQueue
 from hpcnas.processes import end_process
 from hpcnas.run_folder import RunFolder
@@ -54,7 +54,6 @@ class Worker:
         self.deadline = deadline
         self.id = uuid.uuid4().hex
         self.failures = 0
-        self._evaluator: Evaluator | None = None
         self._repeat_s: float | None = None  # what one repeat is expected to take
         self._is_draining = False
         self._unfit = ""  # why this worker cannot go on
@@ -70,18 +69,22 @@ class Worker:
             return self._exit_code()
         try:
             return self._work()
+        except UnfitHostError as error:
+            self._leave(self.flag.reason or f"{UNFIT_HOST}{error}")
+            raise
         except HpcnasError as error:
             self._leave(str(error))
             raise
 
     def _work(self) -> int:
+        evaluator = self._load_evaluator()
         while True:
             reason = self._reason_to_leave()
             if reason:
                 return self._leave(reason)
             lease = self._claim()
             if lease is not None:
-                self._count(self._attempt(lease))
+                self._count(self._attempt(lease, evaluator))
 
     def _join(self) -> bool:
         task = this_task()
@@ -139,7 +142,7 @@ class Worker:
             log.info("whether the run is finished cannot be seen: %s", error)
             return False
 
-    def _attempt(self, lease: Lease) -> Outcome:
+    def _attempt(self, lease: Lease, evaluator: Evaluator) -> Outcome:
         self._repeat_s = lease.expected_s or self._repeat_s
         courier = Courier(self.queue, self.folder, lease, self.flag, self._patience_s())
         if not self._is_time_enough():
@@ -148,15 +151,18 @@ class Worker:
             return Outcome.RELEASED
         pulse = Pulse(self.queue, lease, self.flag, self.config.cluster.heartbeat_s, courier.abandon)
         started = time.monotonic()
-        outcome = Attempt(lease, self.config, courier, pulse, self._load).run()
+        outcome = Attempt(lease, self.config, courier, pulse, evaluator).run()
         log.info("genotype %d: %s in %.1f s", lease.individual_id, outcome, time.monotonic() - started)
         self._is_draining |= pulse.verdict is Verdict.DRAIN
         return outcome
 
-    def _load(self) -> Evaluator:
-        if self._evaluator is None:
-            self._evaluator = load_evaluator(self.config.recipe)
-        return self._evaluator
+    def _load_evaluator(self) -> Evaluator:
+        cluster = self.config.cluster
+        asks_for_gpus = bool(cluster.gpus_per_worker) or any("gpu" in option for option in cluster.slurm)
+        try:
+            return load_evaluator(self.config.recipe, is_gpu_optional=not asks_for_gpus)
+        except UnfitHostError as error:  # the option that a worker does not have is its head's
+            raise UnfitHostError(str(error).replace("give --device cpu", "give --gpus-per-worker 0 to the head")) from error
 
     def _count(self, outcome: Outcome) -> None:
         if outcome is Outcome.FAILED:

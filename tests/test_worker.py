@@ -8,13 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import Deadline
 from hpcnas.config import RunConfig
+from hpcnas.errors import DataError, UnfitHostError
 from hpcnas.population import open_store
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Claim, State, Verdict, WorkerInfo
@@ -372,6 +375,53 @@ def test_a_goodbye_does_not_wait_for_a_silent_head(run_folder: RunFolder, monkey
     took_s = time.monotonic() - began
     is_over.set()
     assert took_s < 20
+
+
+def leavers(queue: Scripted) -> list[str]:
+    """Reasons from now on."""
+    reasons: list[str] = []
+    queue.leave = lambda worker_id, reason: reasons.append(reason)  # type: ignore[method-assign]
+    return reasons
+
+
+def training_worker(folder: RunFolder, data: Path, gpus: int = 1) -> tuple[Worker, Scripted]:
+    worker, queue = scripted_worker(folder, [granted()])
+    recipe = replace(queue.config.recipe, fitness="train", dataset="cifar10", data=str(data))
+    queue.config = replace(queue.config, recipe=recipe, cluster=replace(queue.config.cluster, gpus_per_worker=gpus))
+    return worker, queue
+
+
+def test_a_worker_that_cannot_work_claims_no_genotype(run_folder: RunFolder, tmp_path: Path) -> None:
+    """Released again and again by such workers, a genotype would count as preempted and fail in the end."""
+    worker, queue = training_worker(run_folder, tmp_path / "nothing", gpus=0)
+    reasons = leavers(queue)
+    with pytest.raises(DataError):
+        worker.run()
+    assert queue.claim_ids == []
+    assert len(reasons) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU is seen")
+def test_a_worker_that_was_given_a_gpu_and_sees_none_refuses(
+    run_folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    worker, queue = training_worker(run_folder, tmp_path)
+    reasons = leavers(queue)
+    with pytest.raises(UnfitHostError, match=r"gave this process a GPU .* or give --gpus-per-worker 0 to the head"):
+        worker.run()
+    assert queue.claim_ids == []
+    assert reasons[0].startswith("unfit host: ")
+
+
+def test_a_worker_of_a_head_that_asks_for_no_gpu_trains_without_one(
+    run_folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets as far as the data, which are not there."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    worker, _ = training_worker(run_folder, tmp_path / "nothing", gpus=0)
+    with pytest.raises(DataError):
+        worker.run()
 
 
 def test_one_sentence_and_exit_code_two_for_a_folder_without_a_run(tmp_path: Path) -> None:

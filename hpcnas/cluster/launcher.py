@@ -21,6 +21,8 @@ class Launcher(ABC):
     - "Unknown" is None, never an empty answer: nothing may be concluded from it.
     """
 
+    reaches_other_hosts = False  # than the one that it runs on
+
     def check(self, count: int) -> None:
         """Ask, before anything of a run is made, whether `count` workers could be submitted.
 

@@ -69,7 +69,7 @@ class SQLStore(Store):
         return self._do(lambda tx: leases.release(tx, individual_id, token, reason))
 
     def leave(self, worker_id: str, reason: str) -> None:
-        self._do(lambda tx: tx.run("end_worker", id=worker_id, reason=reason))
+        self._do(lambda tx: hosts.leave(tx, worker_id, reason))
 
     def record_final(self, final: Final) -> Verdict:
         return self._do(lambda tx: breeding.record_final(tx, final))
@@ -165,6 +165,7 @@ def _join(tx: Transaction, worker: WorkerInfo) -> str:
 
 def _next_epoch(tx: Transaction) -> int:
     tx.run("next_epoch")
+    hosts.readmit(tx)
     return int(tx.value("read_flags"))
 
 

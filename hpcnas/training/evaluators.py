@@ -47,19 +47,20 @@ class FunctionEvaluator:
             raise EvaluationFailed(FailureKind.CRASH, f"{self._name} returned {accuracy!r}; {expected}")
 
 
-def load_evaluator(recipe: RecipeConfig, *, device: str = "auto") -> Evaluator:
+def load_evaluator(recipe: RecipeConfig, *, device: str = "auto", is_gpu_optional: bool = False) -> Evaluator:
     """The evaluator that `recipe.fitness` names: train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION.
 
     Args:
         device: auto (CUDA where there is one), cpu, cuda or cuda:N; only `train` looks at it.
+        is_gpu_optional: train on the CPU although this process was given a GPU that cannot be seen.
     Raises:
         UsageError: a name that is none of these, or a function that cannot be imported; for `train` also
-            DataError, a data set that is missing or damaged.
+            DataError, a data set that is missing or damaged, and UnfitHostError, a GPU that cannot be seen.
     """
     if recipe.fitness == "train":
         from hpcnas.training.trained import TrainedEvaluator
 
-        return TrainedEvaluator(recipe, device=device)
+        return TrainedEvaluator(recipe, device=device, is_gpu_optional=is_gpu_optional)
     if recipe.fitness.partition(":")[0] == "synthetic":
         from hpcnas.training.synthetic import SyntheticEvaluator
 
