@@ -28,6 +28,7 @@ from hpcnas.search.asking import ask, is_answered
 from hpcnas.search.attempt import Attempt, Outcome
 from hpcnas.search.courier import Courier
 from hpcnas.search.pulse import Pulse
+from hpcnas.search.watchdog import Watchdog
 from hpcnas.training.evaluators import load_evaluator
 from hpcnas.training.fitness import Evaluator
 
@@ -37,6 +38,7 @@ FAILURES_IN_A_ROW = 3  # then it is this process or its machine
 SAFETY = 1.2  # a genotype is not begun unless this many times its expected duration is left
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
 LOOK_AGAIN_S = 30.0  # between two looks into the database of a run without a head: 200 workers share one disk
+STOP_S = 28.0  # Slurm kills 30 s after SIGTERM
 GOODBYE_S = 8.0  # a client looks for its head for 5 s
 EXIT_UNFIT = 1
 
@@ -65,8 +67,10 @@ class Worker:
         Raises:
             HpcnasError: this worker cannot work at all; it has said goodbye first.
         """
-        if not self._join():
-            return self._exit_code()
+        with Watchdog(lambda: bool(self.flag), self._end, STOP_S):
+            return self._serve() if self._join() else self._exit_code()
+
+    def _serve(self) -> int:
         try:
             return self._work()
         except UnfitHostError as error:
@@ -194,6 +198,11 @@ class Worker:
         else:
             goodbye.result()
         return self._exit_code()
+
+    def _end(self) -> None:
+        """Outside of an attempt, which has a shorter grace and gives its genotype back: a data set or the head hangs."""
+        log.error("this worker did not end within %g s of being asked; the process ends", STOP_S)
+        os._exit(self.flag.exit_code or EXIT_UNFIT)
 
     def _say_goodbye(self, reason: str) -> None:
         try:

@@ -377,6 +377,28 @@ def test_a_goodbye_does_not_wait_for_a_silent_head(run_folder: RunFolder, monkey
     assert took_s < 20
 
 
+def test_a_worker_that_hangs_before_its_first_claim_ends_soon_after_it_is_told_to(
+    run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_loading, has_ended = threading.Event(), threading.Event()
+
+    def load(*_: object, **__: object) -> None:
+        is_loading.set()
+        assert has_ended.wait(20)
+
+    monkeypatch.setattr("hpcnas.worker.load_evaluator", load)
+    monkeypatch.setattr("hpcnas.worker.STOP_S", 0.3)
+    worker, queue = scripted_worker(run_folder, [granted()])
+    monkeypatch.setattr(worker, "_end", has_ended.set)
+    working = threading.Thread(target=worker.run)
+    working.start()
+    assert is_loading.wait(10)
+    worker.flag.request("terminated")
+    working.join(30)
+    assert has_ended.is_set()
+    assert queue.claim_ids == []
+
+
 def leavers(queue: Scripted) -> list[str]:
     """Reasons from now on."""
     reasons: list[str] = []

@@ -11,10 +11,10 @@ from hpcnas.errors import DamagedRunError, HpcnasError, StoreUnavailable
 from hpcnas.population.records import Lease, Verdict
 from hpcnas.population.store import WorkQueue
 from hpcnas.search.asking import ask, is_answered
+from hpcnas.search.watchdog import LOOK_S, Watchdog
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.25  # how soon a stop is noticed
 GRACE_S = 20.0  # a training that does not stop by itself when asked; Slurm kills 30 s after SIGTERM
 ABANDON_S = 5.0  # a disk that does not answer is not waited for longer
 LATE_S = 0.5  # a beat that is overdue by so much: this process is busy, or the head silent
@@ -29,8 +29,8 @@ class Stopped(BaseException):
 class Pulse:
     """Heartbeats of one lease in the time between `with` and its end.
 
-    Two threads: one sends the beats and may hang on a silent head for half a minute; the other, which asks nobody,
-    ends the process if the training does not stop. Both count by a monotonic clock: a training may keep the
+    Two threads: one sends the beats and may hang on a silent head for half a minute; the other is a watchdog, which
+    ends the process if the training does not stop. Both go by a monotonic clock: a training may keep the
     interpreter's lock for seconds, and whoever counts waits of a quarter of a second would then count too few.
 
     Attributes:
@@ -54,7 +54,6 @@ class Pulse:
         self.lease = lease
         self.flag = flag
         self.every_s = every_s
-        self.grace_s = grace_s
         self.clock = clock
         self.verdict = Verdict.OK
         self.progress = 0.0
@@ -64,16 +63,16 @@ class Pulse:
         self._beaten = threading.Event()
         self._gave_way = False
         self._beats = threading.Thread(target=self._beat_regularly, name="pulse", daemon=True)
-        self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._watchdog = Watchdog(lambda: self.must_stop, self._end_process, grace_s, clock)
 
     def __enter__(self) -> "Pulse":
         self._beats.start()
-        self._watchdog.start()
+        self._watchdog.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._over.set()
-        self._watchdog.join()
+        self._watchdog.__exit__()
         while self._beats.is_alive() and not self.must_stop:  # then a silent head is not waited for
             self._beats.join(LOOK_S)
 
@@ -118,16 +117,6 @@ class Pulse:
         except HpcnasError as error:
             log.error("%s", error)
 
-    def _watch(self) -> None:
-        asked_s: float | None = None
-        while not self._over.wait(LOOK_S):
-            if not self.must_stop:
-                continue
-            asked_s = self.clock() if asked_s is None else asked_s
-            if self.clock() - asked_s > self.grace_s:
-                self._end_process()
-                return
-
     def _end_process(self) -> None:
         """The attempt is not over: give the genotype back in its stead, and end the process.
 
@@ -139,5 +128,5 @@ class Pulse:
                 log.error("the outbox does not answer; genotype %d counts as lost", self.lease.individual_id)
             elif error := answer.exception():
                 log.error("genotype %d cannot be given back: %r", self.lease.individual_id, error)
-        log.error("the training did not end within %g s of being asked; the process ends", self.grace_s)
+        log.error("the training did not end within %g s of being asked; the process ends", self._watchdog.grace_s)
         self.leave(self.flag.exit_code or EXIT_STALE)

@@ -113,6 +113,7 @@ def _import_function(name: str) -> Callable[..., float]:
 
 def _import_module(name: str, module: str) -> ModuleType:
     """Import a user's module; whatever it does at that, leaving the program too, becomes one sentence."""
+    arguments, sys.argv = sys.argv, [module]  # a script without a guard must not read ours, nor complain in our name
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -121,6 +122,8 @@ def _import_module(name: str, module: str) -> ModuleType:
         if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             raise  # a person's
         raise UsageError(f"--fitness {name} cannot be imported: module {module} {_fault_at_import(error)}") from error
+    finally:
+        sys.argv = arguments
 
 
 def _fault_at_import(error: BaseException) -> str:

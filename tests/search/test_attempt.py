@@ -139,7 +139,7 @@ def test_a_failure_is_left_in_the_outbox_too(config: RunConfig, folder: RunFolde
 def test_a_training_that_does_not_listen_is_ended_with_the_process(config: RunConfig, folder: RunFolder) -> None:
     """The pulse gives the genotype back in its stead; os._exit is replaced here."""
     bench = Bench(config, folder, lambda repeat, progress: 0.5)
-    bench.pulse.grace_s = 0.3
+    bench.pulse._watchdog.grace_s = 0.3
     ended, codes = threading.Event(), []
 
     def leave(code: int) -> None:

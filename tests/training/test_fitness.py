@@ -112,6 +112,16 @@ def test_a_module_that_leaves_or_breaks_at_import_is_one_sentence(content, told,
     assert "\n" not in str(caught.value)
 
 
+def test_a_module_does_not_read_the_arguments_of_this_program(tmp_path, monkeypatch):
+    (tmp_path / "script.py").write_text("import sys\nseen = sys.argv\ndef f(): return 0.5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "script", raising=False)
+    before = list(sys.argv)
+    check_fitness("script:f")
+    assert sys.modules["script"].seen == ["script"]
+    assert sys.argv == before
+
+
 def test_a_persons_interrupt_during_an_import_stays_one(tmp_path, monkeypatch):
     (tmp_path / "script.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(5)")
     monkeypatch.syspath_prepend(tmp_path)
