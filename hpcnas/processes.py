@@ -87,17 +87,6 @@ def parse_holder(content: bytes) -> Holder | None:
     return holder if isinstance(holder.pid, int) and isinstance(holder.host, str) else None
 
 
-def boot_id() -> str:
-    """What tells this machine since it was switched on from every other; "" where the kernel does not say."""
-    return _read("/proc/sys/kernel/random/boot_id")
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process started, clock ticks since boot; None when there is no such process or it is a zombie."""
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()  # field 22, and the name before may hold spaces
-    return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
-
-
 def is_kept_alive() -> bool:
     """Whether threads or processes were left that Python would wait for at its end."""
     threads = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
@@ -130,6 +119,17 @@ def _cut_off(code: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, without a reader, or not there at all
             stream.flush()
     os._exit(code)
+
+
+def boot_id() -> str:
+    """What tells this machine since it was switched on from every other; "" where the kernel does not say."""
+    return _read("/proc/sys/kernel/random/boot_id")
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, clock ticks since boot; None when there is no such process or it is a zombie."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()  # field 22, and the name before may hold spaces
+    return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
 
 
 def _namespace() -> str:
