@@ -6,12 +6,11 @@ import pytest
 
 from hpcnas.cluster import Launcher
 from hpcnas.errors import HpcnasError
-from hpcnas.population.records import UNFIT_HOST, Birth, Verdict, WorkerInfo
+from hpcnas.population.records import UNFIT_HOST, WorkerInfo
 from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.display import Display, Snapshot
 from hpcnas.search.unfit import UnfitHosts
-from tests.search.fakes import GENOTYPE
 
 WHY = "torch sees none: its build is for the CPU alone"
 
@@ -67,26 +66,6 @@ class Rig:
     def refuse(self, worker_id: str, host: str) -> None:
         self.join(worker_id, host)
         self.store.leave(worker_id, UNFIT_HOST + WHY)
-
-
-def test_a_worker_that_leaves_by_its_machine_has_its_host_quarantined(store: Store, folder: RunFolder) -> None:
-    rig = Rig(folder, store)
-    store.add([Birth("digest", GENOTYPE, None, "", 1)])
-    rig.join("w2", "bad")
-    rig.refuse("w1", "bad")
-    assert store.quarantined_hosts() == ["bad"]
-    assert store.claim("w2", "c1").verdict is Verdict.DRAIN
-    assert store.counts().queued == 1
-
-
-def test_the_next_head_tries_such_a_host_again_but_none_where_genotypes_failed(store: Store, folder: RunFolder) -> None:
-    rig = Rig(folder, store)
-    rig.refuse("w1", "mended")
-    store.quarantine("failed")
-    store.begin_epoch()
-    assert store.quarantined_hosts() == ["failed"]
-    rig.refuse("w2", "mended")
-    assert store.quarantined_hosts() == ["failed", "mended"]
 
 
 def test_one_unfit_host_of_a_cluster_is_told_once_and_excluded(store: Store, folder: RunFolder) -> None:
