@@ -14,6 +14,7 @@ import typer
 
 from hpcnas import __version__
 from hpcnas.errors import HpcnasError
+from hpcnas.processes import end_process, is_kept_alive
 
 FAMILIES = ("search", "population", "restore", "genotypes", "simulate", "train", "final", "report", "cluster", "bench")
 WRONG_USAGE = 2
@@ -44,7 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 3 run held, 4 cluster refused, 5 run damaged, 130 interrupted.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and is_kept_alive():  # by what a fitness function left
+        end_process(code)
+    return code
+
+
+def _run(given: list[str]) -> int:
     is_debugging = "--debug" in given
     try:
         code = typer.main.get_command(build_app()).main(

@@ -46,6 +46,10 @@ class DamagedRunError(HpcnasError):
     exit_code = 5
 
 
+class UnfitHostError(HpcnasError):
+    """This machine cannot do what it was given for; another one may."""
+
+
 class LeaseLost(HpcnasError):
     """A write came under an older token: another worker owns the genotype now."""
 

@@ -288,4 +288,5 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
 if __name__ == "__main__":
     from hpcnas.cli import main
 
-    sys.exit(main(["head", *sys.argv[1:]]))
+    sys.argv.insert(1, "head")
+    sys.exit(main())

@@ -1,13 +1,24 @@
-"""Who a process is, so that another one, perhaps on another machine or days later, can tell whether it is gone."""
+"""Who a process is, so that another one, perhaps on another machine or days later, can tell whether it is gone.
 
+And how a process ends that has run the code of others.
+"""
+
+import atexit
 import contextlib
 import json
 import os
+import sys
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 MAX_RECORD_BYTES = 4096
+EXIT_S = 5.0  # for what libraries have to do at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,40 @@ def parse_holder(content: bytes) -> Holder | None:
     except (ValueError, TypeError, RecursionError):
         return None
     return holder if isinstance(holder.pid, int) and isinstance(holder.host, str) else None
+
+
+def is_kept_alive() -> bool:
+    """Whether threads or processes were left that Python would wait for at its end."""
+    threads = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    return bool(threads or _children())
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process with `code`, whatever threads and processes a fitness function has left in it.
+
+    What libraries have registered with `atexit` is done first, for at most `EXIT_S`.
+    """
+    guard = threading.Timer(EXIT_S, _cut_off, (code,))
+    guard.daemon = True
+    guard.start()
+    try:
+        atexit._run_exitfuncs()
+    finally:
+        _cut_off(code)
+
+
+def _children() -> "list[BaseProcess]":
+    multiprocessing = sys.modules.get("multiprocessing.process")  # only if somebody has used it: a worker starts quickly
+    return multiprocessing.active_children() if multiprocessing else []
+
+
+def _cut_off(code: int) -> NoReturn:
+    for child in _children():
+        child.kill()  # a forked one has inherited this process's handlers and ignores a milder signal
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, without a reader, or not there at all
+            stream.flush()
+    os._exit(code)
 
 
 def boot_id() -> str:

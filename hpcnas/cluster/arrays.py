@@ -35,6 +35,8 @@ FORGET_S = 30.0  # how long squeue may go on showing a task whose worker said th
 class SlurmLauncher(Launcher):
     """Starts workers in arrays and watches them by one squeue a minute, asked in the background."""
 
+    reaches_other_hosts = True
+
     def __init__(self, folder: RunFolder, config: ClusterConfig) -> None:
         self._folder = folder
         self._config = config

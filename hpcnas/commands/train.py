@@ -153,7 +153,7 @@ def _results_text(results: "list[Fitness]", recipe: "RecipeConfig") -> str:
     values = _results_json(results, recipe)
     how = f"{recipe.train_steps} steps on {recipe.dataset}" if recipe.fitness == "train" else recipe.fitness
     spread = f" ± {100 * values['std']:.2f}" if values["std"] is not None else ""
-    lines = [f"repeat {r.repeat}: {100 * r.accuracy:.2f} % in {r.seconds:.1f} s" for r in results]
+    lines = [f"repeat {r.repeat + 1}: {100 * r.accuracy:.2f} % in {r.seconds:.1f} s" for r in results]
     return "\n".join(
         [*lines, f"fitness {100 * values['fitness']:.2f}{spread} % (n = {len(results)}), {how}, {values['device'] or 'here'}"]
     )

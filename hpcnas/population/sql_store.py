@@ -70,7 +70,7 @@ class SQLStore(Store):
         return self._do(lambda tx: leases.release(tx, individual_id, token, reason))
 
     def leave(self, worker_id: str, reason: str) -> None:
-        self._do(lambda tx: tx.run("end_worker", id=worker_id, reason=reason))
+        self._do(lambda tx: hosts.leave(tx, worker_id, reason))
 
     def record_final(self, final: Final) -> Verdict:
         return self._do(lambda tx: breeding.record_final(tx, final))
@@ -169,6 +169,7 @@ def _join(tx: Transaction, worker: WorkerInfo) -> str:
 
 def _next_epoch(tx: Transaction) -> int:
     tx.run("next_epoch")
+    hosts.readmit(tx)
     return int(tx.value("read_flags"))
 
 

@@ -71,7 +71,11 @@ class WorkQueue(ABC):
 
     @abstractmethod
     def leave(self, worker_id: str, reason: str) -> None:
-        """Note that a worker process ended by itself."""
+        """Note that a worker process ended by itself.
+
+        A reason that begins with `records.UNFIT_HOST` speaks against its machine: the host is quarantined at once,
+        until the next head begins its epoch.
+        """
 
     @abstractmethod
     def record_final(self, final: Final) -> Verdict:
@@ -94,7 +98,10 @@ class Store(WorkQueue):
 
     @abstractmethod
     def begin_epoch(self) -> int:
-        """Become the run's head. Every later write of an earlier epoch's head raises RunHeldError."""
+        """Become the run's head. Every later write of an earlier epoch's head raises RunHeldError.
+
+        Hosts that their workers called unfit may work again: the cause may be mended.
+        """
 
     @abstractmethod
     def add(self, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:

@@ -14,6 +14,7 @@ from hpcnas.search.display import Display
 from hpcnas.search.lease_watch import LeaseWatch
 from hpcnas.search.opening import OpenRun
 from hpcnas.search.staffing import PROMPT_S, Staffing
+from hpcnas.search.unfit import UnfitHosts
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Duties:
         cluster = run.config.cluster
         self.watch = LeaseWatch(cluster.lease_s, cluster.stall_s, cluster.heartbeat_s, clock)
         self.staffing = Staffing(run.launcher, clock)
+        self.unfit = UnfitHosts(run.folder, run.store, run.launcher, display)
         self.note = ""
         self.attempts: list[AttemptRow] = []
         self._started: set[str] = set()  # tasks that are this run's own
@@ -128,6 +130,7 @@ class Duties:
 
     def _judge(self) -> None:
         """Send bad hosts away, and stop when it is not the genotypes that are bad."""
+        self.unfit.look()
         for host in self.store.suspicious_hosts():
             again = self.store.quarantine(host)
             self.run.launcher.exclude([host])

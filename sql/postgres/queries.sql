@@ -181,6 +181,9 @@ SELECT EXISTS (SELECT 1 FROM attempt WHERE host <> %(host)s AND outcome = 'evalu
 -- insert_quarantine: no more leases for a host
 INSERT INTO quarantine (host, since) VALUES (%(host)s, clock_s()) ON CONFLICT (host) DO NOTHING;
 
+-- delete_quarantine: a host may work again
+DELETE FROM quarantine WHERE host = %(host)s;
+
 -- read_quarantine: hosts that get no leases
 SELECT host FROM quarantine ORDER BY host;
 

@@ -181,6 +181,9 @@ SELECT EXISTS (SELECT 1 FROM attempt WHERE host <> :host AND outcome = 'evaluate
 -- insert_quarantine: no more leases for a host
 INSERT INTO quarantine (host, since) VALUES (:host, :now) ON CONFLICT (host) DO NOTHING;
 
+-- delete_quarantine: a host may work again
+DELETE FROM quarantine WHERE host = :host;
+
 -- read_quarantine: hosts that get no leases
 SELECT host FROM quarantine ORDER BY host;
 

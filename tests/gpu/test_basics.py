@@ -3,6 +3,7 @@
 One command: python -m pytest tests/gpu
 """
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -87,17 +88,28 @@ def test_a_captured_step_changes_nothing():
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-def test_a_step_does_not_wait_for_the_device():
+@pytest.fixture
+def forbid_waiting():
+    """From its call on; the mode is the whole process's, so that it ends with the test, whatever happens in it."""
+    yield lambda: set_sync_mode("error")
+    set_sync_mode("default")
+
+
+def set_sync_mode(mode: str) -> None:
+    """The mode is a prototype, which torch warns of after it has set it; here warnings are errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+def test_a_step_does_not_wait_for_the_device(forbid_waiting):
     data = DeviceData.of(noise(), cuda())
     network = build_planned_network(PUBLISHED, channels=4, classes=2).to("cuda")
     step = TrainingStep(network, make_optimizer(network.parameters(), RECIPE, cuda()), data, "fp32", 24)
     choices = next(draw_choices(512, 64, 3, 32, 24, seed=0)).cuda()
     step(choices[0])
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        step(choices[1])
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    forbid_waiting()
+    step(choices[1])
 
 
 def test_out_of_memory_is_a_finding():
