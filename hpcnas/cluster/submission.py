@@ -5,6 +5,8 @@ submitit writes the script and runs the task; sbatch is asked here, with a time-
 
 import os
 import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,11 @@ class BatchExecutor(submitit.SlurmExecutor):
         check_log_path(folder)
         super().__init__(folder)
         extra = parameters["additional_parameters"]
-        srun = [*SRUN_ARGUMENTS, *parameters.get("srun_args", ())]
-        self.update_parameters(**without_replaced({**COMMON, **parameters, "srun_args": srun}, extra))
+        ours = {
+            "srun_args": [*SRUN_ARGUMENTS, *parameters.get("srun_args", ())],
+            "setup": [*_passed_on(os.environ), *parameters.get("setup", ())],
+        }
+        self.update_parameters(**without_replaced({**COMMON, **parameters, **ours}, extra))
         self._intent, self._is_array = intent, is_array
         set_here = {name for name, value in parameters.items() if value is not None} | set(extra)
         self.environment = submission_environment(clean_environment(), set_here)
@@ -70,6 +75,11 @@ class BatchExecutor(submitit.SlurmExecutor):
         for one, delayed in zip(jobs, delayed_submissions, strict=True):
             place_pickle(delayed, one.paths.submitted_pickle)
         return jobs
+
+
+def _passed_on(environment: Mapping[str, str]) -> list[str]:
+    """Lines for what a task needs of the environment here, even where a site passes none on."""
+    return [f"export {name}={shlex.quote(environment[name])}" for name in ("HPCNAS_DATA",) if environment.get(name)]
 
 
 def job_id(answer: str) -> str:

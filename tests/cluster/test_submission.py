@@ -25,6 +25,16 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("HPCNAS_DATA", raising=False)
+
+
+def test_the_folder_of_data_sets_reaches_tasks_where_a_site_passes_no_environment_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPCNAS_DATA", "/data/it's here")
+    line = "export HPCNAS_DATA='/data/it'\"'\"'s here'"
+    assert line in SlurmLauncher(RunFolder(tmp_path / "run"), ClusterConfig(time="60")).script(1)
+    assert line in full_executor(tmp_path / "slurm", "name", JobShape(), "INTENT").script()
 
 
 def plain(text: str, folder: Path) -> str:
