@@ -170,7 +170,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "search": {"steps": 24, "population": 8},
         "recipe": {"dataset": "digits", "train_steps": 100, "batch": 32, "repeats": 2, "channels": 4},
-        "cluster": {"workers": 2, "cluster": "local", "cpus_per_worker": 1},
+        "cluster": {"workers": 2, "cpus_per_worker": 1},
     },
 }
 

@@ -30,6 +30,11 @@ ENDED_STATES = frozenset(
 )
 
 
+# A line of `queue`. Names and comments are whatever users write, line breaks and bars included: what does not begin as a task
+# does is the rest of somebody's comment. Our own names and comments have neither.
+_TASK = re.compile(r"(\d+(?:[_+][\d\[\],%*-]+)*)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)\|([^|]*)")
+
+
 @dataclass(frozen=True, slots=True)
 class QueuedTask:
     """A line of squeue: one job, or one task of an array.
@@ -75,12 +80,12 @@ def queue(timeout_s: float = ASK_TIMEOUT_S) -> list[QueuedTask] | None:
     answer = ask_slurm(command, timeout_s)
     if answer is None:
         return None
-    lines = [line.split("|", 6) for line in answer.splitlines() if line.strip()]
-    if any(len(fields) != 7 for fields in lines):
+    found = [match for line in answer.splitlines() if (match := _TASK.fullmatch(line))]
+    if not found and answer.strip():
         return None  # whatever this is, it is not squeue's answer
     return [
         QueuedTask(name, state, node, reason, duration_s(elapsed) or 0.0, job_name, comment.strip())
-        for name, state, node, elapsed, reason, job_name, comment in lines
+        for name, state, node, elapsed, reason, job_name, comment in (match.groups() for match in found)
     ]
 
 
@@ -159,7 +164,8 @@ def gpu_seconds(jobs: Iterable[str], timeout_s: float = ASK_TIMEOUT_S) -> float 
     total = 0.0
     for line in answer.splitlines():
         elapsed, _, resources = line.partition("|")
-        total += float(elapsed or 0) * _gpus(resources)
+        if elapsed.isdigit():  # a line of words is no job's
+            total += int(elapsed) * _gpus(resources)
     return total
 
 

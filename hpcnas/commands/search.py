@@ -1,5 +1,6 @@
 """The commands that run a search: head, worker, stop, retry."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -98,18 +99,17 @@ def head(
     options = {
         name: value for name, value in locals().items() if name not in ("run", "download", "preset", "config", "dry_run")
     }
-    layers: list[Layer] = []
-    if preset is not None:
-        layers.append(preset_layer(preset))
-    if config is not None:
-        layers.append(file_layer(config))
-    layers.append(option_layer(options))
     folder = RunFolder.from_option(run)
+    from hpcnas.cluster.launch import settle_workers
     from hpcnas.head import run_head
     from hpcnas.search.creation import stored_config
 
-    resolved = resolve(layers, stored_config(folder))
-
+    stored = stored_config(folder)
+    given: list[Layer] = [file_layer(config)] if config is not None else []
+    given.append(option_layer(options))
+    resolved = resolve([*([preset_layer(preset)] if preset is not None else []), *given], stored)
+    is_asked = stored is not None or any("workers" in layer.get("cluster", {}) for layer in given)
+    resolved = replace(resolved, cluster=settle_workers(resolved.cluster, is_asked=is_asked))
     raise typer.Exit(run_head(resolved, folder, download=download, dry_run=dry_run))
 
 
