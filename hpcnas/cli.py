@@ -5,6 +5,7 @@ becomes one sentence on stderr and its exit code.
 """
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 3 run held, 4 cluster refused, 5 run damaged, 130 interrupted.
     """
+    _accept_any_text()
     given = list(sys.argv[1:] if arguments is None else arguments)
     is_debugging = "--debug" in given
     try:
@@ -67,6 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, sentence = _explain(error)
         print(f"hpcnas: {sentence}", file=sys.stderr)
         return code
+
+
+def _accept_any_text() -> None:
+    """Print "?" for what the terminal's encoding or UTF-8 cannot hold, such as a path of other bytes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _explain(error: Exception) -> tuple[int, str]:

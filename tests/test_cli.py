@@ -1,6 +1,7 @@
 """Bad input is answered by one sentence and an exit code, and leaves nothing behind."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -241,3 +242,18 @@ def test_the_version_is_printed(desk: Path) -> None:
     import hpcnas as package
 
     assert hpcnas("--version", cwd=desk).stdout == f"hpcnas {package.__version__}\n"
+
+
+ASCII = {"PYTHONIOENCODING": "ascii"}
+
+
+def test_a_stdout_that_takes_ascii_only_gets_question_marks(desk: Path) -> None:
+    done = hpcnas("show", "published", cwd=desk, environment=ASCII)
+    assert done.returncode == 0, done.stderr
+    done = hpcnas("status", "--run", "löcher/🚀", cwd=desk, environment=ASCII)
+    assert (done.returncode, "holds no run" in done.stderr) == (2, True)
+
+
+def test_a_path_that_is_no_utf8_is_named_as_far_as_it_can_be(desk: Path) -> None:
+    done = hpcnas("status", "--run", os.fsdecode(b"caf\xe9"), cwd=desk)
+    assert (done.returncode, "caf? holds no run" in done.stderr) == (2, True)

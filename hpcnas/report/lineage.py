@@ -5,8 +5,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from hpcnas.population.records import Individual
+
+if TYPE_CHECKING:
+    from hpcnas.report.own_matplotlib import Figure
 
 _ROW_INCHES = 0.26
 
@@ -79,8 +83,18 @@ def lineage_dot(chain: Sequence[Ancestor]) -> str:
 
 def lineage_image(chain: Sequence[Ancestor], ending: str) -> bytes:
     """Mutations in words on the left, the fitness they led to on the right; `ending` is svg or png."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    from hpcnas.report.own_matplotlib import own_settings  # matplotlib takes half a second
+
+    buffer = io.BytesIO()
+    with own_settings(svg_fonttype="none"):
+        figure = _figure(chain)
+        dpi = min(150, 16_000 / figure.get_figheight())
+        figure.savefig(buffer, format=ending, dpi=dpi, metadata={"Date": None} if ending == "svg" else None)
+    return buffer.getvalue()
+
+
+def _figure(chain: Sequence[Ancestor]) -> "Figure":
+    from hpcnas.report.own_matplotlib import Figure
 
     height = 1.1 + _ROW_INCHES * len(chain)
     figure = Figure(figsize=(9, height), facecolor="white")
@@ -96,12 +110,7 @@ def lineage_image(chain: Sequence[Ancestor], ending: str) -> bytes:
     axes.set_xlabel("fitness (validation accuracy, 0 to 1)", fontsize=9)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hpcnas"}):
-        figure.savefig(
-            buffer, format=ending, dpi=min(150, 16_000 / height), metadata={"Date": None} if ending == "svg" else None
-        )
-    return buffer.getvalue()
+    return figure
 
 
 def _what(ancestor: Ancestor) -> str:

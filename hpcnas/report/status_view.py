@@ -24,17 +24,18 @@ def status_picture(status: RunStatus) -> "Panel":
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column()
     table.add_row("", ProgressBar(total=status.steps, completed=status.evaluated, width=WIDTH))
-    for name, value in _rows(status):
-        table.add_row(name, value, style="yellow" if name in ("failed", "quarantined", "waiting") else None)
+    for name, value in _rows(status):  # as Text: rich takes [brackets] in a path or a name for markup
+        table.add_row(name, Text(value), style="yellow" if name in ("failed", "quarantined", "waiting") else None)
     if len(status.curve) > 1:
         table.add_row("best so far", sparkline(status.curve))
         table.add_row("", f"{status.curve[0]:.4f} at the first, {status.curve[-1]:.4f} now")
-    return Panel(table, title=f"hpcnas {status.run}", title_align="left", expand=False)
+    return Panel(table, title=Text(f"hpcnas {status.run}"), title_align="left", expand=False)
 
 
 def sparkline(curve: tuple[float, ...], width: int = WIDTH) -> str:

@@ -75,3 +75,10 @@ def test_many_machines_are_summed_up() -> None:
 
 def test_synthetic_fitness_is_marked() -> None:
     assert "synthetic" in status_text(replace(STATUS, fitness="synthetic:0.1"))
+
+
+def test_brackets_in_names_are_shown_as_they_are():
+    strange = replace(STATUS, run="/runs/[/]a[b]", hosts=(("node[/red]", 2),), quarantined=("[bold]bad",))
+    shown = picture(strange)
+    for name in ("/runs/[/]a[b]", "node[/red] 2", "[bold]bad"):
+        assert name in shown
