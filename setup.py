@@ -39,7 +39,7 @@ setup(
         "submitit>=1.5.3",
         "filelock>=4.0",
         "tabulate>=0.9",
-        "typer>=0.15",
+        "typer>=0.19",
         "rich>=13.9",
         "matplotlib>=3.9",
     ],

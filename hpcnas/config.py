@@ -8,17 +8,20 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import tomli_w
 
 from hpcnas.errors import UsageError, check_at_least, check_number, check_one_of
 from hpcnas.representation.space import FLAT, FLAT_CONSTRAINED, HIERARCHICAL, SearchSpace
 
-SEARCHES = ("evolution", "random")
-DUPLICATES = ("evaluate", "redraw", "reuse")
-PRECISIONS = ("auto", "fp32", "bf16")
-CLUSTERS = ("auto", "slurm", "local", "debug")
+# As types, so that the command line shows and checks the same values.
+Search = Literal["evolution", "random"]
+Duplicates = Literal["evaluate", "redraw", "reuse"]
+Precision = Literal["auto", "fp32", "bf16"]
+Where = Literal["auto", "slurm", "local", "debug"]
+Preset = Literal["paper", "quick", "smoke"]
+SEARCHES, DUPLICATES, PRECISIONS, CLUSTERS = (get_args(kind) for kind in (Search, Duplicates, Precision, Where))
 MAX_CONFIG_BYTES = 1 << 20
 
 

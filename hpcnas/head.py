@@ -175,7 +175,7 @@ class Head:
         self._farewell()
         self.run.breeder.follow()
         best = self.run.breeder.best
-        found = f"; best is genotype {best[0]} with fitness {best[1]:.4f}" if best else ""
+        found = f"; best is genotype {best[0]} with fitness {100 * best[1]:.2f} %" if best else ""
         took = duration(self.clock() - self._started_s)
         self.display.say(f"finished: {self.store.counts().evaluated} genotypes evaluated, {took}{found}")
         self.display.say(f"next: hpcnas report --run {self.folder.path}")

@@ -51,7 +51,7 @@ class Snapshot:
         if self.failed:
             parts.append(f"{self.failed} failed")
         if self.best:
-            parts.append(f"best {self.best[1]:.4f} (genotype {self.best[0]})")
+            parts.append(f"best {100 * self.best[1]:.2f} % (genotype {self.best[0]})")
         return ", ".join(parts)
 
 
@@ -151,7 +151,7 @@ def _picture(snapshot: Snapshot) -> "Table":
     table.add_row("training", f"{snapshot.leased}" + (f"   queued {snapshot.queued}" if snapshot.queued else ""))
     table.add_row("workers", f"{snapshot.workers} of {snapshot.wanted}")
     if snapshot.best:
-        table.add_row("best", f"{snapshot.best[1]:.4f}   genotype {snapshot.best[0]}")
+        table.add_row("best", f"{100 * snapshot.best[1]:.2f} %   genotype {snapshot.best[0]}")
     if snapshot.failed:
         # As Text: rich takes [brackets] in a path or a sentence for markup.
         table.add_row("failed", Text(f"{snapshot.failed}   hpcnas failures --run {snapshot.run}"), style="yellow")

@@ -20,7 +20,7 @@ def test_lines_come_when_something_changed_and_not_more_often(capsys: pytest.Cap
         clock.advance(1)
     lines = capsys.readouterr().out.splitlines()
     assert [line[9:].partition(" ")[0] for line in lines] == ["40/100", "41/100"]
-    assert "best 0.9000 (genotype 33)" in lines[0]
+    assert "best 90.00 % (genotype 33)" in lines[0]
     assert "ETA 10 min" in lines[0]
 
 
@@ -65,7 +65,7 @@ def test_no_standard_output_at_all_is_borne(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_picture_shows_progress_best_and_failures() -> None:
     file = io.StringIO()
     Console(file=file, width=100).print(_picture(replace(SNAPSHOT, note="draining")))
-    for word in ("40/100", "ETA 10 min", "7 of 8", "0.9000", "genotype 33", "hpcnas failures", "draining"):
+    for word in ("40/100", "ETA 10 min", "7 of 8", "90.00 %", "genotype 33", "hpcnas failures", "draining"):
         assert word in file.getvalue()
 
 
