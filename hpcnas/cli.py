@@ -82,10 +82,8 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, HpcnasError):
         return error.exit_code, str(error)
     if hasattr(error, "format_message"):  # typer's own errors; their module differs between its versions
-        return (
-            WRONG_USAGE,
-            f"{_one_line(error.format_message()).replace('Value error, ', '').rstrip('.')}; see `{_command_path(error)} --help`",
-        )
+        why = _one_line(error.format_message()).replace("Value error, ", "").rstrip(".")
+        return WRONG_USAGE, f"{why}; see `{_command_path(error)} --help`"
     if isinstance(error, OSError) and error.strerror:
         return 1, f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return 1, f"unexpected {type(error).__name__}: {_one_line(str(error))}; with --debug it comes with its traceback"

@@ -210,14 +210,14 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
 
     Args:
         download: fetch the data set first if it is not there.
-        dry_run: only print the configuration and what would be submitted.
+        dry_run: only print the configuration and what would be submitted; `download` is done all the same.
     Returns:
         0, or 128 + n after signal n.
     Raises:
         HpcnasError: see its children; a refused start leaves nothing behind.
     """
     if dry_run:
-        print(show_plan(folder, config))
+        print(show_plan(folder, config, download=download))
         return 0
     flag = StopFlag(exit_on_second=False).install()
     if threading.current_thread() is threading.main_thread():

@@ -87,7 +87,7 @@ def head(
         Path | None, grouped("A file like run.toml; options given here beat it.", _RUN, metavar="FILE.toml")
     ] = None,
     dry_run: Annotated[
-        bool, grouped("Show the configuration and what would be submitted; do nothing.", _RUN, "--dry-run")
+        bool, grouped("Show the configuration and what would be submitted; start nothing.", _RUN, "--dry-run")
     ] = False,
 ) -> None:
     """Search: breed genotypes, keep workers running, stop at exactly --steps evaluated.

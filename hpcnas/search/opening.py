@@ -93,13 +93,13 @@ def check_recipe(config: RunConfig, *, download: bool = False) -> tuple[int, int
     return prepared.classes, 1 if images is None or images.ndim == 3 else int(images.shape[-1])
 
 
-def show_plan(folder: RunFolder, config: RunConfig) -> str:
+def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:
     """What a head would do: its configuration and how it would start its workers."""
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
-    check_recipe(config)
+    check_recipe(config, download=download)
     verb = "resume" if stored is not None else "start"
     script = launcher.script(config.cluster.workers)
     return f"# would {verb} the run in {folder.path}\n\n{config_toml(config)}\n# workers:\n{script}"
