@@ -335,3 +335,14 @@ def test_the_command_restores_and_refuses_while_a_head_runs(
     result = CliRunner().invoke(build_app(), ["restore", "--run", str(folder.path)])
     assert isinstance(result.exception, RunHeldError)
     lock.release()
+
+
+@pytest.mark.parametrize("damage", ["empty", "noise", "head", "half"])
+def test_a_damaged_database_is_not_called_sound(folder: RunFolder, store: SQLiteStore, damage: str) -> None:
+    store.add([birth(number) for number in range(50)])
+    store.close()
+    whole = folder.database.read_bytes()
+    noise = random.Random(3).randbytes(2000)
+    damaged = {"empty": b"", "noise": noise * 9, "head": noise + whole[2000:], "half": whole[: len(whole) // 2]}
+    folder.database.write_bytes(damaged[damage])
+    assert not is_sound(folder)
