@@ -221,7 +221,7 @@ class Head:
         self._farewell()
         self.run.breeder.follow()
         best = self.run.breeder.best
-        found = f"; best is genotype {best[0]} with fitness {best[1]:.4f}" if best else ""
+        found = f"; best is genotype {best[0]} with fitness {100 * best[1]:.2f} %" if best else ""
         took = duration(self.clock() - self._started_s)
         self.display.say(f"finished: {self.store.counts().evaluated} genotypes evaluated, {took}{found}")
         self.display.say(f"next: hpcnas report --run {self.folder.path}")
@@ -262,14 +262,14 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
 
     Args:
         download: fetch the data set first if it is not there.
-        dry_run: only print the configuration and what would be submitted.
+        dry_run: only print the configuration and what would be submitted; `download` is done all the same.
     Returns:
         0, or 128 + n after signal n.
     Raises:
         HpcnasError: see its children; a refused start leaves nothing behind.
     """
     if dry_run:
-        print(show_plan(folder, config))
+        print(show_plan(folder, config, download=download))
         return 0
     flag = StopFlag(exit_on_second=False).install()
     if threading.current_thread() is threading.main_thread():

@@ -41,13 +41,14 @@ HOMES = {
     "sqlite3": {"population"},
     "psycopg": {"population"},
     "filelock": {"file_lock"},
+    "tomli_w": {"config"},
     "submitit": {"cluster"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "tabulate": {"report", "population", "training", "commands"},
     "typer": {"cli", "commands"},
 }
-STDLIB_ONLY = {"errors", "durations", "machine", "processes", "config", "run_folder"}
+STDLIB_ONLY = {"errors", "durations", "machine", "processes", "run_folder"}
 STDLIB_ONLY |= {"representation", "evolution", "simulation"}
 
 

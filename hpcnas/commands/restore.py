@@ -1,8 +1,11 @@
 """The command that rebuilds a damaged population: restore."""
 
+from typing import Annotated
+
 import typer
 
 from hpcnas.commands.options import RunOption
+from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
 
@@ -11,11 +14,15 @@ def register(app: typer.Typer) -> None:
     app.command()(restore)
 
 
-def restore(run: RunOption = None) -> None:
+def restore(
+    run: RunOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild a sound population too.")] = False,
+) -> None:
     """Rebuild a damaged population from backup, journal and outbox; what was there is kept under another name.
 
-    Start the same head again afterwards. Workers that still run go on.
+    Start the same head again afterwards. Workers that still run go on. A sound population is left alone (exit code 2).
     """
+    from hpcnas.population.restore import is_sound
     from hpcnas.population.restore import restore as rebuild
     from hpcnas.search.head_lock import HeadLock
 
@@ -23,6 +30,8 @@ def restore(run: RunOption = None) -> None:
     lock = HeadLock(folder.lock)
     lock.acquire()
     try:
+        if not force and is_sound(folder):
+            raise UsageError(f"the population of {folder.path} is sound; nothing was rebuilt (--force rebuilds it anyway)")
         done = rebuild(folder)
     finally:
         lock.release()

@@ -9,7 +9,9 @@ import typer
 
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
 from hpcnas.commands.options import RunOption
+from hpcnas.config import Precision
 from hpcnas.errors import check_at_least
+from hpcnas.networks.blueprint import Tail
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def count(
     cells: Annotated[
         int | None, typer.Option("--cells", help="N, cells of a group (default: the model's).", show_default=False)
     ] = None,
-    tail: Annotated[str, typer.Option("--tail", help="After the last cell: none, stride1 or stride2.")] = "none",
+    tail: Annotated[Tail, typer.Option("--tail", help="Convolution after the last cell.")] = "none",
     as_json: AsJson = False,
 ) -> None:
     """Parameters, multiply-adds and widths of a genotype's network; nothing is built."""
@@ -67,7 +69,7 @@ def evaluate(
     crop: Annotated[
         int | None, typer.Option("--crop", help="Side of the training crops in pixels.", show_default=False)
     ] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16.", show_default=False)] = None,
+    precision: Annotated[Precision | None, typer.Option("--precision", help="Of the training.", show_default=False)] = None,
     fitness: Annotated[
         str | None,
         typer.Option("--fitness", help="train, synthetic[:SECONDS], PACKAGE.MODULE:FUNCTION.", show_default=False),

@@ -163,7 +163,7 @@ def _judge(tx: Transaction, individual_id: int, token: int) -> tuple[Standing, J
     if standing is None or judgement is Judgement.NEWER:
         raise DamagedRunError(
             f"a worker holds token {token} of genotype {individual_id}, which this database never granted: it is older than "
-            "the worker's lease, or of another run; stop the workers, then run `hpcnas restore`"
+            "the worker's lease, or of another run; stop the workers, then run `hpcnas restore --force`"
         )
     return standing, judgement
 

@@ -181,6 +181,6 @@ def _counts(tx: Transaction) -> Counts:
 def _retry(tx: Transaction, individual_id: int) -> None:
     standing = tx.read_standing(individual_id)
     if standing is None or standing.state is not State.FAILED:
-        state = f"is {standing.state}" if standing else "is no individual of this run"
+        state = f"is {standing.state}" if standing else "is no genotype of this run"
         raise UsageError(f"genotype {individual_id} {state}; only a failed one can be retried (see `hpcnas failures`)")
     tx.write_standing(individual_id, rules.retried(standing))

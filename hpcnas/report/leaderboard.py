@@ -40,13 +40,13 @@ def population_csv(individuals: Sequence[Individual]) -> str:
 
 
 def population_text(individuals: Sequence[Individual]) -> str:
-    """A table for people."""
+    """A table for people, in percent like the report; CSV and JSON keep shares of 1."""
     rows = [
         (
             one.id,
             one.state,
-            "-" if one.fitness is None else f"{one.fitness:.4f}",
-            " ".join(f"{accuracy:.4f}" for accuracy in one.accuracies) or "-",
+            "-" if one.fitness is None else f"{100 * one.fitness:.2f}",
+            " ".join(f"{100 * accuracy:.2f}" for accuracy in one.accuracies) or "-",
             f"{one.parameters:,}",
             "-" if one.parent_id is None else one.parent_id,
             one.attempts,
@@ -54,7 +54,7 @@ def population_text(individuals: Sequence[Individual]) -> str:
         )
         for one in individuals
     ]
-    headers = ("id", "state", "fitness", "accuracies", "parameters", "parent", "attempts", "mutation or reason")
+    headers = ("id", "state", "fitness (%)", "accuracies (%)", "parameters", "parent", "attempts", "mutation or reason")
     return str(
         tabulate(rows, headers, disable_numparse=True, colalign=("right", *["left"] * 3, "right", "right", "right", "left"))
     )

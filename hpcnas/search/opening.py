@@ -96,13 +96,13 @@ def check_recipe(config: RunConfig, *, download: bool = False) -> tuple[int, int
     return prepared.classes, 1 if images is None or images.ndim == 3 else int(images.shape[-1])
 
 
-def show_plan(folder: RunFolder, config: RunConfig) -> str:
+def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:
     """What a head would do: its configuration and how it would start its workers."""
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
-    classes, in_channels = check_recipe(config)
+    classes, in_channels = check_recipe(config, download=download)
     if stored is None:
         check_limit(config, classes, in_channels)
     verb = "resume" if stored is not None else "start"

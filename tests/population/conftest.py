@@ -1,8 +1,6 @@
 """A run with a store of every kind: the head's side and a worker's side, and a way to restart the head."""
 
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
