@@ -66,6 +66,7 @@ class RecipeConfig:
     weight_decay: float = 3e-4
     milestones: tuple[float, ...] = (0.8, 0.9)  # shares of train_steps: 4000 and 4500 of 5000
     split_seed: int = 0  # which 10,000 of CIFAR-10's training images validate
+    fingerprint: str = ""  # of the prepared data set: written when the run begins; "" in runs of 0.1.0 and without training
 
     def __post_init__(self) -> None:
         check_one_of("--precision", self.precision, PRECISIONS)
@@ -160,7 +161,8 @@ class RunConfig:
     def changed_from(self, other: "RunConfig") -> list[str]:
         """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
         mine, theirs = self.to_dict(), other.to_dict()
-        free = {("search", "steps"), ("recipe", "data")}
+        # The fingerprint is compared when the data are there.
+        free = {("search", "steps"), ("recipe", "data"), ("recipe", "fingerprint")}
         return [
             f"{section}.{key}"
             for section in ("space", "search", "recipe")

@@ -118,6 +118,8 @@ def _recipe(folder: RunFolder, run: str | None, options: dict[str, Any]) -> "Rec
     if folder.config.is_file():
         base = RunConfig.from_dict(read_config(folder.config))
     given = {name: value for name, value in options.items() if value is not None}
+    if "dataset" in given:
+        given["fingerprint"] = ""  # that of the run is of its own data set
     return RunConfig.from_dict({"recipe": given}, base).recipe
 
 

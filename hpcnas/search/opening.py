@@ -3,10 +3,11 @@
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcnas.cluster import Launcher, make_launcher
 from hpcnas.config import RunConfig, config_toml
+from hpcnas.errors import DataError
 from hpcnas.population import open_store
 from hpcnas.population.outbox import merge_outbox
 from hpcnas.population.secret import read_secret
@@ -57,7 +58,7 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
     if stored is not None:
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
-    classes, in_channels = check_recipe(config, download=download)
+    config, classes, in_channels = check_recipe(config, stored, download=download)
     if stored is None:
         check_limit(config, classes, in_channels)
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
@@ -78,22 +79,29 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
         yield OpenRun(folder, config, lock, store, breeder, launcher, answer(folder, store, breeder, epoch, stack))
 
 
-def check_recipe(config: RunConfig, *, download: bool = False) -> tuple[int, int]:
-    """See that workers will be able to evaluate: the data set is there, the fitness function can be imported.
+def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool = False) -> tuple[RunConfig, int, int]:
+    """See that workers will be able to evaluate: the data set is there and the run's, the fitness function can be imported.
 
     Returns:
-        Classes and input channels of the networks, (10, 3) when nothing is trained.
+        The configuration with the data set's fingerprint; classes and input channels of the networks, (10, 3) when nothing
+        is trained.
     Raises:
-        UsageError: the fitness or data set is unknown; DataError: the data set is missing or damaged.
+        UsageError: the fitness or data set is unknown; DataError: the data set is missing, damaged, or another one than the
+            run's.
     """
     check_fitness(config.recipe.fitness)
     if config.recipe.fitness != "train":
-        return 10, 3
-    from hpcnas.training.prepare import prepare  # numpy only with real training
+        return config, 10, 3
+    from hpcnas.training.prepare import changed, prepare  # numpy only with real training
 
+    # Without the fingerprint: prepared images must not hide that their files have changed.
     prepared = prepare(config.recipe.dataset, config.recipe.data, download)
+    began_with = stored.recipe.fingerprint if stored is not None else ""
+    if began_with and began_with != prepared.fingerprint:
+        raise DataError(changed(config.recipe.dataset, began_with, prepared.fingerprint))
     images = prepared.load("train_images")
-    return prepared.classes, 1 if images is None or images.ndim == 3 else int(images.shape[-1])
+    channels = 1 if images is None or images.ndim == 3 else int(images.shape[-1])
+    return replace(config, recipe=replace(config.recipe, fingerprint=prepared.fingerprint)), prepared.classes, channels
 
 
 def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:
@@ -102,7 +110,7 @@ def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -
     if stored is not None:
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
-    classes, in_channels = check_recipe(config, download=download)
+    config, classes, in_channels = check_recipe(config, stored, download=download)
     if stored is None:
         check_limit(config, classes, in_channels)
     verb = "resume" if stored is not None else "start"

@@ -27,7 +27,7 @@ class TrainedEvaluator:
             raise UnfitHostError(missing)
         self.recipe = recipe
         self.device = choose_device(device)
-        self.data = load_dataset(recipe.dataset, recipe.data, split_seed=recipe.split_seed)
+        self.data = load_dataset(recipe.dataset, recipe.data, split_seed=recipe.split_seed, fingerprint=recipe.fingerprint)
         if recipe.crop > self.data.image_px:
             raise UsageError(f"--crop {recipe.crop} is larger than the {self.data.image_px} px of {recipe.dataset}'s images")
         if recipe.batch > len(self.data.train.labels):
