@@ -59,6 +59,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (int(path.name.split("-")[1]), path.stat().st_mtime_ns), reverse=True)
 
 
+def half_written(folder: Path) -> list[Path]:
+    """What was left of checkpoints by processes that were killed while they wrote."""
+    return list(folder.glob(".checkpoint-*.part"))
+
+
 def newest_sound(folder: Path, say: Callable[[str], None]) -> Path | None:
     """The newest checkpoint whose content is what its name promises; `say` gets a line for each that is passed over."""
     for path in checkpoints(folder):
