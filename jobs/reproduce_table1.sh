@@ -91,7 +91,8 @@ esac
 submit() {
   local name=$1 after=$2
   shift 2
-  local command=(sbatch --parsable --job-name "$name")
+  # The scripts read HPCNAS_*, which a site with SBATCH_EXPORT=NONE would not pass on.
+  local command=(sbatch --parsable --export=ALL --job-name "$name")
   # A chain with a broken link ends instead of waiting for ever.
   [ -z "$after" ] || command+=("--dependency=$after" --kill-on-invalid-dep=yes)
   command+=("$@")

@@ -105,7 +105,7 @@ def test_a_dry_run_submits_and_makes_nothing(site, tmp_path):
     assert done.returncode == 0
     assert not (tmp_path / "log").exists()
     assert not (tmp_path / "t1").exists()
-    assert done.stderr.count("sbatch --parsable") == 4 + 4 + 16 + 1
+    assert done.stderr.count("sbatch --parsable --export=ALL ") == 4 + 4 + 16 + 1
 
 
 def test_a_refusal_ends_the_chain_with_the_clusters_exit_code(site, tmp_path):

@@ -52,6 +52,47 @@ def test_requeued_and_killed_job_ends_with_the_weights_of_an_undisturbed_one(on_
     assert calm != job
 
 
+@pytest.mark.timeout(1200)
+def test_last_task_of_an_array_is_requeued_alone(on_plain: Cluster, tmp_path: Path) -> None:
+    """Its id is the array's own. Once its rank is killed, which the script sees, and once the time limit nears."""
+    settings = {"HPCNAS_DATASET": "digits", "HPCNAS_ARGS": f"{TINY.replace('--runs 1', '--runs 2')} --steps 60 --batch 16"}
+    array = submit(on_plain, tmp_path, "final_cifar10.sh", "array", "--array=0-1%1", "--output=task-%a.log", **settings)
+    first, last = tmp_path / "task-0.log", tmp_path / "task-1.log"
+    wait_for(on_plain, last, r"step 2/60")
+    assert f"{array} {array}_1 RUNNING" in on_plain.squeue(form="%A %i %T")
+    os.kill(pid_of_rank(array, 0, ranks=1), signal.SIGKILL)
+    wait_for(on_plain, last, rf"a rank was killed \(status 137\): requeueing job {array}_1,")
+    wait_for(on_plain, last, r"(?s)requeueing.* step 2/60")
+    on_plain.run("scancel", "--signal=USR2", f"{array}_1")
+    wait_for(on_plain, last, r"SIGUSR2 stopped the training at step")
+    on_plain.wait_until(lambda: not on_plain.squeue(), "the array is done", PATIENCE_S)
+    assert "goes on at step" in last.read_text()
+    for log in (first, last):
+        assert log.read_text().count("error ") == 1, log.read_text()  # ended once: the first task was not started again
+
+
+@pytest.mark.timeout(600)
+def test_variables_of_the_site_and_of_an_outer_job_reach_neither_script_nor_ranks(on_plain: Cluster, tmp_path: Path) -> None:
+    """A site exports nothing; the submitting shell is a task of another array with options for srun that contradict ours."""
+    arguments = f"{TINY} --steps 2 --batch 16"
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/env.sh").write_text(
+        f"export PATH='{JOBS.parent / '.venv/bin'}':$PATH HPCNAS_RUN='{tmp_path / 'mine'}' HPCNAS_GENOTYPE=published\n"
+        f"export HPCNAS_DATASET=digits HPCNAS_ARGS='{arguments}' OMP_NUM_THREADS=1\n"
+    )
+    outer = {
+        **{"SBATCH_EXPORT": "NONE", "SLURM_EXPORT_ENV": "NONE", "SRUN_EXPORT_ENV": "NONE", "SLURM_MEM_PER_CPU": "100"},
+        **{"SLURM_GPUS_PER_TASK": "2", "SLURM_CPU_BIND": "map_cpu:99", "SLURM_HINT": "nomultithread", "SLURM_NTASKS": "7"},
+        **{"SLURM_ARRAY_JOB_ID": "99999", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "99998", "SRUN_CPUS_PER_TASK": "7"},
+    }
+    job = submit(on_plain, tmp_path, "final_cifar10.sh", "unused", "--mem=500M", "--cpus-per-task=1", HPCNAS_JOBS="", **outer)
+    on_plain.wait_until(lambda: not on_plain.squeue(), "the job is done", PATIENCE_S)
+    log = (tmp_path / f"hpcnas-final-cifar10-{job}.log").read_text()
+    assert "sbatch passed no HPCNAS_* on: set them in" in log
+    assert (tmp_path / "mine").is_dir(), log
+    assert json.loads((result_folder(tmp_path / "mine") / "result.json").read_text())["world_size"] == 1
+
+
 @pytest.mark.timeout(600)
 def test_imagenet_script_trains_and_validates_a_folder_of_images(on_plain: Cluster, tmp_path: Path) -> None:
     """Two nodes read generated JPEGs; top-1 and top-5 errors are in result.json."""
@@ -110,9 +151,9 @@ def result_folder(run: Path) -> Path:
     return found
 
 
-def pid_of_rank(job: str, rank: int) -> int:
+def pid_of_rank(job: str, rank: int, ranks: int = 4) -> int:
     """The training process of that rank."""
-    marks = {f"SLURM_JOB_ID={job}", f"SLURM_PROCID={rank}", "SLURM_STEP_NUM_TASKS=4"}
+    marks = {f"SLURM_JOB_ID={job}", f"SLURM_PROCID={rank}", f"SLURM_STEP_NUM_TASKS={ranks}"}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
