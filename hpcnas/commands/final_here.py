@@ -84,7 +84,7 @@ def _train_all(options: FinalOptions, recipe: FullRecipe, group: Group, stop: St
             task = Task(genotype, recipe, run, _output(options, recipe, task.digest, run), individual)
             group.first_only(partial(_check_weights_out, options, task))
             result = train_full(task, group, around)
-            group.first_only(partial(_hand_over, options, task, result))
+            group.first_only(partial(_hand_over, options, stop, task, result))
             results.append(result)
         if group.is_first and len(results) > 1:
             print(_summary(results), flush=True)
@@ -116,7 +116,7 @@ def _check_weights_out(options: FinalOptions, task: Task) -> None:
         raise UsageError(f"--weights-out {target} is there already; give another name, or move it away")
 
 
-def _hand_over(options: FinalOptions, task: Task, result: FullResult) -> None:
+def _hand_over(options: FinalOptions, stop: StopFlag, task: Task, result: FullResult) -> None:
     """What rank 0 does with a finished run; all of it may be done twice."""
     top5 = "" if result.error_top5 is None else f", top-5 {result.error_top5:.2f} %"
     print(
@@ -131,7 +131,7 @@ def _hand_over(options: FinalOptions, task: Task, result: FullResult) -> None:
             beside = target.with_name(f".{target.name}.{os.getpid()}")
             shutil.copyfile(source, beside)
             os.replace(beside, target)
-    told = record_final(options.folder, result.as_final())
+    told = record_final(options.folder, result.as_final(), is_stopping=lambda: bool(stop))
     if told:
         print(told, flush=True)
 

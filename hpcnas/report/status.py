@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from hpcnas.population.outbox import waiting
 from hpcnas.population.queries import Population
 from hpcnas.population.rows import AttemptRow, WorkerRow
 from hpcnas.run_folder import RunFolder
@@ -24,6 +25,7 @@ class RunStatus:
         eta_s: at the pace of the last evaluations; None while unknown or not running.
         curve: best fitness so far after every evaluation.
         hosts: live workers by machine.
+        outbox: results that wait for a head to merge them, and are not counted yet.
         pending: why waiting jobs wait -> how many, as the cluster says; empty when it was not asked or none wait.
     """
 
@@ -47,6 +49,7 @@ class RunStatus:
     hosts: tuple[tuple[str, int], ...]
     quarantined: tuple[str, ...]
     pending: tuple[tuple[str, int], ...] = ()
+    outbox: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The shape that scripts depend on (docs/design.md, section 5)."""
@@ -64,6 +67,7 @@ class RunStatus:
             "best": None if self.best is None else {"id": self.best[0], "fitness": self.best[1]},
             "seconds": round(self.seconds, 3),
             "gpu_seconds": round(self.gpu_seconds, 3),
+            "outbox": self.outbox,
         }
 
 
@@ -112,6 +116,7 @@ def _status_of(population: Population, folder: RunFolder, has_head: bool, pendin
         hosts=_by_host(live) if has_head else (),
         quarantined=tuple(population.quarantined_hosts()),
         pending=pending,
+        outbox=waiting(folder),
     )
 
 
