@@ -10,7 +10,7 @@ from torch import nn
 
 from hpcnas.errors import HpcnasError
 from hpcnas.training.agreement import MORE, agree, attempt
-from hpcnas.training.checkpoint import load_checkpoint, newest_sound, save_checkpoint
+from hpcnas.training.checkpoint import load_checkpoint, newest_sound, save_checkpoint, step_of
 from hpcnas.training.distributed import Group
 from hpcnas.training.full_data import Batch, FullData
 from hpcnas.training.full_loop import FullTraining, fitting_micro_batch
@@ -65,7 +65,7 @@ class Course:
         """Build the network, or take up the newest checkpoint; returns the training and the step to go on with."""
         task, group = self._task, self._group
         network = group.together(lambda: build_full_network(task.genotype, task.recipe, self._data, task.seed, group))
-        first, state = self._saved()
+        first, state = self._saved(network)
         training = FullTraining(network, task.recipe, group, self._precision, self._micro_batch(network, state))
         with group.watched():
             training.warm_up(self._data.in_channels)
@@ -73,10 +73,14 @@ class Course:
             group.together(lambda: training.restore(state))
         return training, first
 
-    def _saved(self) -> tuple[int, dict[str, Any] | None]:
+    def _saved(self, network: nn.Module) -> tuple[int, dict[str, Any] | None]:
         """The step to go on with and the state of the newest sound checkpoint; rank 0 chooses it for all."""
-        chosen = newest_sound(self._task.folder, self._voice) if self._group.is_first else None
+        passed_over: list[str] = []
+        chosen = newest_sound(self._task.folder, passed_over.append) if self._group.is_first else None
         name = self._group.gather(chosen.name if chosen else "")[0]
+        if self._group.is_first:
+            for line in (self._plan(network, step_of(name) if name else 0), *passed_over):
+                self._voice(line)
         if not name:
             return 0, None
         step, state = self._group.together(lambda: load_checkpoint(self._task.folder / name, self._settings))
@@ -93,6 +97,16 @@ class Course:
                     "as good, but not the same to the bit"
                 )
         return step, state
+
+    def _plan(self, network: nn.Module, first: int) -> str:
+        """What is going to be trained, where, and from which step: the first line of a log."""
+        recipe, data, ranks = self._task.recipe, self._data, self._group.place.world_size
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        return (
+            f"{recipe.folder_name} run {self._task.run}: {parameters:,} parameters, {recipe.dataset} of {data.images:,} "
+            f"images, {ranks} x {device_name(self._group.device)}, {self._precision}, {recipe.steps:,} steps of "
+            f"{recipe.batch} images, from step {first:,}"
+        )
 
     def _micro_batch(self, network: nn.Module, state: dict[str, Any] | None) -> int:
         per_rank = self._task.recipe.batch_per_rank(self._group.place.world_size)
