@@ -40,7 +40,7 @@ command -v hpcnas >/dev/null || { echo "there is no hpcnas on the PATH; activate
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$SLURM_CPUS_PER_TASK}
 
 # This job as Slurm names it: ID, or ARRAY_TASK, as the last task of an array has the array's own id. Slurm is asked: a job that
-# was submitted from within an array inherits SLURM_ARRAY_*.
+# was submitted from within an array inherits SLURM_ARRAY_*, and from within a requeued one SLURM_RESTART_COUNT.
 record=$(scontrol --oneliner show job "$SLURM_JOB_ID" | grep "^JobId=$SLURM_JOB_ID ")
 this_job=$SLURM_JOB_ID
 if [[ $record =~ ^JobId=[0-9]+\ ArrayJobId=([0-9]+)\ ArrayTaskId=([0-9]+)\  ]]; then
@@ -50,6 +50,7 @@ elif [ -n "$record" ]; then
 elif [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then # Slurm gave no answer
   this_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 fi
+[[ $record =~ \ Restarts=([0-9]+)\  ]] && export SLURM_RESTART_COUNT=${BASH_REMATCH[1]}
 
 arguments=("${HPCNAS_GENOTYPE:-best}" --run "${HPCNAS_RUN:-runs/default}" --model cifar)
 [ -n "${HPCNAS_DATASET:-}" ] && arguments+=(--dataset "$HPCNAS_DATASET")

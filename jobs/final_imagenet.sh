@@ -4,6 +4,7 @@
 #   HPCNAS_DATA=/data/imagenet sbatch jobs/final_imagenet.sh               the run's best genotype, as in the paper
 #   sbatch --nodes=4 jobs/final_imagenet.sh                                32 GPUs, the same batch of 1024
 #   sbatch --gpus-per-node=4 --ntasks-per-node=4 jobs/final_imagenet.sh    nodes of four GPUs
+#   bash jobs/final_imagenet.sh --nodes=4       submits itself, with HPCNAS_GPUS_PER_NODE of jobs/env.sh and any option of sbatch
 #
 # From the environment, which sbatch passes on:
 #   HPCNAS_DATA      folder that holds train/ and val/, each with a folder of images per class
@@ -31,6 +32,18 @@
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 set -u
+# Not a job yet: it submits itself. No variable of sbatch's says how many tasks a node has.
+if [ -z "${SLURM_JOB_ID:-}" ]; then
+  jobs=${HPCNAS_JOBS:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)}
+  # shellcheck source=/dev/null  # the site's own file
+  [ ! -f "$jobs/env.sh" ] || source "$jobs/env.sh"
+  gpus=${HPCNAS_GPUS_PER_NODE:-8}
+  export HPCNAS_JOBS=$jobs
+  sbatch --export=ALL --gpus-per-node="$gpus" --ntasks-per-node="$gpus" "$@" "${BASH_SOURCE[0]}" && exit
+  echo "final_imagenet.sh: Slurm refused it with $gpus GPUs a node; if its nodes have fewer (see \`hpcnas doctor\`), set" \
+    "HPCNAS_GPUS_PER_NODE in $jobs/env.sh" >&2
+  exit 4
+fi
 jobs=${HPCNAS_JOBS:-${SLURM_SUBMIT_DIR:-$PWD}/jobs} # this script itself is a copy in Slurm's spool folder
 # shellcheck source=/dev/null  # the site's own file
 [ ! -f "$jobs/env.sh" ] || source "$jobs/env.sh"
@@ -38,7 +51,7 @@ command -v hpcnas >/dev/null || { echo "there is no hpcnas on the PATH; activate
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$SLURM_CPUS_PER_TASK}
 
 # This job as Slurm names it: ID, or ARRAY_TASK, as the last task of an array has the array's own id. Slurm is asked: a job that
-# was submitted from within an array inherits SLURM_ARRAY_*.
+# was submitted from within an array inherits SLURM_ARRAY_*, and from within a requeued one SLURM_RESTART_COUNT.
 record=$(scontrol --oneliner show job "$SLURM_JOB_ID" | grep "^JobId=$SLURM_JOB_ID ")
 this_job=$SLURM_JOB_ID
 if [[ $record =~ ^JobId=[0-9]+\ ArrayJobId=([0-9]+)\ ArrayTaskId=([0-9]+)\  ]]; then
@@ -48,6 +61,7 @@ elif [ -n "$record" ]; then
 elif [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then # Slurm gave no answer
   this_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 fi
+[[ $record =~ \ Restarts=([0-9]+)\  ]] && export SLURM_RESTART_COUNT=${BASH_REMATCH[1]}
 
 arguments=("${HPCNAS_GENOTYPE:-best}" --run "${HPCNAS_RUN:-runs/default}" --model imagenet)
 [ -n "${HPCNAS_DATA:-}" ] && arguments+=(--data "$HPCNAS_DATA")

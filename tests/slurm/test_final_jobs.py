@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -56,6 +57,7 @@ def test_requeued_and_killed_job_ends_with_the_weights_of_an_undisturbed_one(on_
 def test_last_task_of_an_array_is_requeued_alone(on_plain: Cluster, tmp_path: Path) -> None:
     """Its id is the array's own. Once its rank is killed, which the script sees, and once the time limit nears."""
     settings = {"HPCNAS_DATASET": "digits", "HPCNAS_ARGS": f"{TINY.replace('--runs 1', '--runs 2')} --steps 60 --batch 16"}
+    settings["SLURM_RESTART_COUNT"] = "9"  # of an outer job: not a reason to give up
     array = submit(on_plain, tmp_path, "final_cifar10.sh", "array", "--array=0-1%1", "--output=task-%a.log", **settings)
     first, last = tmp_path / "task-0.log", tmp_path / "task-1.log"
     wait_for(on_plain, last, r"step 2/60")
@@ -122,6 +124,30 @@ def test_training_is_submitted_through_submitit(
     assert "submitted job" in capsys.readouterr().out
     on_plain.wait_until(lambda: not on_plain.squeue(), "the job is done", PATIENCE_S)
     assert (result_folder(tmp_path / "run") / "result.json").is_file()
+
+
+@pytest.mark.timeout(600)
+def test_imagenet_script_submits_itself_with_the_gpus_of_a_node(on_plain: Cluster, tmp_path: Path) -> None:
+    """Nodes of two: refused with one sentence for eight; taken, with a rank for each, once env.sh names two."""
+    write_image_folder(tmp_path / "data", classes=2, train=6, val=2)
+    shutil.copytree(JOBS, tmp_path / "jobs")
+    environment = {**on_plain.environment, "PATH": f"{JOBS.parent / '.venv/bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment |= {"HPCNAS_RUN": str(tmp_path / "run"), "HPCNAS_GENOTYPE": "published", "HPCNAS_DATA": str(tmp_path / "data")}
+    environment |= {"HPCNAS_ARGS": f"{TINY} --steps 1 --batch 8 --crop 48", "SBATCH_EXPORT": "NONE"}
+    command = ["bash", "jobs/final_imagenet.sh", "--cpus-per-task=1"]
+
+    def start() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    refused = start()
+    assert refused.returncode == 4
+    assert "Slurm refused it with 8 GPUs a node; if its nodes have fewer (see `hpcnas doctor`), set" in refused.stderr
+    site = tmp_path / "jobs/env.sh"
+    site.write_text(site.read_text().replace("${HPCNAS_GPUS_PER_NODE-}", "${HPCNAS_GPUS_PER_NODE-2}"))
+    taken = start()
+    assert taken.returncode == 0, taken.stderr
+    on_plain.wait_until(lambda: not on_plain.squeue(), "the job is done", PATIENCE_S)
+    assert json.loads((result_folder(tmp_path / "run") / "result.json").read_text())["world_size"] == 2
 
 
 def submit(cluster: Cluster, folder: Path, script: str, run: str, *options: str, **variables: str) -> str:
