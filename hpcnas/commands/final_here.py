@@ -165,6 +165,6 @@ def _leave(stopped: Stopped, group: Group) -> int:
 def _leave_without(lost: RankLost, stop: StopFlag, group: Group) -> int:
     """Say that another rank is lost, unless all were told to stop, and some of them left sooner."""
     if stop.exit_code:
-        return _leave(Stopped.by(stop.exit_code, "the preparation"), group)
+        return _leave(Stopped.by(stop.exit_code, "the training"), group)
     print(f"hpcnas: {lost}", file=sys.stderr, flush=True)
     return lost.exit_code
