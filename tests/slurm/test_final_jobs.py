@@ -127,6 +127,18 @@ def test_training_is_submitted_through_submitit(
 
 
 @pytest.mark.timeout(600)
+def test_rank_that_does_not_see_the_gpu_of_its_job_refuses(on_plain: Cluster, tmp_path: Path) -> None:
+    """The test's GPUs are pretended; nothing is trained on the CPU, and the job is not requeued."""
+    arguments = f"{TINY.replace('--device cpu', '')} --steps 1 --batch 16"
+    settings = {"HPCNAS_DATASET": "digits", "HPCNAS_ARGS": arguments}
+    job = submit(on_plain, tmp_path, "final_cifar10.sh", "blind", "--cpus-per-task=1", **settings)
+    on_plain.wait_until(lambda: not on_plain.squeue(), "the job is done", PATIENCE_S)
+    log = (tmp_path / f"hpcnas-final-cifar10-{job}.log").read_text()
+    assert "gave this process a GPU (CUDA_VISIBLE_DEVICES=0) but torch sees none: " in log
+    assert list((tmp_path / "blind").glob("final/*/*")) == []
+
+
+@pytest.mark.timeout(600)
 def test_imagenet_script_submits_itself_with_the_gpus_of_a_node(on_plain: Cluster, tmp_path: Path) -> None:
     """Nodes of two: refused with one sentence for eight; taken, with a rank for each, once env.sh names two."""
     write_image_folder(tmp_path / "data", classes=2, train=6, val=2)
