@@ -25,16 +25,16 @@ PATIENCE_S = 400  # a ceiling for a busy machine; alone the slowest job takes a 
 @pytest.mark.timeout(1200)
 def test_requeued_and_killed_job_ends_with_the_weights_of_an_undisturbed_one(on_plain: Cluster, tmp_path: Path) -> None:
     """A requeue in the middle, then a killed rank: four ranks on two nodes go on to the same bits."""
-    settings = {"HPCNAS_DATASET": "digits", "HPCNAS_ARGS": f"{TINY} --steps 12 --batch 32"}
+    settings = {"HPCNAS_DATASET": "digits", "HPCNAS_ARGS": f"{TINY} --steps 40 --batch 32"}
     calm = submit(on_plain, tmp_path, "final_cifar10.sh", "calm", *FOUR_RANKS, **settings)
     on_plain.wait_until(lambda: not on_plain.squeue(), "the undisturbed job is done", PATIENCE_S)
 
     job = submit(on_plain, tmp_path, "final_cifar10.sh", "disturbed", *FOUR_RANKS, **settings)
     log = tmp_path / f"hpcnas-final-cifar10-{job}.log"
-    wait_for(on_plain, log, r"step 3/12")
+    wait_for(on_plain, log, r"step 3/40")
     on_plain.run("scontrol", "requeue", job)
-    wait_for(on_plain, log, r"goes on at step \d+ of 12")
-    wait_for(on_plain, log, r"step 7/12")
+    wait_for(on_plain, log, r"goes on at step \d+ of 40")
+    wait_for(on_plain, log, r"step 7/40")
     os.kill(pid_of_rank(job, 3), signal.SIGKILL)
     wait_for(on_plain, log, r"a rank was killed \(status 137\): requeueing job")
     on_plain.wait_until(lambda: not on_plain.squeue(), "the disturbed job is done", PATIENCE_S)
