@@ -24,6 +24,7 @@ from hpcnas.population.sqlite_file import file_system, is_network
 from hpcnas.run_folder import RunFolder
 
 LEAST_FREE_BYTES = 2 << 30  # population, logs and backups of a full search stay below
+IMAGENET_GPUS = 8  # of a node, unless HPCNAS_GPUS_PER_NODE says otherwise
 SAFETY = 1.2  # a worker begins no repeat for which this many times its duration is not left
 
 
@@ -166,7 +167,19 @@ def _check_partition(part: Partition, config: RunConfig) -> list[Finding]:
         findings.append(Finding(Level.WARNING, text, "the rest will wait in the queue"))
     else:
         findings.append(ok(f"partition {part.name} has {gpus} GPUs on {part.nodes}"))
-    return findings
+    return [*findings, *_check_nodes(part)]
+
+
+def _check_nodes(part: Partition) -> list[Finding]:
+    """Whether a node has the GPUs that jobs/final_imagenet.sh asks for."""
+    given = os.environ.get("HPCNAS_GPUS_PER_NODE", "")  # of jobs/env.sh
+    asked = int(given) if given.isdecimal() else IMAGENET_GPUS
+    most = slurm.most_gpus_of_a_node(part.name)
+    if not 0 < most < asked:
+        return []
+    text = f"a node of partition {part.name} has at most {most} GPUs, jobs/final_imagenet.sh asks for {asked}"
+    advice = f"set HPCNAS_GPUS_PER_NODE={most} in jobs/env.sh and submit with `bash jobs/final_imagenet.sh`"
+    return [Finding(Level.WARNING, text, advice)]
 
 
 def _limits(config: RunConfig) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -13,9 +14,10 @@ from typing import Any
 from submitit.core.utils import DelayedSubmission, JobPaths
 
 from hpcnas.cluster import slurm
-from hpcnas.cluster.command import SlurmFailed, run_slurm
+from hpcnas.cluster.command import SlurmFailed, ask_slurm, run_slurm
 from hpcnas.cluster.sbatch_options import user_options
 from hpcnas.cluster.submission import BatchExecutor, place_pickle
+from hpcnas.cluster.task import this_task
 from hpcnas.errors import ClusterError, UsageError, check_at_least
 
 SIGNAL_S = 120  # before the limit: time for the checkpoint of the largest model on a slow disk
@@ -118,17 +120,29 @@ def run_command(arguments: list[str]) -> None:
 
 
 def requeue_this_job() -> str:
-    """Put this process's job back into the queue.
+    """Put this process's job back into the queue; of an array this task alone.
 
     Returns:
         Why that did not work; "" when it did.
     """
-    job = os.environ.get("SLURM_JOB_ID", "")
     try:
-        run_slurm(["scontrol", "requeue", job])
+        run_slurm(["scontrol", "requeue", _name_of_this_job()])
     except SlurmFailed as failed:
         return str(failed)
     return ""
+
+
+def _name_of_this_job() -> str:
+    """As Slurm names it: ID, or ARRAY_TASK, as the last task of an array has the array's own id.
+
+    Slurm is asked: a job that was submitted from within an array inherits SLURM_ARRAY_*.
+    """
+    job = os.environ.get("SLURM_JOB_ID", "")
+    answer = ask_slurm(["scontrol", "--oneliner", "show", "job", job]) or ""
+    found = re.search(rf"^JobId={job}(?: ArrayJobId=(\d+) ArrayTaskId=(\d+))? ", answer, re.MULTILINE)
+    if found is None:
+        return this_task().name
+    return "_".join(filter(None, found.groups())) or job
 
 
 def is_job_gone(job: str) -> bool:

@@ -133,8 +133,13 @@ def find_partition(name: str, known: Iterable[Partition]) -> Partition | None:
 def gpus_of(partition: str) -> int:
     """How many GPUs the nodes of a partition have by their generic resources, down or not; 0 without an answer."""
     answer = ask_slurm(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
-    # As in gpu:4, gpu:a100:4(S:0-1), and several kinds with commas between.
-    return sum(int(count) for count in re.findall(r"[|,]gpu:(?:[^:,()\s]+:)?(\d+)", answer))
+    return sum(_gpus_of_line(line) for line in answer.splitlines())
+
+
+def most_gpus_of_a_node(partition: str) -> int:
+    """How many GPUs the best-equipped node of a partition has by its generic resources; 0 without an answer."""
+    answer = ask_slurm(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
+    return max((_gpus_of_line(line) for line in answer.splitlines()), default=0)
 
 
 def node_names() -> set[str]:
@@ -167,6 +172,11 @@ def gpu_seconds(jobs: Iterable[str], timeout_s: float = ASK_TIMEOUT_S) -> float 
         if elapsed.isdigit():  # a line of words is no job's
             total += int(elapsed) * _gpus(resources)
     return total
+
+
+def _gpus_of_line(line: str) -> int:
+    """GPUs of one node as sinfo shows it: gpu:4, gpu:a100:4(S:0-1), and several kinds with commas between."""
+    return sum(int(count) for count in re.findall(r"[|,]gpu:(?:[^:,()\s]+:)?(\d+)", line))
 
 
 def _partition(values: Mapping[str, str]) -> Partition:

@@ -65,7 +65,8 @@ class Deadline:
             return cls(int(end) - int(start) - _process_age_s())
         if limit.isdigit():
             return cls(int(limit) - _process_age_s())
-        return cls(_time_left_by_squeue(job)) if job else cls()
+        # By its name: the id of an array's last task is the array's own.
+        return cls(_time_left_by_squeue(this_task(environment).name)) if job else cls()
 
     def left_s(self) -> float | None:
         """Seconds left, negative when over; None when there is no limit, or none is known."""

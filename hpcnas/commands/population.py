@@ -36,6 +36,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Counts, workers, best genotype, ETA and GPU-hours of a run."""
+    from hpcnas.commands.final_record import take_in
     from hpcnas.report.status import read_status
     from hpcnas.report.status_view import status_text
     from hpcnas.search.wishes import running_head
@@ -44,6 +45,7 @@ def status(
     if watch and not as_json:
         _watch(folder)
         return
+    take_in(folder)
     found = read_status(folder, has_head=bool(running_head(folder)))
     print(json.dumps(found.to_json()) if as_json else status_text(found) + _as_slurm_says(folder))
 

@@ -67,6 +67,11 @@ def write_outbox(folder: RunFolder, message: Call) -> Path:
     return path
 
 
+def waiting(folder: RunFolder) -> int:
+    """How many messages wait for a head to merge them."""
+    return len(list(folder.outbox.glob("*.json")))
+
+
 def merge_outbox(folder: RunFolder, store: Store) -> int:
     """Say every message of the outbox to the store, once.
 

@@ -79,6 +79,7 @@ class RunRows:
         evaluations: by ascending id.
         devices: what the repeats were trained on: cpu, the name of a GPU, synthetic.
         best_genotype: JSON of `best`; empty when there is none.
+        waiting: results in the outbox, which the rows do not hold yet.
         started: seconds since 1970.
         ended: when the last attempt ended or began; None before the first.
     """
@@ -97,6 +98,7 @@ class RunRows:
     started: float = 0.0
     ended: float | None = None
     version: str = ""
+    waiting: int = 0
 
     @property
     def is_synthetic(self) -> bool:

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from hpcnas.population.outbox import waiting
 from hpcnas.population.pace import remaining_s, spent_s
 from hpcnas.population.queries import Population
 from hpcnas.population.rows import WorkerRow
@@ -25,6 +26,7 @@ class RunStatus:
         wanted: workers that the head keeps running; 0 without one, and while it drains.
         curve: best fitness so far after every evaluation.
         hosts: live workers by machine.
+        outbox: results that wait for a head to merge them, and are not counted yet.
         pending: why waiting jobs wait -> how many, as the cluster says; empty when it was not asked or none wait.
     """
 
@@ -48,6 +50,7 @@ class RunStatus:
     hosts: tuple[tuple[str, int], ...]
     quarantined: tuple[str, ...]
     pending: tuple[tuple[str, int], ...] = ()
+    outbox: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The shape that scripts depend on (docs/design.md, section 5)."""
@@ -65,6 +68,7 @@ class RunStatus:
             "best": None if self.best is None else {"id": self.best[0], "fitness": self.best[1]},
             "seconds": round(self.seconds, 3),
             "gpu_seconds": round(self.gpu_seconds, 3),
+            "outbox": self.outbox,
         }
 
 
@@ -113,6 +117,7 @@ def _status_of(population: Population, folder: RunFolder, has_head: bool, pendin
         hosts=_by_host(live),
         quarantined=tuple(population.quarantined_hosts()),
         pending=pending,
+        outbox=waiting(folder),
     )
 
 

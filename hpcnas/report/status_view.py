@@ -61,6 +61,8 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
         rows.append(("waiting", ", ".join(f"{count} for {reason}" for reason, count in status.pending)))
     if status.quarantined:
         rows.append(("quarantined", ", ".join(status.quarantined)))
+    if status.outbox:
+        rows.append(("outbox", f"{status.outbox} waiting for the next head, not counted yet"))
     if status.best is not None:
         rows.append(("best", f"{100 * status.best[1]:.2f} %, genotype {status.best[0]}"))
     if status.eta_s is not None:

@@ -130,7 +130,7 @@ def test_two_jobs_on_one_folder(tmp_path: Path, genotype_file: str, capsys: pyte
 
 
 def test_best_stays_what_it_was_when_the_job_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search finds a better one meanwhile: the requeued job, and the other tasks of its array, train the first."""
+    """A search finds a better one meanwhile: the other tasks of the array train the first."""
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "10")
     assert final_pin.pinned(tmp_path, "best", lambda: [(SMALL, 3)]) == [(SMALL, 3)]
@@ -139,6 +139,19 @@ def test_best_stays_what_it_was_when_the_job_began(tmp_path: Path, monkeypatch: 
     assert final_pin.pinned(tmp_path, "4", lambda: [(PUBLISHED, 4)]) == [(PUBLISHED, 4)]
     monkeypatch.delenv("SLURM_ARRAY_JOB_ID")
     assert final_pin.pinned(tmp_path, "best", lambda: [(PUBLISHED, 9)]) == [(PUBLISHED, 9)]
+
+
+def test_best_in_a_job_is_that_of_now_until_the_job_is_requeued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One interactive allocation trains the best twice; requeued, a job goes on with what it began, and says so."""
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert final_pin.pinned(tmp_path, "best", lambda: [(SMALL, 3)]) == [(SMALL, 3)]
+    assert final_pin.pinned(tmp_path, "best", lambda: [(PUBLISHED, 9)]) == [(PUBLISHED, 9)]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert final_pin.pinned(tmp_path, "best", lambda: [(SMALL, 11)]) == [(PUBLISHED, 9)]
+    assert capsys.readouterr().err == "best is what it was when job 12 began: genotype 9\n"
 
 
 def test_one_job_for_every_record_setter(
