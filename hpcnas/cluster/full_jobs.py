@@ -12,7 +12,6 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedJobError
 
-from hpcnas.cluster import slurm
 from hpcnas.cluster.command import SlurmFailed, run_slurm
 from hpcnas.errors import ClusterError, UsageError, check_at_least
 
@@ -102,12 +101,6 @@ def requeue_this_job() -> str:
     except SlurmFailed as failed:
         return str(failed)
     return ""
-
-
-def is_job_gone(job: str) -> bool:
-    """Whether Slurm is certain that no job of that id runs or waits; False without an answer."""
-    queued = slurm.queue()
-    return queued is not None and not any(task.is_active and task.name.split("_")[0] == job for task in queued)
 
 
 def _parameters(name: str, shape: JobShape) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 A search goes on while its best genotype is trained; a requeued job must not change over to another one halfway.
 """
 
-import contextlib
 import json
 import os
 import uuid
@@ -13,6 +12,7 @@ from pathlib import Path
 from hpcnas.errors import UsageError
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.representation.genotype import Genotype
+from hpcnas.system.new_file import create_file
 
 Named = tuple[Genotype, int | None]
 
@@ -44,8 +44,4 @@ def _write(note: Path, meant: list[Named]) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
     partial = note.with_name(f"{note.name}.{uuid.uuid4().hex}")
     content = [{"genotype": genotype_to_json(genotype), "individual": individual} for genotype, individual in meant]
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    # A link, which fails if another task of the array was first: its note counts.
-    with contextlib.suppress(FileExistsError):
-        os.link(partial, note)
-    partial.unlink()
+    create_file(note, json.dumps(content).encode(), partial)  # unless another task of the array was first: its note counts

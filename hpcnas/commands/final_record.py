@@ -39,9 +39,9 @@ def _record_without_head(folder: RunFolder, final: Final) -> bool:
     """Write to the database as the head would, under its lock; False where a head holds it or the database cannot be opened."""
     from hpcnas.population import open_store
     from hpcnas.search.creation import require_config
-    from hpcnas.search.head_lock import HeadLock
+    from hpcnas.system.lock_file import head_lock
 
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     try:
         lock.acquire()
     except RunHeldError:

@@ -17,10 +17,10 @@ def restore(run: RunOption = None) -> None:
     Start the same head again afterwards. Workers that still run go on.
     """
     from hpcnas.population.restore import restore as rebuild
-    from hpcnas.search.head_lock import HeadLock
+    from hpcnas.system.lock_file import head_lock
 
     folder = RunFolder.from_option(run).require()
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     try:
         done = rebuild(folder)

@@ -16,8 +16,8 @@ from hpcnas.run_folder import RunFolder
 from hpcnas.search.breeder import Breeder
 from hpcnas.search.creation import check_resumable, create_run, rewrite_config, stored_config
 from hpcnas.search.feeder import Feeder
-from hpcnas.search.head_lock import HeadLock
 from hpcnas.search.wishes import drop_stops
+from hpcnas.system.lock_file import LockFile, head_lock
 from hpcnas.training.evaluators import check_fitness
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class OpenRun:
 
     folder: RunFolder
     config: RunConfig
-    lock: HeadLock
+    lock: LockFile
     store: Store
     breeder: Breeder
     launcher: Launcher
@@ -60,7 +60,7 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
     if stored is None:
         create_run(folder, config)
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)

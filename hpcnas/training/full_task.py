@@ -28,7 +28,6 @@ class Surroundings:
         log_s: between two lines of a log.
         loaders: processes per rank that decode images; None: the CPUs given, less one.
         stop_code: 0, or 128 + the number of a signal that asks this process to stop.
-        is_job_gone: see `output_lock.locked`.
         tensorboard: write scalars into the output folder.
         download: whether a missing data set may be fetched.
     """
@@ -37,7 +36,6 @@ class Surroundings:
     log_s: float = 30.0
     loaders: int | None = None
     stop_code: Callable[[], int] = lambda: 0
-    is_job_gone: Callable[[str], bool] = lambda job: False
     tensorboard: bool = False
     download: bool = False
 

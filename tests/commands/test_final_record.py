@@ -8,7 +8,7 @@ from hpcnas.population.outbox import merge_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Final
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.head_lock import HeadLock
+from hpcnas.system.lock_file import head_lock
 from tests.commands.conftest import command, tiny
 
 pytestmark = pytest.mark.usefixtures("outside_of_slurm")
@@ -39,7 +39,7 @@ def test_result_waits_in_the_outbox_while_a_head_is_out_of_reach(
     searched: RunFolder, genotype_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A head holds the run but does not answer: nothing is lost, the next head merges it."""
-    lock = HeadLock(searched.lock)
+    lock = head_lock(searched.lock)
     lock.acquire()
     assert command(*tiny(genotype_file, searched.path, "--runs", "1")) == 0
     assert "from where the next head takes it" in capsys.readouterr().out

@@ -4,19 +4,19 @@ import pytest
 
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.head_lock import HeadLock
 from hpcnas.search.wishes import ask_to_stop, drop_stops, retry_failed, take_wishes
+from hpcnas.system.lock_file import LockFile, head_lock
 
 
 @pytest.fixture
-def held(folder: RunFolder) -> HeadLock:
+def held(folder: RunFolder) -> LockFile:
     """This process plays the head."""
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     return lock
 
 
-def test_a_wish_is_taken_once(folder: RunFolder, held: HeadLock) -> None:
+def test_a_wish_is_taken_once(folder: RunFolder, held: LockFile) -> None:
     assert "asked the head" in ask_to_stop(folder, cancel=False)
     assert "asked the head" in ask_to_stop(folder, cancel=True)
     assert take_wishes(folder) == ["cancel", "drain"]
@@ -29,7 +29,7 @@ def test_without_a_head_there_is_nothing_to_drain(folder: RunFolder) -> None:
     assert "0 workers" in ask_to_stop(folder, cancel=True)
 
 
-def test_a_wish_to_stop_is_for_the_head_that_ran_and_a_retry_for_any(folder: RunFolder, held: HeadLock) -> None:
+def test_a_wish_to_stop_is_for_the_head_that_ran_and_a_retry_for_any(folder: RunFolder, held: LockFile) -> None:
     ask_to_stop(folder, cancel=False)
     (folder.wishes / "retry-3").touch()
     drop_stops(folder)
