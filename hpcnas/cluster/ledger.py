@@ -12,6 +12,7 @@ import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpcnas.run_folder import RunFolder
 
@@ -70,7 +71,7 @@ class Ledger:
         with self._lock:
             if not self.run_mark:
                 self.run_mark = "hpcnas-" + uuid.uuid4().hex[:12]
-                self._append({"run": self.run_mark, "path": str(self._folder.path)})
+                self._append({"run": self.run_mark, "path": str(self._folder.path), "inode": self._inode()})
             self._append(dataclasses.asdict(entry))
             self._entries = {**self._entries, entry.intent: entry}  # a new one: other threads may be reading the old
         return entry
@@ -99,13 +100,26 @@ class Ledger:
                 continue  # the last line of a head killed while it wrote: that intent was never submitted
             if "run" in values:
                 # A copied run folder is another run: the tasks of the original are not its own.
-                self.run_mark = values["run"] if values["path"] == str(self._folder.path) else ""
+                self.run_mark = values["run"] if self._was_written_here(values) else ""
                 self._entries.clear()
             else:
                 entry = Submission(**values)
                 self._entries[entry.intent] = entry
         if not self.run_mark:
             self._entries.clear()
+
+    def _inode(self) -> int:
+        self._folder.path.mkdir(parents=True, exist_ok=True)
+        return self._folder.path.stat().st_ino
+
+    def _was_written_here(self, header: dict[str, Any]) -> bool:
+        """Whether the folder is the one that the line names, perhaps by another name: a link, an automounter's path, a move."""
+        here = self._folder.path.stat()
+        try:
+            there = os.stat(header["path"])
+        except OSError:  # moved, or another machine's name of it; the device's number is each machine's own
+            return header["path"] == str(self._folder.path) or header.get("inode") == here.st_ino
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
     def _append(self, values: dict[str, object]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,29 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from hpcnas.cluster.ledger import Ledger
 from hpcnas.run_folder import RunFolder
+
+
+@pytest.mark.parametrize("name", ["link/run", "link/../link/run", "linked", "run/../run"])
+def test_one_folder_under_another_name_has_the_same_tasks(tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "linked").symlink_to(tmp_path / "run")
+    ledger = Ledger(RunFolder(tmp_path / "run"))
+    entry = ledger.new("slurm", 3)
+    later = Ledger(RunFolder(tmp_path / name))
+    assert later.open("slurm") == [entry]
+    assert later.run_mark == ledger.run_mark
+
+
+def test_a_moved_run_keeps_its_tasks_and_a_copy_of_it_has_none(tmp_path: Path) -> None:
+    entry = Ledger(RunFolder(tmp_path / "run")).new("local", 1)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert Ledger(RunFolder(tmp_path / "moved")).open("local") == [entry]
+    assert Ledger(RunFolder(tmp_path / "copy")).open("local") == []
 
 
 def test_what_was_written_is_read_by_the_next_head(tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ def test_workers_are_found_by_a_later_launcher_and_ended_by_it(folder: RunFolder
         told(folder, name)
     later = LocalLauncher(folder, CONFIG)
     assert later.alive() == dict.fromkeys(names, "RUNNING")
+    by_a_link = folder.path.with_name("link")
+    by_a_link.symlink_to(folder.path)
+    assert LocalLauncher(RunFolder(by_a_link), CONFIG).alive() == later.alive()
     assert later.cancel([names[0]]) == 1
     until(lambda: later.alive() == {names[1]: "RUNNING"})
     assert later.cancel() == 1
