@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from hpcnas.commands.head_options import Layer, file_layer, option_layer, preset_layer, resolve
-from hpcnas.commands.options import RunOption, grouped
+from hpcnas.commands.options import AddressOption, RunOption, grouped
 from hpcnas.run_folder import RunFolder
 
 _WORKERS = "Workers"
 _SEARCH = "Search (section 3)"
 _RECIPE = "Fitness (section 4.1)"
 _RUN = "Run"
+_NOT_OF_THE_RUN = ("run", "download", "preset", "config", "dry_run", "address")
 
 
 def register(app: typer.Typer) -> None:
@@ -82,6 +83,7 @@ def head(
     crop: Annotated[int | None, grouped("Side of the random crop, in pixels. [24]", _RECIPE, metavar="PX")] = None,
     precision: Annotated[str | None, grouped("auto, fp32 or bf16. [auto]", _RECIPE)] = None,
     store: Annotated[str | None, grouped("sqlite or postgresql://... [sqlite]", _RUN)] = None,
+    address: AddressOption = "",
     preset: Annotated[str | None, grouped("paper, quick or smoke. [paper]", _RUN)] = None,
     config: Annotated[
         Path | None, grouped("A file like run.toml; options given here beat it.", _RUN, metavar="FILE.toml")
@@ -95,9 +97,7 @@ def head(
     The same command again goes on where the run stands; --workers and --steps may change. Ctrl-C once
     drains (what runs is finished), twice leaves (workers go on).
     """
-    options = {
-        name: value for name, value in locals().items() if name not in ("run", "download", "preset", "config", "dry_run")
-    }
+    options = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
     layers: list[Layer] = []
     if preset is not None:
         layers.append(preset_layer(preset))
@@ -110,7 +110,7 @@ def head(
 
     resolved = resolve(layers, stored_config(folder))
 
-    raise typer.Exit(run_head(resolved, folder, download=download, dry_run=dry_run))
+    raise typer.Exit(run_head(resolved, folder, download=download, dry_run=dry_run, address=address))
 
 
 def worker(run: RunOption = None) -> None:

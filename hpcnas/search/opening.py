@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from hpcnas.cluster import Launcher, make_launcher
 from hpcnas.config import RunConfig, config_toml
@@ -18,6 +19,7 @@ from hpcnas.search.creation import check_resumable, create_run, rewrite_config, 
 from hpcnas.search.feeder import Feeder
 from hpcnas.search.wishes import drop_stops
 from hpcnas.system.lock_file import LockFile, head_lock
+from hpcnas.system.network import check_own
 from hpcnas.training.evaluators import check_fitness
 
 log = logging.getLogger(__name__)
@@ -46,12 +48,17 @@ class OpenRun:
 
 
 @contextlib.contextmanager
-def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) -> Iterator[OpenRun]:
+def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False, address: str = "") -> Iterator[OpenRun]:
     """Check, lock, make or resume; let go of everything at the end.
+
+    Args:
+        address: of this machine, which workers are to try first; "" for its name.
 
     Raises:
         HpcnasError: a refusal, with nothing left behind.
     """
+    if address:
+        check_own("--address", address)
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
@@ -71,7 +78,7 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
         _start_anew(folder, config, store, epoch)
         launcher.exclude(store.quarantined_hosts())
         breeder = Breeder(store, config, classes=classes, in_channels=in_channels)
-        answer = _serve if config.store == "sqlite" else _feed
+        answer = partial(_serve, address) if config.store == "sqlite" else _feed
         yield OpenRun(folder, config, lock, store, breeder, launcher, answer(folder, store, breeder, epoch, stack))
 
 
@@ -117,11 +124,11 @@ def _start_anew(folder: RunFolder, config: RunConfig, store: Store, epoch: int) 
     log.info("head of epoch %d, %d messages merged from the outbox", epoch, merged)
 
 
-def _serve(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Service:
+def _serve(address: str, folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Service:
     service = Service(store, read_secret(folder), breeder.breed)
     stack.callback(service.stop)
     service.start()
-    stack.callback(service.withdraw, folder, service.publish(folder, epoch))
+    stack.callback(service.withdraw, folder, service.publish(folder, epoch, address))
     return service
 
 
