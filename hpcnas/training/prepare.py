@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hpcnas.errors import DataError
 from hpcnas.file_lock import CannotLock, acquire_lock
+from hpcnas.system.home import expand_home
 from hpcnas.training.sources import Arrays, check_name, image_files, read_source
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,13 @@ _DONE = "classes.json"
 
 
 def data_folder(folder: str = "") -> Path:
-    """Where data sets lie: `--data`, else $HPCNAS_DATA, else ~/.cache/hpcnas; absolute."""
-    return Path(folder or os.environ.get("HPCNAS_DATA") or "~/.cache/hpcnas").expanduser().absolute()
+    """Where data sets lie: `--data`, else $HPCNAS_DATA, else ~/.cache/hpcnas; absolute.
+
+    Raises:
+        UsageError: there is no home folder, and none is named.
+    """
+    named = folder or os.environ.get("HPCNAS_DATA") or "~/.cache/hpcnas"
+    return expand_home(named, "name a folder with --data or $HPCNAS_DATA").absolute()
 
 
 class Prepared:
@@ -73,9 +79,9 @@ def prepare(name: str, folder: str = "", download: bool = False) -> Prepared:
         DataError: missing or damaged data, with the way to get it; or a file system that cannot lock files.
     """
     check_name(name)
-    root = data_folder(folder)
     if name == "digits":  # comes with scikit-learn, faster to read than a cache
-        return _in_memory(name, root, download)
+        return _in_memory(name, Path(), download)
+    root = data_folder(folder)
     ready = root / "prepared" / f"{_key(name)}-v{FORMAT}"
     if (ready / _DONE).exists():
         return _prepared(ready)
