@@ -123,7 +123,7 @@ def test_two_jobs_on_one_folder(tmp_path: Path, genotype_file: str, capsys: pyte
     arguments = tiny(genotype_file, tmp_path / "run", "--runs", "1", "--out", str(out))
     assert command(*arguments) == 2
     said = capsys.readouterr().err
-    assert f"{out / 'run-0'} is being trained by process 1 on elsewhere (Slurm job 77); wait for it" in said
+    assert f"{out / 'run-0'} is being trained: {lock} names process 1 on elsewhere (Slurm job 77); wait for it" in said
     assert said.count("\n") == 1
     assert json.loads(lock.read_text()) == holder
     assert sorted(path.name for path in (out / "run-0").iterdir()) == [TRAINING_LOCK]
