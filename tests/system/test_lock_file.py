@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -208,3 +209,22 @@ def test_a_record_that_cannot_be_written_leaves_nothing_behind(path: Path, monke
     with pytest.raises(UsageError, match=f"cannot write into {path.parent}: No space left"):
         head_lock(path).acquire()
     assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [head_lock, lambda path: training_lock(path.parent)], ids=["head", "training"])
+def test_a_lock_that_was_taken_over_a_moment_before_is_not_taken_over_again(
+    path: Path, make: Callable[[Path], LockFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find the same dead holder; the second goes on when the first has the lock already."""
+    first, second, flock = make(path), make(path), fcntl.flock
+    write(first.path, dead_holder())
+
+    def flock_after_the_first(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        first.acquire()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_after_the_first)
+    with pytest.raises(HpcnasError, match=f"process {os.getpid()} on "):
+        second.acquire()
+    assert first.is_held()
