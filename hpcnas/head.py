@@ -257,12 +257,13 @@ def _draining(why: str) -> str:
     return f"draining ({why}): what is being trained is finished first"
 
 
-def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dry_run: bool = False) -> int:
+def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dry_run: bool = False, address: str = "") -> int:
     """Search, from wherever the run stands, until it is finished, drained or left.
 
     Args:
         download: fetch the data set first if it is not there.
         dry_run: only print the configuration and what would be submitted; `download` is done all the same.
+        address: of this machine, which workers are to try first; "" for its name.
     Returns:
         0, or 128 + n after signal n.
     Raises:
@@ -274,7 +275,7 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
     flag = StopFlag(exit_on_second=False).install()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that drops ends the display, not the search
-    with open_run(folder, config, download=download) as run:
+    with open_run(folder, config, download=download, address=address) as run:
         if run.is_done:
             print(f"nothing to do: {folder.path} has its {config.search.steps} evaluated genotypes; raise --steps to go on")
             return 0

@@ -31,6 +31,7 @@ class Holder:
         started: start time of the process in clock ticks since boot; a process id is used again.
         job: Slurm's job id, or "".
         restarts: how often Slurm requeued that job.
+        cluster: Slurm's name of the cluster of that job: another cluster on the same disk counts its jobs from 1 too.
         nonce: told apart from every other holder, even of the same process.
     """
 
@@ -42,6 +43,7 @@ class Holder:
     job: str
     nonce: str
     restarts: int = 0
+    cluster: str = ""
 
     @classmethod
     def of_this_process(cls) -> "Holder":
@@ -55,20 +57,22 @@ class Holder:
             job=os.environ.get("SLURM_JOB_ID", ""),
             nonce=uuid.uuid4().hex,
             restarts=int(os.environ.get("SLURM_RESTART_COUNT") or 0),  # unset at the first start, then 1
+            cluster=os.environ.get("SLURM_CLUSTER_NAME", ""),
         )
 
     def is_provably_dead(self) -> bool:
         """Whether that process is certainly gone; False where this machine cannot know."""
         here = Holder.of_this_process()
-        if self.job and self.job == here.job and self.restarts < here.restarts:
+        if self.job and self.cluster and (self.job, self.cluster) == (here.job, here.cluster) and self.restarts < here.restarts:
             return True  # this job, before Slurm requeued it, perhaps on another node
         if (self.host, self.boot, self.namespace) != (here.host, here.boot, here.namespace) or not here.boot:
             return False
-        return start_ticks(self.pid) != self.started
+        return _has_ended(self.pid, self.started)
 
     def describe(self) -> str:
-        """As `process 4711 on node7 (Slurm job 12)`."""
-        return f"process {self.pid} on {self.host}" + (f" (Slurm job {self.job})" if self.job else "")
+        """As `process 4711 on node7 (Slurm job 12 of cluster hpc)`."""
+        cluster = f" of cluster {self.cluster}" if self.cluster else ""
+        return f"process {self.pid} on {self.host}" + (f" (Slurm job {self.job}{cluster})" if self.job else "")
 
 
 def read_holder(path: Path) -> Holder | None:
@@ -130,6 +134,18 @@ def start_ticks(pid: int) -> int | None:
     """When a process started, clock ticks since boot; None when there is no such process or it is a zombie."""
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()  # field 22, and the name before may hold spaces
     return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def _has_ended(pid: int, started: int) -> bool:
+    if Path(f"/proc/{pid}/stat").exists():
+        return start_ticks(pid) != started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False  # another user's, where /proc is mounted with hidepid
+    return False
 
 
 def _namespace() -> str:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "hpcnas"
 # From the bottom to the top. A module imports from its own room and from rows above its own in this list, no others.
 TIERS = (
     {"errors", "durations", "file_lock", "machine", "processes"},
-    {"representation"},
+    {"representation", "system"},
     {"config", "run_folder"},
     {"networks", "population"},
     {"cluster", "evolution", "training"},
@@ -49,7 +49,7 @@ HOMES = {
     "typer": {"cli", "commands"},
 }
 STDLIB_ONLY = {"errors", "durations", "machine", "processes", "run_folder"}
-STDLIB_ONLY |= {"representation", "evolution", "simulation"}
+STDLIB_ONLY |= {"representation", "evolution", "simulation", "system"}
 
 
 def room_of(path: Path) -> str:

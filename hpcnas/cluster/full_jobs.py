@@ -145,12 +145,6 @@ def _name_of_this_job() -> str:
     return "_".join(filter(None, found.groups())) or job
 
 
-def is_job_gone(job: str) -> bool:
-    """Whether Slurm is certain that no job of that id runs or waits; False without an answer."""
-    queued = slurm.queue()
-    return queued is not None and not any(task.is_active and task.name.split("_")[0] == job for task in queued)
-
-
 def _parameters(name: str, shape: JobShape, comment: str) -> dict[str, Any]:
     return {
         "job_name": name,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from hpcnas.cluster.full_jobs import is_job_gone, requeue_this_job
+from hpcnas.cluster.full_jobs import requeue_this_job
 from hpcnas.cluster.signals import STOP_SIGNALS, StopFlag
 from hpcnas.commands.final_options import FinalOptions
 from hpcnas.commands.final_pin import Named, pinned
@@ -79,7 +79,6 @@ def _train_all(
         loaders=options.loaders,
         stop_code=lambda: stop.exit_code,
         preparing=preparing,
-        is_job_gone=is_job_gone if os.environ.get("SLURM_JOB_ID") else lambda job: False,
         tensorboard=options.tensorboard,
         download=options.download,
     )

@@ -4,7 +4,6 @@ A search goes on while its best genotype is trained; a requeued job must not cha
 was not requeued, such as an interactive allocation, in which `best` is trained again and again, takes the best of now.
 """
 
-import contextlib
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from hpcnas.errors import UsageError
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.representation.genotype import Genotype
+from hpcnas.system.new_file import create_file
 
 Named = tuple[Genotype, int | None]
 
@@ -54,11 +54,8 @@ def _write(note: Path, meant: list[Named], *, is_kept: bool) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
     partial = note.with_name(f"{note.name}.{uuid.uuid4().hex}")
     content = [{"genotype": genotype_to_json(genotype), "individual": individual} for genotype, individual in meant]
-    partial.write_text(json.dumps(content), encoding="utf-8")
     if not is_kept:
+        partial.write_text(json.dumps(content), encoding="utf-8")
         os.replace(partial, note)  # of an earlier command in this job, or of an earlier job of this id
         return
-    # A link, which fails if another task of the array was first: its note counts.
-    with contextlib.suppress(FileExistsError):
-        os.link(partial, note)
-    partial.unlink()
+    create_file(note, json.dumps(content).encode(), partial)  # unless another task of the array was first: its note counts

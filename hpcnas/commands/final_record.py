@@ -93,12 +93,12 @@ def _as_head(folder: RunFolder, work: Callable[[Store], object]) -> bool:
     from hpcnas.population import open_store
     from hpcnas.population.outbox import merge_outbox
     from hpcnas.search.creation import require_config
-    from hpcnas.search.head_lock import HeadLock
+    from hpcnas.system.lock_file import head_lock
 
     config = require_config(folder)
     if config.store != "sqlite":
         return False
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     try:
         store = open_store(folder, config)

@@ -24,10 +24,10 @@ def restore(
     """
     from hpcnas.population.restore import is_sound
     from hpcnas.population.restore import restore as rebuild
-    from hpcnas.search.head_lock import HeadLock
+    from hpcnas.system.lock_file import head_lock
 
     folder = RunFolder.from_option(run).require()
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     try:
         if not force and is_sound(folder):

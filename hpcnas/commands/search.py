@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hpcnas.commands.head_options import Layer, file_layer, option_layer, preset_layer, resolve
-from hpcnas.commands.options import RunOption, grouped
+from hpcnas.commands.options import AddressOption, RunOption, grouped
 from hpcnas.config import Duplicates, Precision, Preset, Search, Where
 from hpcnas.representation.space import Kind
 from hpcnas.run_folder import RunFolder
@@ -16,6 +16,7 @@ _WORKERS = "Workers"
 _SEARCH = "Search (section 3)"
 _RECIPE = "Fitness (section 4.1)"
 _RUN = "Run"
+_NOT_OF_THE_RUN = ("run", "download", "preset", "config", "dry_run", "address")
 
 
 def register(app: typer.Typer) -> None:
@@ -83,6 +84,7 @@ def head(
     crop: Annotated[int | None, grouped("Side of the random crop, in pixels. [24]", _RECIPE, metavar="PX")] = None,
     precision: Annotated[Precision | None, grouped("Of the training. [auto: bf16 on a GPU that has it]", _RECIPE)] = None,
     store: Annotated[str | None, grouped("sqlite or postgresql://... [sqlite]", _RUN)] = None,
+    address: AddressOption = "",
     preset: Annotated[Preset | None, grouped("Sizes to begin with. [paper]", _RUN)] = None,
     config: Annotated[
         Path | None, grouped("A file like run.toml; options given here beat it.", _RUN, metavar="FILE.toml")
@@ -96,9 +98,7 @@ def head(
     The same command again goes on where the run stands; --workers and --steps may change. Ctrl-C once
     drains (what runs is finished), twice leaves (workers go on).
     """
-    options = {
-        name: value for name, value in locals().items() if name not in ("run", "download", "preset", "config", "dry_run")
-    }
+    options = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
     folder = RunFolder.from_option(run)
     from hpcnas.cluster.launch import settle_workers
     from hpcnas.head import run_head
@@ -110,7 +110,7 @@ def head(
     resolved = resolve([*([preset_layer(preset)] if preset is not None else []), *given], stored)
     is_asked = stored is not None or any("workers" in layer.get("cluster", {}) for layer in given)
     resolved = replace(resolved, cluster=settle_workers(resolved.cluster, is_asked=is_asked))
-    raise typer.Exit(run_head(resolved, folder, download=download, dry_run=dry_run))
+    raise typer.Exit(run_head(resolved, folder, download=download, dry_run=dry_run, address=address))
 
 
 def worker(run: RunOption = None) -> None:

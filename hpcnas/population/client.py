@@ -54,6 +54,7 @@ class ServiceClient(WorkQueue):
         self._jitter = random.Random(os.urandom(8))
         self._lock = threading.Lock()
         self._link: _Link | None = None
+        self._reached = ""  # by which of its addresses the head answered last
         self._worker: WorkerInfo | None = None
 
     def join(self, worker: WorkerInfo) -> str:
@@ -116,7 +117,7 @@ class ServiceClient(WorkQueue):
 
     def _ask(self, request: bytes) -> Any:
         if self._link is None:
-            self._link = _connect(read_address(self._folder), self._secret)
+            self._link, self._reached = _connect(read_address(self._folder), self._secret, self._reached)
         return decode(self._link.ask(request, self._answer_s))
 
     def _hang_up(self) -> None:
@@ -172,14 +173,15 @@ class _Link:
         self._socket.settimeout(left)
 
 
-def _connect(address: HeadAddress, secret: bytes) -> _Link:
+def _connect(address: HeadAddress, secret: bytes, first: str) -> tuple[_Link, str]:
+    """A connection and the host that gave it; `first` is tried before the others, which may each take their time-out."""
     problem: Exception = ConnectionError("no address")
-    for host in address.hosts():
+    for host in sorted(address.hosts(), key=lambda host: host != first):
         try:
             connected = socket.create_connection((host, address.port), timeout=CONNECT_S)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
-                return _Link(connected, secret)
+                return _Link(connected, secret), host
             except BaseException:
                 connected.close()
                 raise

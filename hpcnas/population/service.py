@@ -70,7 +70,7 @@ class Service:
         self._limits = limits or Limits()
         _allow_files(self._limits.connections + _SPARE_FILES)
         self._connections: dict[int, Connection] = {}
-        self._listener = _listen(host, port)
+        self._listener = listen(host, port)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._wake_up, self._woken = socket.socketpair()
@@ -93,9 +93,9 @@ class Service:
         """Begin to answer, in a thread of its own."""
         self._thread.start()
 
-    def publish(self, folder: RunFolder, epoch: int) -> HeadAddress:
-        """Write head.json."""
-        address = this_address(self.port, epoch)
+    def publish(self, folder: RunFolder, epoch: int, named: str = "") -> HeadAddress:
+        """Write head.json; `named` is the address that workers are to try first, "" for the machine's name."""
+        address = this_address(self.port, epoch, named)
         write_address(folder, address)
         return address
 
@@ -274,7 +274,8 @@ def _allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str = "", port: int = 0) -> socket.socket:
+    """A socket that listens on an interface, "" for all of IPv4 and IPv6, at a port, 0 for any free one."""
     if not host and socket.has_dualstack_ipv6():
         with contextlib.suppress(OSError):  # IPv6 compiled in and switched off
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)

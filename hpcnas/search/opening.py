@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hpcnas.cluster import Launcher, make_launcher
 from hpcnas.config import RunConfig, config_toml
@@ -17,9 +18,10 @@ from hpcnas.run_folder import RunFolder
 from hpcnas.search.breeder import Breeder, check_limit
 from hpcnas.search.creation import check_resumable, create_run, rewrite_config, stored_config
 from hpcnas.search.feeder import Feeder
-from hpcnas.search.head_lock import HeadLock
 from hpcnas.search.head_log import log_to_file
 from hpcnas.search.wishes import drop_stops
+from hpcnas.system.lock_file import LockFile, head_lock
+from hpcnas.system.network import check_own
 from hpcnas.training.evaluators import check_fitness
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ class OpenRun:
 
     folder: RunFolder
     config: RunConfig
-    lock: HeadLock
+    lock: LockFile
     store: Store
     breeder: Breeder
     launcher: Launcher
@@ -48,12 +50,17 @@ class OpenRun:
 
 
 @contextlib.contextmanager
-def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) -> Iterator[OpenRun]:
+def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False, address: str = "") -> Iterator[OpenRun]:
     """Check, lock, make or resume; let go of everything at the end.
+
+    Args:
+        address: of this machine, which workers are to try first; "" for its name.
 
     Raises:
         HpcnasError: a refusal, with nothing left behind.
     """
+    if address:
+        check_own("--address", address)
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
@@ -64,7 +71,7 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
     if stored is None:
         create_run(folder, config)
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
@@ -75,7 +82,7 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) ->
         _start_anew(folder, config, store, epoch)
         launcher.exclude(store.quarantined_hosts())
         breeder = Breeder(store, config, classes=classes, in_channels=in_channels)
-        answer = _serve if config.store == "sqlite" else _feed
+        answer = partial(_serve, address) if config.store == "sqlite" else _feed
         yield OpenRun(folder, config, lock, store, breeder, launcher, answer(folder, store, breeder, epoch, stack))
 
 
@@ -130,11 +137,11 @@ def _start_anew(folder: RunFolder, config: RunConfig, store: Store, epoch: int) 
     log.info("head of epoch %d, %d messages merged from the outbox", epoch, merged)
 
 
-def _serve(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Service:
+def _serve(address: str, folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Service:
     service = Service(store, read_secret(folder), breeder.breed)
     stack.callback(service.stop)
     service.start()
-    stack.callback(service.withdraw, folder, service.publish(folder, epoch))
+    stack.callback(service.withdraw, folder, service.publish(folder, epoch, address))
     return service
 
 

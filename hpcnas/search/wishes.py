@@ -16,7 +16,7 @@ from hpcnas.population.records import State
 from hpcnas.processes import read_holder
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.creation import require_config
-from hpcnas.search.head_lock import HeadLock
+from hpcnas.system.lock_file import head_lock
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def retry_failed(folder: RunFolder, individual_id: int) -> str:
     if head:
         _leave_wish(folder, f"{RETRY}{individual_id}")
         return f"asked the head ({head}) to queue genotype {individual_id} anew"
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     try:
         store = open_store(folder, require_config(folder))

@@ -14,6 +14,7 @@ from torch import nn
 
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.representation.codec import genotype_to_json
+from hpcnas.system.lock_file import training_lock
 from hpcnas.training import full_result
 from hpcnas.training.agreement import MORE, agree, attempt
 from hpcnas.training.checkpoint import checkpoints, half_written, refuse_other_settings
@@ -27,7 +28,6 @@ from hpcnas.training.full_progress import Voice
 from hpcnas.training.full_result import FullResult
 from hpcnas.training.full_task import Stopped, Surroundings, Task
 from hpcnas.training.image_folder import read_image_folder
-from hpcnas.training.output_lock import locked
 
 
 def train_full(task: Task, group: Group, around: Surroundings) -> FullResult:
@@ -44,7 +44,7 @@ def train_full(task: Task, group: Group, around: Surroundings) -> FullResult:
     settings = task.recipe.settings(task.digest, task.run, precision)
     group.together(lambda: task.recipe.batch_per_rank(group.place.world_size))
     with contextlib.ExitStack() as stack:
-        group.first_only(lambda: stack.enter_context(locked(task.folder, around.is_job_gone)))
+        group.first_only(lambda: stack.enter_context(training_lock(task.folder)))
         finished = group.together(lambda: _finished(task.folder, settings))
         group.first_only(lambda: _clear(task.folder, is_finished=finished is not None))
         if finished is not None:

@@ -36,7 +36,6 @@ class Surroundings:
         loaders: processes per rank that decode images; None: the CPUs given, less one.
         stop_code: 0, or 128 + the number of a signal that asks this process to stop.
         preparing: while it is entered nothing is to be saved, and a signal may raise Stopped anywhere.
-        is_job_gone: see `output_lock.locked`.
         tensorboard: write scalars into the output folder.
         download: whether a missing data set may be fetched.
     """
@@ -46,7 +45,6 @@ class Surroundings:
     loaders: int | None = None
     stop_code: Callable[[], int] = lambda: 0
     preparing: Callable[[], AbstractContextManager[None]] = nullcontext
-    is_job_gone: Callable[[str], bool] = lambda job: False
     tensorboard: bool = False
     download: bool = False
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hpcnas.errors import DataError
 from hpcnas.file_lock import CannotLock, acquire_lock
+from hpcnas.system.home import expand_home
 from hpcnas.training.sources import Arrays, check_name, image_files, read_source
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,13 @@ _PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def data_folder(folder: str = "") -> Path:
-    """Where data sets lie: `--data`, else $HPCNAS_DATA, else ~/.cache/hpcnas; absolute."""
-    return Path(folder or os.environ.get("HPCNAS_DATA") or "~/.cache/hpcnas").expanduser().absolute()
+    """Where data sets lie: `--data`, else $HPCNAS_DATA, else ~/.cache/hpcnas; absolute.
+
+    Raises:
+        UsageError: there is no home folder, and none is named.
+    """
+    named = folder or os.environ.get("HPCNAS_DATA") or "~/.cache/hpcnas"
+    return expand_home(named, "name a folder with --data or $HPCNAS_DATA").absolute()
 
 
 class Prepared:
@@ -81,11 +87,7 @@ def prepare(name: str, folder: str = "", download: bool = False, fingerprint: st
             system that cannot lock files.
     """
     check_name(name)
-    root = data_folder(folder)
-    known = _known(root, fingerprint)
-    if known is not None:
-        return known
-    found = _prepare(name, root, download)
+    found = (None if name == "digits" else _known(data_folder(folder), fingerprint)) or _prepare(name, folder, download)
     if fingerprint and found.fingerprint != fingerprint:
         raise DataError(changed(name, fingerprint, found.fingerprint))
     return found
@@ -105,9 +107,10 @@ def _known(root: Path, fingerprint: str) -> Prepared | None:
     return _prepared(ready) if fingerprint and (ready / _DONE).exists() else None
 
 
-def _prepare(name: str, root: Path, download: bool) -> Prepared:
+def _prepare(name: str, folder: str, download: bool) -> Prepared:
     if name == "digits":  # comes with scikit-learn, faster to read than a cache
-        return _in_memory(name, root, download)
+        return _in_memory(name, Path(), download)
+    root = data_folder(folder)
     ready = root / "prepared" / f"{_key(name)}-v{FORMAT}"
     if (ready / _DONE).exists():
         return _prepared(ready)

@@ -11,7 +11,7 @@ from hpcnas.cluster.full_jobs import JobShape
 from hpcnas.commands import final_pin
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.output_lock import LOCK_NAME
+from hpcnas.system.lock_file import TRAINING_LOCK
 from tests.commands.conftest import command, tiny
 from tests.training.final_material import SMALL, weights
 
@@ -89,7 +89,7 @@ def test_bad_input_is_one_sentence_with_code_2_and_leaves_everything(
         assert said.startswith("hpcnas: "), name
     assert (tmp_path / "taken").read_text() == "precious"
     assert list(tmp_path.glob("run/**/result.json")) == []
-    assert list(tmp_path.glob(f"run/**/{LOCK_NAME}")) == []
+    assert list(tmp_path.glob(f"run/**/{TRAINING_LOCK}")) == []
 
 
 def test_batch_not_divisible_by_the_ranks_is_refused(
@@ -108,7 +108,7 @@ def test_two_jobs_on_one_folder(tmp_path: Path, genotype_file: str, capsys: pyte
     """The lock of a living process is refused and kept, that of a dead one is taken over."""
     out = tmp_path / "out"
     (out / "run-0").mkdir(parents=True)
-    lock = out / "run-0" / LOCK_NAME
+    lock = out / "run-0" / TRAINING_LOCK
     holder = {
         "host": "elsewhere",
         "pid": 1,
@@ -123,10 +123,10 @@ def test_two_jobs_on_one_folder(tmp_path: Path, genotype_file: str, capsys: pyte
     arguments = tiny(genotype_file, tmp_path / "run", "--runs", "1", "--out", str(out))
     assert command(*arguments) == 2
     said = capsys.readouterr().err
-    assert f"{out / 'run-0'} is being trained by process 1 on elsewhere (Slurm job 77); wait for it" in said
+    assert f"{out / 'run-0'} is being trained: {lock} names process 1 on elsewhere (Slurm job 77); wait for it" in said
     assert said.count("\n") == 1
     assert json.loads(lock.read_text()) == holder
-    assert sorted(path.name for path in (out / "run-0").iterdir()) == [LOCK_NAME]
+    assert sorted(path.name for path in (out / "run-0").iterdir()) == [TRAINING_LOCK]
 
 
 def test_best_stays_what_it_was_when_the_job_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

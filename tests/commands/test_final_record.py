@@ -14,7 +14,7 @@ from hpcnas.population.outbox import final_message, merge_outbox, write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Final
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.head_lock import HeadLock
+from hpcnas.system.lock_file import LockFile, head_lock
 from tests.commands.conftest import command, tiny
 
 pytestmark = pytest.mark.usefixtures("outside_of_slurm")
@@ -46,7 +46,7 @@ def test_result_waits_in_the_outbox_while_a_head_is_out_of_reach(
 ) -> None:
     """A head holds the run but does not answer: nothing is lost, the next head merges it."""
     monkeypatch.setattr(final_record, "PATIENCE_S", 0.3)
-    lock = HeadLock(searched.lock)
+    lock = head_lock(searched.lock)
     lock.acquire()
     assert command(*tiny(genotype_file, searched.path, "--runs", "1")) == 0
     assert "from where the next head or report takes it" in capsys.readouterr().out
@@ -82,7 +82,7 @@ def test_trainings_that_end_together_all_enter_the_population(searched: RunFolde
 
 
 def test_training_that_is_told_to_stop_does_not_wait_for_the_lock(searched: RunFolder) -> None:
-    lock = HeadLock(searched.lock)
+    lock = head_lock(searched.lock)
     lock.acquire()
     told = final_record.record_final(searched, final(0), is_stopping=lambda: True)
     lock.release()
@@ -107,7 +107,7 @@ def test_report_status_and_page_count_what_they_may_not_take_in(
     searched: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_outbox(searched, final_message(final(0)))
-    lock = HeadLock(searched.lock)
+    lock = head_lock(searched.lock)
     lock.acquire()
     run = ["--run", str(searched.path)]
     page = tmp_path / "page.html"
@@ -130,5 +130,5 @@ def test_run_that_cannot_be_written_is_still_looked_at(searched: RunFolder, monk
     def refuse(*arguments: object, **named: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(HeadLock, "acquire", refuse)
+    monkeypatch.setattr(LockFile, "acquire", refuse)
     assert final_record.take_in(searched) == 1

@@ -24,7 +24,7 @@ from hpcnas.population.restore import is_sound, restore
 from hpcnas.population.sqlite_backup import sqlite_backups
 from hpcnas.population.sqlite_store import SQLiteStore
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.head_lock import HeadLock
+from hpcnas.system.lock_file import head_lock
 
 from .conftest import birth, fitness, make_folder, worker
 from .workload import Workload
@@ -330,7 +330,7 @@ def test_the_command_restores_and_refuses_while_a_head_runs(
     assert result.exit_code == 0, result.output
     assert "1 genotypes, 0 of them evaluated" in result.output
     assert "kept" in result.output
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     result = CliRunner().invoke(build_app(), ["restore", "--run", str(folder.path)])
     assert isinstance(result.exception, RunHeldError)

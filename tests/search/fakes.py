@@ -17,8 +17,8 @@ from hpcnas.run_folder import RunFolder
 from hpcnas.search.breeder import Breeder
 from hpcnas.search.display import Display, Snapshot
 from hpcnas.search.feeder import Feeder
-from hpcnas.search.head_lock import HeadLock
 from hpcnas.search.opening import OpenRun
+from hpcnas.system.lock_file import head_lock
 
 GENOTYPE = genotype_to_json(PUBLISHED)
 
@@ -163,7 +163,7 @@ class HeadInProcess(Head):
         between: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.cluster, self.lines = FakeCluster(), Lines()
-        lock = HeadLock(folder.lock)
+        lock = head_lock(folder.lock)
         lock.acquire()
         breeder = Breeder(store, config)
         run = OpenRun(folder, config, lock, store, breeder, self.cluster, Feeder(store, breeder.breed))

@@ -8,6 +8,7 @@ import pytest
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError, RunHeldError, UsageError
+from hpcnas.population.address import read_address
 from hpcnas.population.outbox import release_message, write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.records import State
@@ -106,3 +107,20 @@ def test_another_recipe_is_refused_before_the_run_is_touched(new: RunFolder, con
     with pytest.raises(HpcnasError, match=r"recipe\.repeats is 2, not 3"), open_run(new, changed):
         pass
     assert {path: path.stat().st_mtime_ns for path in new.path.rglob("*")} == before
+
+
+def test_a_named_address_is_the_first_that_workers_try(folder: RunFolder, config: RunConfig) -> None:
+    with open_run(folder, config, address="127.0.0.1"):
+        assert read_address(folder).hosts_elsewhere()[0] == "127.0.0.1"
+
+
+def test_an_address_of_another_machine_is_refused_before_anything_is_made(
+    tmp_path_factory: pytest.TempPathFactory, config: RunConfig
+) -> None:
+    folder = RunFolder(tmp_path_factory.mktemp("place") / "run")
+    with (
+        pytest.raises(UsageError, match=r"--address 203\.0\.113\.9 is no address of this machine"),
+        open_run(folder, config, address="203.0.113.9"),
+    ):
+        raise AssertionError
+    assert not folder.path.exists()

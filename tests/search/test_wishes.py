@@ -7,19 +7,19 @@ import pytest
 
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.head_lock import HeadLock
 from hpcnas.search.wishes import Wishes, ask_to_stop, drop_stops, retry_failed
+from hpcnas.system.lock_file import LockFile, head_lock
 
 
 @pytest.fixture
-def held(folder: RunFolder) -> HeadLock:
+def held(folder: RunFolder) -> LockFile:
     """This process plays the head."""
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     return lock
 
 
-def test_a_wish_lies_there_until_it_is_done(folder: RunFolder, held: HeadLock) -> None:
+def test_a_wish_lies_there_until_it_is_done(folder: RunFolder, held: LockFile) -> None:
     assert "asked the head" in ask_to_stop(folder, cancel=False)
     assert "asked the head" in ask_to_stop(folder, cancel=True)
     wishes = Wishes(folder)
@@ -50,7 +50,7 @@ def test_without_a_head_there_is_nothing_to_drain(folder: RunFolder) -> None:
     assert "0 workers" in ask_to_stop(folder, cancel=True)
 
 
-def test_a_wish_to_stop_is_for_the_head_that_ran_and_a_retry_for_any(folder: RunFolder, held: HeadLock) -> None:
+def test_a_wish_to_stop_is_for_the_head_that_ran_and_a_retry_for_any(folder: RunFolder, held: LockFile) -> None:
     folder.wishes.mkdir()
     for wish in ("drain", "cancel", "retry-3"):
         (folder.wishes / wish).touch()
@@ -59,14 +59,14 @@ def test_a_wish_to_stop_is_for_the_head_that_ran_and_a_retry_for_any(folder: Run
     assert Wishes(folder).open() == ["retry-3"]
 
 
-def test_a_wish_to_stop_left_while_the_head_opens_the_run_is_its_own(folder: RunFolder, held: HeadLock) -> None:
+def test_a_wish_to_stop_left_while_the_head_opens_the_run_is_its_own(folder: RunFolder, held: LockFile) -> None:
     ask_to_stop(folder, cancel=False)
     drop_stops(folder)
     assert Wishes(folder).open() == ["drain"]
 
 
 def test_a_head_that_cannot_be_asked_is_named_with_the_way_to_end_it(
-    folder: RunFolder, held: HeadLock, monkeypatch: pytest.MonkeyPatch
+    folder: RunFolder, held: LockFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "touch", lambda path: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(HpcnasError, match=r"No space left on device.*Ctrl-C"):

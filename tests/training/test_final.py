@@ -13,6 +13,7 @@ from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.networks.counts import count
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.presets import PUBLISHED
+from hpcnas.system.lock_file import TRAINING_LOCK
 from hpcnas.training import full_loop
 from hpcnas.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from hpcnas.training.distributed import Group
@@ -20,7 +21,6 @@ from hpcnas.training.final import train_full
 from hpcnas.training.full_recipe import PAPER, full_recipe
 from hpcnas.training.full_result import read_result
 from hpcnas.training.full_task import Stopped, Surroundings, Task
-from hpcnas.training.output_lock import LOCK_NAME
 from hpcnas.training.ranks import Place
 from tests.training.final_material import SMALL, run_ranks, weights, write_image_folder
 
@@ -84,7 +84,7 @@ def test_training_stopped_at_any_step_ends_with_the_same_bits(tmp_path: Path) ->
     one, other = weights(tmp_path / "calm"), weights(tmp_path / "disturbed")
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert checkpoints(tmp_path / "disturbed") == []
-    assert not (tmp_path / "disturbed" / LOCK_NAME).exists()
+    assert not (tmp_path / "disturbed" / TRAINING_LOCK).exists()
 
 
 def test_four_ranks_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path) -> None:
