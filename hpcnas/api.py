@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcnas.errors import UsageError
 from hpcnas.population import queries
-from hpcnas.population.records import Individual, State
+from hpcnas.records import Individual, State
 from hpcnas.representation.codec import genotype_from_json, read_genotype
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.presets import PUBLISHED

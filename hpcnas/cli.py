@@ -15,7 +15,7 @@ import typer
 
 from hpcnas import __version__
 from hpcnas.errors import HpcnasError
-from hpcnas.processes import end_process, is_kept_alive
+from hpcnas.system.processes import end_process, is_kept_alive
 
 FAMILIES = ("search", "population", "restore", "genotypes", "simulate", "train", "final", "report", "cluster", "bench")
 WRONG_USAGE = 2

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hpcnas.networks.native_build import load_library
+from hpcnas.networks.cpu.build import load_library
 
 
 def need_kernels() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from hpcnas.config import RunConfig, config_toml, read_config
 from hpcnas.errors import UsageError
+from hpcnas.head.create import create_run, rewrite_config, stored_config
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.creation import create_run, rewrite_config, stored_config
 
 TEXTS = ["/data/𠮷田", "echo '🚀 worker' \\ \"x\"", "a\tb", "[brackets] #hash = 1", "é\u2028line\u007f", "'''", '"""']
 

@@ -11,17 +11,17 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hpcnas.cluster import slurm
-from hpcnas.cluster.arrays import SlurmLauncher
-from hpcnas.cluster.batch import time_limit_s
-from hpcnas.cluster.command import SlurmFailed, ask_slurm, run_slurm
 from hpcnas.cluster.gpus import visible_gpus
-from hpcnas.cluster.slurm import Partition
+from hpcnas.cluster.slurm import queries as slurm
+from hpcnas.cluster.slurm.arrays import SlurmLauncher
+from hpcnas.cluster.slurm.batch import time_limit_s
+from hpcnas.cluster.slurm.command import SlurmFailed, ask_slurm, run_slurm
+from hpcnas.cluster.slurm.queries import Partition
 from hpcnas.config import RunConfig
-from hpcnas.durations import duration
 from hpcnas.errors import HpcnasError
-from hpcnas.population.sqlite_file import file_system, is_network
 from hpcnas.run_folder import RunFolder
+from hpcnas.system.durations import duration
+from hpcnas.system.file_system import file_system, is_network
 from hpcnas.system.network import check_own, own_addresses
 
 LEAST_FREE_BYTES = 2 << 30  # population, logs and backups of a full search stay below

@@ -119,6 +119,6 @@ def make_launcher(folder: RunFolder, config: RunConfig) -> Launcher:
             "--cluster slurm, but the command sbatch is not there or does not answer; start the head on a login node, "
             "load the site's slurm module, or use --cluster local"
         )
-    from hpcnas.cluster.arrays import SlurmLauncher
+    from hpcnas.cluster.slurm.arrays import SlurmLauncher
 
     return SlurmLauncher(folder, config.cluster)

@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import NoReturn
 
-from hpcnas.processes import end_process
+from hpcnas.system.processes import end_process
 
-WORKER = ("hpcnas.worker", "run_worker")  # named, not imported: the worker stands above this room
+WORKER = ("hpcnas.worker.loop", "run_worker")  # named, not imported: the worker stands above this room
 COMMAND = ("hpcnas.worker", "main")  # the same as a process of its own
 
 

@@ -19,8 +19,8 @@ from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import ClusterError
-from hpcnas.processes import boot_id, start_ticks
 from hpcnas.run_folder import RunFolder
+from hpcnas.system.processes import boot_id, start_ticks
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 INTENT_VARIABLE = "HPCNAS_INTENT"  # in a worker's environment: its line in the ledger

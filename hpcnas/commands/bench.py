@@ -38,7 +38,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """The training step: reference network against the fast one."""
-    from hpcnas.training.bench_train import run, text
+    from hpcnas.benchmarks.train import run, text
 
     is_large = model == "imagenet"
     report = run(
@@ -61,9 +61,9 @@ def store(
     as_json: AsJson = False,
 ) -> None:
     """Claims, results and breeding: the population's store and the head's service."""
-    from hpcnas.population.bench_store import run
-    from hpcnas.population.bench_text import text
-    from hpcnas.search.breeder import Breeder
+    from hpcnas.benchmarks.store import run
+    from hpcnas.benchmarks.store_text import text
+    from hpcnas.head.breeder import Breeder
 
     report = run(lambda store, config: Breeder(store, config).breed, postgres=postgres, say=_say)
     _show(report, text(report), as_json)
@@ -71,7 +71,7 @@ def store(
 
 def loader(as_json: AsJson = False) -> None:
     """Image loading, against torchvision's pipeline."""
-    from hpcnas.training.bench_loader import run, text
+    from hpcnas.benchmarks.loader import run, text
 
     report = run()
     _show(report, text(report), as_json)

@@ -100,7 +100,7 @@ def _findings(folder: RunFolder, config: RunConfig, ask_a_node: bool, wait_s: fl
     if any(finding.level is checks.Level.FAILED for finding in of_slurm):
         return  # a job would only fail for the same reason
     if ask_a_node:
-        from hpcnas.cluster.probe import ask_node
+        from hpcnas.cluster.slurm.probe import ask_node
 
         yield from ask_node(folder, config.cluster, _data_folder(config), wait_s, address)
     else:
@@ -110,7 +110,7 @@ def _findings(folder: RunFolder, config: RunConfig, ask_a_node: bool, wait_s: fl
 def _check_data(config: RunConfig) -> "list[Finding]":
     from hpcnas.cluster.doctor import Finding, Level, ok
     from hpcnas.errors import HpcnasError
-    from hpcnas.training.prepare import prepare
+    from hpcnas.training.data.prepare import prepare
 
     if config.recipe.fitness != "train":
         return [ok(f"--fitness {config.recipe.fitness} needs no data set")]
@@ -122,7 +122,7 @@ def _check_data(config: RunConfig) -> "list[Finding]":
 
 
 def _data_folder(config: RunConfig) -> str:
-    from hpcnas.training.prepare import data_folder
+    from hpcnas.training.data.prepare import data_folder
 
     if config.recipe.fitness != "train" or config.recipe.dataset == "digits":
         return ""
@@ -133,7 +133,7 @@ def _data_folder(config: RunConfig) -> str:
 
 def _check_torch() -> "Finding":
     from hpcnas.cluster.doctor import ok
-    from hpcnas.cluster.probe import torch_devices
+    from hpcnas.cluster.slurm.probe import torch_devices
 
     devices = torch_devices()
     return ok(f"torch sees {', '.join(devices)}" if isinstance(devices, list) and devices else "torch will train on the CPU")

@@ -10,13 +10,13 @@ from hpcnas.commands.options import RunOption, grouped
 from hpcnas.errors import UsageError
 from hpcnas.networks.blueprint import Tail
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.full_recipe import FullModel, FullPrecision
+from hpcnas.training.full_size.recipe import FullModel, FullPrecision
 
 if TYPE_CHECKING:
     from hpcnas.commands.final_options import FinalOptions
     from hpcnas.commands.final_pin import Named
     from hpcnas.config import RunConfig
-    from hpcnas.training.full_recipe import FullRecipe
+    from hpcnas.training.full_size.recipe import FullRecipe
 
 BEST_SO_FAR = "best-so-far"
 _RECIPE = "Recipe (section 4.1); the defaults are the paper's"
@@ -102,7 +102,7 @@ def final(
     Under srun or torchrun: one process per GPU.
     """
     from hpcnas.commands.final_options import FinalOptions
-    from hpcnas.search.creation import stored_config
+    from hpcnas.head.create import stored_config
 
     options = FinalOptions(**{name: value for name, value in locals().items() if name not in ("FinalOptions", "stored_config")})
     config = stored_config(options.folder)
@@ -121,7 +121,7 @@ def _resolve(word: str, folder: RunFolder) -> "list[Named]":
     if word != BEST_SO_FAR:
         return [resolve_genotype(word, folder)]
     from hpcnas.report.read_run import read_run
-    from hpcnas.report.run_rows import record_setters
+    from hpcnas.report.rows import record_setters
 
     records = record_setters(read_run(folder.require(), folder.path.name).evaluations)
     if not records:
@@ -131,7 +131,7 @@ def _resolve(word: str, folder: RunFolder) -> "list[Named]":
 
 def _submit(options: "FinalOptions", recipe: "FullRecipe", config: "RunConfig | None") -> None:
     """One job per genotype, each with its runs one after the other."""
-    from hpcnas.cluster.full_jobs import submit_full
+    from hpcnas.cluster.slurm.full_jobs import submit_full
 
     shape = options.shape(config)
     recipe.batch_per_rank(shape.nodes * shape.ranks_per_node)

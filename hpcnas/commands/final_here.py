@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from hpcnas.cluster.full_jobs import requeue_this_job
 from hpcnas.cluster.signals import STOP_SIGNALS, StopFlag
+from hpcnas.cluster.slurm.full_jobs import requeue_this_job
 from hpcnas.commands.final_options import FinalOptions
 from hpcnas.commands.final_pin import Named, pinned
 from hpcnas.commands.final_preparation import Preparation
@@ -19,12 +19,12 @@ from hpcnas.commands.final_record import record_final
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.distributed import Group, RankLost, StoppedElsewhere
-from hpcnas.training.final import train_full
-from hpcnas.training.full_recipe import FullRecipe
-from hpcnas.training.full_result import WEIGHTS_NAME, FullResult, safetensors_writer
-from hpcnas.training.full_task import Stopped, Surroundings, Task
-from hpcnas.training.ranks import find_place
+from hpcnas.training.full_size.distributed import Group, RankLost, StoppedElsewhere
+from hpcnas.training.full_size.ranks import find_place
+from hpcnas.training.full_size.recipe import FullRecipe
+from hpcnas.training.full_size.result import WEIGHTS_NAME, FullResult, safetensors_writer
+from hpcnas.training.full_size.task import Stopped, Surroundings, Task
+from hpcnas.training.full_size.train import train_full
 
 REQUEUE_CODE = 128 + signal.SIGUSR2
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from hpcnas.cluster.full_jobs import JobShape
+from hpcnas.cluster.slurm.full_jobs import JobShape
 from hpcnas.config import RunConfig
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.home import expand_home
-from hpcnas.training.full_recipe import FullRecipe, full_recipe
+from hpcnas.training.full_size.recipe import FullRecipe, full_recipe
 
 # Options that only say how a job is submitted.
 _OF_JOB = frozenset(

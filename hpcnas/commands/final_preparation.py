@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from hpcnas.cluster.signals import STOP_SIGNALS, StopFlag
-from hpcnas.training.full_task import Stopped
+from hpcnas.training.full_size.task import Stopped
 
 GRACE_S = 1.0  # for a call to come back
 _OVER = b"\0"  # no signal's number

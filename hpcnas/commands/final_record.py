@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 from hpcnas.errors import HpcnasError, RunHeldError, StoreUnavailable
-from hpcnas.population.records import Final
 from hpcnas.population.store import Store
+from hpcnas.records import Final
 from hpcnas.run_folder import RunFolder
 
 PATIENCE_S = 60.0  # jobs of an array end together: each holds the lock for a moment
@@ -23,7 +23,7 @@ def record_final(folder: RunFolder, final: Final, *, is_stopping: Callable[[], b
     """
     if not folder.config.is_file():
         return ""
-    from hpcnas.population.outbox import final_message, write_outbox
+    from hpcnas.population.protocol.outbox import final_message, write_outbox
 
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -45,7 +45,7 @@ def take_in(folder: RunFolder) -> int:
     Returns:
         How many messages still wait: a head holds the run, or the run cannot be written from here.
     """
-    from hpcnas.population.outbox import waiting
+    from hpcnas.population.protocol.outbox import waiting
 
     if waiting(folder):
         try:
@@ -57,8 +57,8 @@ def take_in(folder: RunFolder) -> int:
 
 def _tell_head(folder: RunFolder, final: Final) -> bool:
     """Whether the head, or the run's own database server, took the result."""
+    from hpcnas.head.create import require_config
     from hpcnas.population import open_queue
-    from hpcnas.search.creation import require_config
 
     config = require_config(folder)
     if config.store == "sqlite" and not folder.head_address.exists():
@@ -90,9 +90,9 @@ def _as_head(folder: RunFolder, work: Callable[[Store], object]) -> bool:
         RunHeldError: a head, or another process that writes like this, holds the run.
         HpcnasError: the database cannot be opened or written.
     """
+    from hpcnas.head.create import require_config
     from hpcnas.population import open_store
-    from hpcnas.population.outbox import merge_outbox
-    from hpcnas.search.creation import require_config
+    from hpcnas.population.protocol.outbox import merge_outbox
     from hpcnas.system.lock_file import head_lock
 
     config = require_config(folder)

@@ -11,7 +11,7 @@ from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from hpcnas.population.queries import Population
-    from hpcnas.population.records import Individual
+    from hpcnas.records import Individual
 
 _LARGEST_ID = (1 << 63) - 1  # what a database can be asked for
 GENOTYPE_HELP = "An id of the run, best, published, or a genotype file (JSON)."

@@ -61,20 +61,20 @@ def _drawing(text: str, folder: RunFolder, kind: str, live: bool) -> bytes:
         from hpcnas.representation.live import pruned
 
         return (genotype_to_json(pruned(genotype) if live else genotype, indent=2) + "\n").encode()
-    from hpcnas.report.drawing import draw
+    from hpcnas.report.drawing.content import draw
 
     name = text if individual_id is None else f"genotype {individual_id}"
     drawing = draw(genotype, title=f"{name}, {genotype.space}{', what is live' if live else ''}", live=live)
     if kind == "text":
-        from hpcnas.report.drawing_text import drawing_text
+        from hpcnas.report.drawing.text import drawing_text
 
         columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
         return drawing_text(drawing, max(40, columns)).encode()
     if kind == "dot":
-        from hpcnas.report.drawing_dot import drawing_dot
+        from hpcnas.report.drawing.dot import drawing_dot
 
         return drawing_dot(drawing).encode()
-    from hpcnas.report.drawing_figure import drawing_png, drawing_svg  # matplotlib, half a second
+    from hpcnas.report.drawing.figure import drawing_png, drawing_svg  # matplotlib, half a second
 
     return drawing_png(drawing) if kind == "png" else drawing_svg(drawing).encode()
 

@@ -37,9 +37,9 @@ def status(
 ) -> None:
     """Counts, workers, best genotype, ETA and GPU-hours of a run."""
     from hpcnas.commands.final_record import take_in
+    from hpcnas.head.requests import running_head
     from hpcnas.report.status import read_status
     from hpcnas.report.status_view import status_text
-    from hpcnas.search.wishes import running_head
 
     folder = RunFolder.from_option(run).require()
     if watch and not as_json:
@@ -51,7 +51,7 @@ def status(
 
 
 def _as_slurm_says(folder: RunFolder) -> str:
-    from hpcnas.cluster.view import slurm_view
+    from hpcnas.cluster.slurm.view import slurm_view
 
     view = slurm_view(folder)
     return "" if view is None else f"\nSlurm: {view.describe()}"
@@ -88,9 +88,9 @@ def failures(
 
 def _watch(folder: RunFolder) -> None:
     """Show the status again and again; ends when the run does."""
-    from hpcnas.cluster.view import pending_reasons
+    from hpcnas.cluster.slurm.view import pending_reasons
+    from hpcnas.head.requests import running_head
     from hpcnas.report.status import read_status
-    from hpcnas.search.wishes import running_head
 
     with _viewer() as show:
         pending, asked_s = pending_reasons(folder), time.monotonic()

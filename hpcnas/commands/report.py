@@ -15,7 +15,7 @@ from hpcnas.report.report_format import ReportFormat
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from hpcnas.report.run_rows import RunRows
+    from hpcnas.report.rows import RunRows
 
 
 def register(app: typer.Typer) -> None:
@@ -113,7 +113,7 @@ def export(
 
 def _write_figures(runs: "Sequence[RunRows]", folder: Path, *, force: bool) -> None:
     from hpcnas.report.assemble import report_charts
-    from hpcnas.report.plot import save_charts
+    from hpcnas.report.charts.plot import save_charts
 
     charts = report_charts(runs)
     paths = save_charts(charts, folder, force=force)

@@ -101,8 +101,8 @@ def head(
     options = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
     folder = RunFolder.from_option(run)
     from hpcnas.cluster.launch import settle_workers
-    from hpcnas.head import run_head
-    from hpcnas.search.creation import stored_config
+    from hpcnas.head.create import stored_config
+    from hpcnas.head.loop import run_head
 
     stored = stored_config(folder)
     given: list[Layer] = [file_layer(config)] if config is not None else []
@@ -115,7 +115,7 @@ def head(
 
 def worker(run: RunOption = None) -> None:
     """Run one worker by hand, for any other scheduler: it claims, trains and records until the run is finished."""
-    from hpcnas.worker import run_worker
+    from hpcnas.worker.loop import run_worker
 
     raise typer.Exit(run_worker(str(RunFolder.from_option(run).require().path)))
 
@@ -127,7 +127,7 @@ def stop(
     ] = False,
 ) -> None:
     """Drain a running search: nothing new is bred, what is being trained is finished, the head leaves."""
-    from hpcnas.search.wishes import ask_to_stop
+    from hpcnas.head.requests import ask_to_stop
 
     print(ask_to_stop(RunFolder.from_option(run).require(), cancel=cancel))
 
@@ -137,7 +137,7 @@ def retry(
     run: RunOption = None,
 ) -> None:
     """Queue failed genotypes anew, with their attempts back."""
-    from hpcnas.search.wishes import retry_failed
+    from hpcnas.head.requests import retry_failed
 
     folder = RunFolder.from_option(run).require()
     for individual_id in ids:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpcnas.config import Search, SearchConfig, default_space
-from hpcnas.durations import duration as readable_duration
 from hpcnas.errors import UsageError, check_at_least
 from hpcnas.representation.space import Kind
 from hpcnas.run_folder import RunFolder
+from hpcnas.system.durations import duration as readable_duration
 
 if TYPE_CHECKING:
     from hpcnas.simulation.durations import Durations

@@ -17,7 +17,7 @@ from hpcnas.run_folder import RunFolder
 if TYPE_CHECKING:
     from hpcnas.config import RecipeConfig
     from hpcnas.networks.counts import Counts
-    from hpcnas.population.records import Fitness
+    from hpcnas.records import Fitness
 
 Given = Annotated[str, typer.Argument(help=GENOTYPE_HELP, show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -80,8 +80,8 @@ def evaluate(
 ) -> None:
     """One fitness evaluation here; the recipe is the run's where there is one, else the paper's."""
     from hpcnas.representation.codec import genotype_to_json
-    from hpcnas.training.evaluators import load_evaluator
-    from hpcnas.training.fitness import repeat_seed
+    from hpcnas.training.fitness.evaluator import repeat_seed
+    from hpcnas.training.fitness.evaluators import load_evaluator
 
     folder = RunFolder.from_option(run)
     found, _ = resolve_genotype(genotype, folder)
@@ -100,7 +100,7 @@ def evaluate(
     recipe = _recipe(folder, run, options)
     check_at_least("--seed", seed, 0)
     if recipe.fitness == "train" and download:
-        from hpcnas.training.prepare import prepare
+        from hpcnas.training.data.prepare import prepare
 
         prepare(recipe.dataset, recipe.data, download=True)
     evaluator = load_evaluator(recipe, device=device)

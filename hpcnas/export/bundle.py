@@ -20,7 +20,7 @@ from hpcnas.representation.canonical import digest
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.full_result import safetensors_writer
+from hpcnas.training.full_size.result import safetensors_writer
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from hpcnas.errors import UsageError
 from hpcnas.export.model_file import read_safetensors
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.full_result import WEIGHTS_NAME, FullResult, read_result
+from hpcnas.training.full_size.result import WEIGHTS_NAME, FullResult, read_result
 
 # What a file that is no weights, or half of them, makes the two readers raise.
 _DAMAGED = (

@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from hpcnas.networks.blueprint import Blueprint, blueprint
+from hpcnas.networks.cpu.body import NativeBody
 from hpcnas.networks.graph import network_graph
 from hpcnas.networks.graph_forward import GraphForward
-from hpcnas.networks.native_body import NativeBody
 from hpcnas.networks.operations import ConvBNReLU
 from hpcnas.networks.skeletons import Network
 from hpcnas.representation.genotype import Genotype

@@ -20,12 +20,12 @@ def create_store(folder: RunFolder, config: RunConfig) -> None:
         StoreUnavailable: the database server does not answer.
     """
     if config.store == "sqlite":
-        from hpcnas.population.sqlite_store import SQLiteStore
+        from hpcnas.population.sqlite.store import SQLiteStore
 
         SQLiteStore.create(folder, config).close()
     else:
         _check_is_postgres(config)
-        from hpcnas.population.postgres_store import PostgresStore
+        from hpcnas.population.postgres.store import PostgresStore
 
         PostgresStore.create(folder, config).close()
 
@@ -39,13 +39,13 @@ def open_store(folder: RunFolder, config: RunConfig) -> Store:
         UsageError: the store's name is unknown.
     """
     if config.store == "sqlite":
-        from hpcnas.population.sqlite_store import SQLiteStore
+        from hpcnas.population.sqlite.store import SQLiteStore
 
         if folder.database.exists() or any(folder.backup.glob("*")):
             return SQLiteStore.open(folder)
         return SQLiteStore.create(folder, config)
     _check_is_postgres(config)
-    from hpcnas.population.postgres_store import PostgresStore
+    from hpcnas.population.postgres.store import PostgresStore
 
     return PostgresStore.open(folder, config)
 
@@ -57,7 +57,7 @@ def open_queue(folder: RunFolder, config: RunConfig) -> WorkQueue:
         HpcnasError: the secret is missing or readable by others, or the server does not answer.
     """
     if config.store == "sqlite":
-        from hpcnas.population.client import ServiceClient
+        from hpcnas.population.protocol.client import ServiceClient
 
         return ServiceClient(folder)
     return open_store(folder, config)
@@ -72,11 +72,11 @@ def open_reader(folder: RunFolder, config: RunConfig) -> Reader:
         UsageError: the store's name is unknown.
     """
     if config.store == "sqlite":
-        from hpcnas.population.sqlite_reader import SQLiteReader
+        from hpcnas.population.sqlite.reader import SQLiteReader
 
         return SQLiteReader(folder.database)
     _check_is_postgres(config)
-    from hpcnas.population.postgres_store import PostgresReader
+    from hpcnas.population.postgres.store import PostgresReader
 
     return PostgresReader(folder, config)
 

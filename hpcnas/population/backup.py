@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcnas.errors import HpcnasError, StoreUnavailable
-from hpcnas.population import seam
+from hpcnas.population import faultpoints as seam
 
 log = logging.getLogger(__name__)
 

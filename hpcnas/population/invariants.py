@@ -10,9 +10,9 @@ from itertools import pairwise
 
 from hpcnas.population import rules
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Individual, State
 from hpcnas.population.rows import AttemptRow, FitnessRow
-from hpcnas.population.sqlite_file import translate
+from hpcnas.population.sqlite.file import translate
+from hpcnas.records import Individual, State
 from hpcnas.run_folder import RunFolder
 
 

@@ -7,10 +7,10 @@ import math
 
 from hpcnas.errors import DamagedRunError, NeverJoined
 from hpcnas.population import rules
-from hpcnas.population.messages import clip
-from hpcnas.population.records import Claim, Failure, Fitness, Lease, LeaseView, State, Verdict
+from hpcnas.population.protocol.messages import clip
 from hpcnas.population.rules import Judgement, Standing
 from hpcnas.population.transaction import Transaction
+from hpcnas.records import Claim, Failure, Fitness, Lease, LeaseView, State, Verdict
 
 
 def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:

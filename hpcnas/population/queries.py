@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 from hpcnas.config import RunConfig, read_config
 from hpcnas.population import open_reader
 from hpcnas.population.reader import Query, Reader
-from hpcnas.population.records import Counts, Final, Individual, State
 from hpcnas.population.rows import AttemptRow, EventRow, FitnessRow, RunRow, WorkerRow
+from hpcnas.records import Counts, Final, Individual, State
 from hpcnas.run_folder import RunFolder
 
 T = TypeVar("T")

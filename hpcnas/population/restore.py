@@ -19,7 +19,7 @@ def restore(folder: RunFolder) -> Restored:
     """
     config = RunConfig.from_dict(read_config(folder.require().config))
     if config.store == "sqlite":
-        from hpcnas.population.sqlite_restore import restore_sqlite
+        from hpcnas.population.sqlite.restore import restore_sqlite
 
         return restore_sqlite(folder)
     raise UsageError(

@@ -7,7 +7,7 @@ Source of states, limits and reasons: docs/reliability.md, "Leases and fencing".
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from hpcnas.population.records import FailureKind, State
+from hpcnas.records import FailureKind, State
 
 MAX_ERRORS = 2  # the second failure of a genotype is final
 MAX_LOSSES = 3  # vanished workers

@@ -4,7 +4,7 @@ import os
 import uuid
 
 from hpcnas.errors import DamagedRunError
-from hpcnas.population import seam
+from hpcnas.population import faultpoints as seam
 from hpcnas.run_folder import RunFolder
 
 

@@ -9,10 +9,12 @@ from typing import TypeVar
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import RunHeldError, UsageError
-from hpcnas.population import breeding, hosts, leases, rules
-from hpcnas.population.records import Birth, Claim, Counts, Failure, Final, Fitness, LeaseView, State, Verdict, WorkerInfo
+from hpcnas.population import leases, rules
+from hpcnas.population import offspring as breeding
+from hpcnas.population import quarantine as hosts
 from hpcnas.population.store import Store
 from hpcnas.population.transaction import Transaction
+from hpcnas.records import Birth, Claim, Counts, Failure, Final, Fitness, LeaseView, State, Verdict, WorkerInfo
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from hpcnas.config import RunConfig
-from hpcnas.population.records import Birth, Claim, Counts, Failure, Final, Fitness, LeaseView, Verdict, WorkerInfo
+from hpcnas.records import Birth, Claim, Counts, Failure, Final, Fitness, LeaseView, Verdict, WorkerInfo
 
 
 class WorkQueue(ABC):

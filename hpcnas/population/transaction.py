@@ -7,8 +7,8 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from hpcnas.population.records import State
 from hpcnas.population.rules import Standing
+from hpcnas.records import State
 
 Row = tuple[Any, ...]
 _COLUMNS = tuple(field.name for field in fields(Standing))  # in the order of the statement read_standing

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from hpcnas.report import formats
-from hpcnas.report.chart import Chart
-from hpcnas.report.cluster_charts import failures_chart, noise_chart, throughput_chart, workers_chart
-from hpcnas.report.paper_tables import table1, table2, table3
+from hpcnas.report.charts.chart import Chart
+from hpcnas.report.charts.cluster import failures_chart, noise_chart, throughput_chart, workers_chart
+from hpcnas.report.charts.search import figure3, figure4
 from hpcnas.report.report_format import ReportFormat
-from hpcnas.report.run_rows import RunRows
-from hpcnas.report.search_charts import figure3, figure4
-from hpcnas.report.search_table import search_table
-from hpcnas.report.table import Table
+from hpcnas.report.rows import RunRows
+from hpcnas.report.tables import formats
+from hpcnas.report.tables.paper import table1, table2, table3
+from hpcnas.report.tables.search import search_table
+from hpcnas.report.tables.table import Table
 
 
 def report_tables(runs: Sequence[RunRows]) -> list[Table]:

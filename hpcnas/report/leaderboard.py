@@ -11,9 +11,9 @@ from typing import Any
 from tabulate import tabulate
 
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Individual, State
 from hpcnas.population.rows import AttemptRow
 from hpcnas.population.rules import LOST, NEUTRAL_OUTCOMES
+from hpcnas.records import Individual, State
 
 
 def rank(individuals: Sequence[Individual]) -> list[Individual]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from hpcnas.population.records import Individual
+from hpcnas.records import Individual
 
 if TYPE_CHECKING:
     from hpcnas.report.own_matplotlib import Figure

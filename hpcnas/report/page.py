@@ -16,14 +16,14 @@ from hpcnas import __version__
 from hpcnas.config import config_toml
 from hpcnas.errors import UsageError
 from hpcnas.report.assemble import report_charts, report_tables
-from hpcnas.report.chart import Chart, Panel
-from hpcnas.report.drawing import draw
-from hpcnas.report.drawing_figure import drawing_svg
-from hpcnas.report.drawing_text import drawing_text
+from hpcnas.report.charts.chart import Chart, Panel
+from hpcnas.report.charts.svg import legend_swatch, panel_data, panel_svg
+from hpcnas.report.drawing.content import draw
+from hpcnas.report.drawing.figure import drawing_svg
+from hpcnas.report.drawing.text import drawing_text
 from hpcnas.report.page_board import board, failures, given_up, lineage
-from hpcnas.report.run_rows import RunRows
-from hpcnas.report.svg_chart import legend_swatch, panel_data, panel_svg
-from hpcnas.report.values import MISSING, duration, short_count, short_hours
+from hpcnas.report.rows import RunRows
+from hpcnas.report.tables.formatting import MISSING, duration, short_count, short_hours
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 
 SECTIONS = ("summary", "figures", "cells", "tables", "leaderboard", "lineage", "failures", "configuration", "versions")

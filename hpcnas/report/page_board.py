@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcnas.population.rules import NEUTRAL_OUTCOMES
-from hpcnas.report.run_rows import Attempt, Evaluation, RunRows
-from hpcnas.report.values import MISSING, Spread
+from hpcnas.report.rows import Attempt, Evaluation, RunRows
+from hpcnas.report.tables.formatting import MISSING, Spread
 
 MOST_ROWS = 10_000  # of the leaderboard on a page, about 1 MB
 WITHOUT_SCRIPT = 50  # rows that stand in the HTML itself

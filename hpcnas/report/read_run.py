@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hpcnas.population.outbox import waiting
+from hpcnas.population.protocol.outbox import waiting
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Individual, State
-from hpcnas.report.run_rows import Attempt, Evaluation, GivenUp, RunRows, WorkerSpan, fittest
-from hpcnas.report.values import Spread
+from hpcnas.records import Individual, State
+from hpcnas.report.rows import Attempt, Evaluation, GivenUp, RunRows, WorkerSpan, fittest
+from hpcnas.report.tables.formatting import Spread
 from hpcnas.run_folder import RunFolder
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from hpcnas.population.outbox import waiting
 from hpcnas.population.pace import remaining_s, spent_s
+from hpcnas.population.protocol.outbox import waiting
 from hpcnas.population.queries import Population
 from hpcnas.population.rows import WorkerRow
 from hpcnas.run_folder import RunFolder

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from hpcnas.durations import duration
 from hpcnas.report.status import RunStatus
+from hpcnas.system.durations import duration
 
 if TYPE_CHECKING:
     from rich.panel import Panel

@@ -19,7 +19,7 @@ from hpcnas.population.rules import MAX_ERRORS, MAX_PREEMPTIONS, RESERVE
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.space import HIERARCHICAL, SearchSpace
 from hpcnas.simulation.durations import Durations
-from hpcnas.training.synthetic import NOISE, expected_accuracy
+from hpcnas.training.fitness.synthetic import NOISE, expected_accuracy
 
 
 @dataclass(frozen=True, slots=True)

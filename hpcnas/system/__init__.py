@@ -1,1 +1,1 @@
-"""What the machine gives: files that one process creates, locks that one process holds. It knows nothing of a search."""
+"""What the operating system gives: lock files, processes, new files, addresses, file systems. It knows nothing of a search."""

@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from hpcnas.errors import HpcnasError, RunHeldError, UsageError
-from hpcnas.processes import MAX_RECORD_BYTES, Holder, parse_holder
 from hpcnas.system.new_file import create_file, write_durably
+from hpcnas.system.processes import MAX_RECORD_BYTES, Holder, parse_holder
 
 TRAINING_LOCK = "training.lock"
 _ROUNDS, _PAUSE_S = 100, 0.01

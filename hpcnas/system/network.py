@@ -45,6 +45,23 @@ def check_own(option: str, named: str) -> None:
         raise UsageError(f"{option} {named} is no address of this machine; it has {own}: give one of them, or a name of one")
 
 
+def listen(host: str = "", port: int = 0) -> socket.socket:
+    """A socket that listens on an interface, "" for all of IPv4 and IPv6, at a port, 0 for any free one."""
+    if not host and socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):  # IPv6 compiled in and switched off
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
+    return socket.create_server((host, port), backlog=1024)
+
+
+def addresses_for_others(named: str = "") -> list[str]:
+    """What another machine connects to, in the order of trying.
+
+    Args:
+        named: what to try first, by the user's word; "" for the machine's name.
+    """
+    return list(dict.fromkeys([named or socket.gethostname(), *own_addresses()]))
+
+
 def _can_bind(address: str) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:

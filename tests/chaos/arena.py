@@ -13,8 +13,8 @@ import threading
 import time
 from pathlib import Path
 
-from hpcnas.processes import read_holder
 from hpcnas.run_folder import RunFolder
+from hpcnas.system.processes import read_holder
 from tests.chaos.fitness import HISTORY
 from tests.chaos.proxy import Proxy
 from tests.processes import command_lines, evaluated, processes_of, wait_until

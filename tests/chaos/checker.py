@@ -6,9 +6,9 @@ from pathlib import Path
 
 from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.queries import Population
-from hpcnas.population.records import State
+from hpcnas.records import State
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.fitness import repeat_seed
+from hpcnas.training.fitness.evaluator import repeat_seed
 from tests.chaos.fitness import value
 
 

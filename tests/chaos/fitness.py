@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hpcnas.population.client import ServiceClient
-from hpcnas.population.records import Claim, Fitness, Verdict
+from hpcnas.population.protocol.client import ServiceClient
+from hpcnas.records import Claim, Fitness, Verdict
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcnas.population.records import State
+from hpcnas.records import State
 from tests.chaos.arena import Arena
 from tests.chaos.conftest import Build, population_of
 from tests.processes import running, wait_until

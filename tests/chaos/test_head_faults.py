@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hpcnas.processes import read_holder
+from hpcnas.system.processes import read_holder
 from tests.chaos.arena import Arena, send
 from tests.chaos.conftest import Build, end_and_check, population_of
 from tests.processes import hpcnas, running, wait_until

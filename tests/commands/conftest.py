@@ -7,14 +7,14 @@ import pytest
 
 from hpcnas.cli import main
 from hpcnas.config import RecipeConfig, RunConfig, SearchConfig
+from hpcnas.head.create import create_run
 from hpcnas.population import open_store
-from hpcnas.population.records import Birth, Fitness, WorkerInfo
+from hpcnas.records import Birth, Fitness, WorkerInfo
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.creation import create_run
-from tests.training.final_material import SMALL
+from tests.training.full_size.material import SMALL
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from hpcnas.benchmarks import store as bench_store
 from hpcnas.cli import build_app
-from hpcnas.population import bench_store
 
 
 def test_the_store_bench_says_on_stderr_what_is_being_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpcnas.cluster.full_jobs import JobShape
+from hpcnas.cluster.slurm.full_jobs import JobShape
 from hpcnas.commands import final_pin
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.lock_file import TRAINING_LOCK
 from tests.commands.conftest import command, tiny
-from tests.training.final_material import SMALL, weights
+from tests.training.full_size.material import SMALL, weights
 
 pytestmark = pytest.mark.usefixtures("outside_of_slurm")
 
@@ -163,7 +163,7 @@ def test_one_job_for_every_record_setter(
         submitted.append((name, shape, arguments))
         return str(len(submitted))
 
-    monkeypatch.setattr("hpcnas.cluster.full_jobs.submit_full", submit)
+    monkeypatch.setattr("hpcnas.cluster.slurm.full_jobs.submit_full", submit)
     options = ("--cluster", "slurm", "--nodes", "2", "--gpus-per-node", "4", "--partition", "a100", "--time", "1-0")
     assert command("best-so-far", "--run", str(searched.path), "--channels", "32", "--sync-bn", *options) == 0
     assert [arguments[1] for _, _, arguments in submitted] == ["1", "3"]

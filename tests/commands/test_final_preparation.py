@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-
-from hpcnas.training import final as final_training
 from hpcnas.training.output_lock import LOCK_NAME
+
+from hpcnas.training.full_size import train as final_training
 from tests.commands.conftest import command, tiny
 
 pytestmark = pytest.mark.usefixtures("outside_of_slurm")

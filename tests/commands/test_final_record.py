@@ -10,9 +10,9 @@ from hpcnas.cli import main
 from hpcnas.commands import final_record
 from hpcnas.config import RunConfig
 from hpcnas.population import open_store
-from hpcnas.population.outbox import final_message, merge_outbox, write_outbox
+from hpcnas.population.protocol.outbox import final_message, merge_outbox, write_outbox
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Final
+from hpcnas.records import Final
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.lock_file import LockFile, head_lock
 from tests.commands.conftest import command, tiny

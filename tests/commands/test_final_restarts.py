@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import load
 
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Final
 from hpcnas.population.sql_store import SQLStore
+from hpcnas.records import Final
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.full_data import ResidentData
-from hpcnas.training.full_loop import FullTraining
+from hpcnas.training.full_size.batches import ResidentData
+from hpcnas.training.full_size.step import FullTraining
 from tests.commands.conftest import command, tiny
 
 pytestmark = [pytest.mark.usefixtures("outside_of_slurm"), pytest.mark.timeout(900)]

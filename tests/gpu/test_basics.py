@@ -12,15 +12,15 @@ import torch
 from hpcnas.config import RecipeConfig
 from hpcnas.networks.plan import build_planned_network
 from hpcnas.networks.skeletons import build_network
-from hpcnas.population.records import FailureKind
+from hpcnas.records import FailureKind
 from hpcnas.representation.presets import PUBLISHED
-from hpcnas.training.augment import crop_and_flip, draw_choices
-from hpcnas.training.cuda_graph import capture_step
-from hpcnas.training.data import Dataset, Images
-from hpcnas.training.fitness import EvaluationFailed
-from hpcnas.training.loop import DeviceData, TrainingStep
-from hpcnas.training.recipe import make_optimizer
-from hpcnas.training.repeats import RepeatsEngine
+from hpcnas.training.data.augment import crop_and_flip, draw_choices
+from hpcnas.training.data.datasets import Dataset, Images
+from hpcnas.training.fitness.cuda_graph import capture_step
+from hpcnas.training.fitness.evaluator import EvaluationFailed
+from hpcnas.training.fitness.loop import DeviceData, TrainingStep
+from hpcnas.training.fitness.recipe import make_optimizer
+from hpcnas.training.fitness.repeats import RepeatsEngine
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")]
 RECIPE = RecipeConfig(train_steps=60, batch=64, channels=8, crop=24, repeats=1, learning_rate=0.02)

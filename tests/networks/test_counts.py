@@ -13,8 +13,7 @@ from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import PUBLISHED, identity_chain
 from hpcnas.representation.space import FLAT, HIERARCHICAL
-
-from .strategies import DEEP, SMALL_FLAT, genotypes
+from tests.networks.strategies import DEEP, SMALL_FLAT, genotypes
 
 CHAIN, FLAT_CHAIN = identity_chain(HIERARCHICAL), identity_chain(FLAT)
 

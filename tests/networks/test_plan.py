@@ -17,8 +17,7 @@ from hpcnas.representation.presets import PUBLISHED
 from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, IDENTITY, MAXPOOL3X3, PRIMITIVES
 from hpcnas.representation.space import HIERARCHICAL, SearchSpace
 from tests.compiler import need_kernels
-
-from .strategies import DEEP, SMALL_FLAT, genotypes
+from tests.networks.strategies import DEEP, SMALL_FLAT, genotypes
 
 TOLERANCE = 1e-10
 BACKENDS = ["native", "torch"]
@@ -28,7 +27,7 @@ BACKENDS = ["native", "torch"]
 def backend(request, monkeypatch):
     """Both ways to run a plan."""
     if request.param == "torch":
-        monkeypatch.setattr("hpcnas.networks.native_body.load_library", lambda: None)
+        monkeypatch.setattr("hpcnas.networks.cpu.body.load_library", lambda: None)
     else:
         need_kernels()
     return request.param

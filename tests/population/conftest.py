@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from hpcnas.config import RecipeConfig, RunConfig, config_toml
-from hpcnas.population.client import ServiceClient
 from hpcnas.population.invariants import check_invariants
-from hpcnas.population.postgres_store import PostgresStore
+from hpcnas.population.postgres.store import PostgresStore
+from hpcnas.population.protocol.client import ServiceClient
+from hpcnas.population.protocol.secret import read_secret
+from hpcnas.population.protocol.service import Service
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Birth, Failure, FailureKind, Fitness, Individual, Lease, LeaseView, WorkerInfo
-from hpcnas.population.secret import read_secret
-from hpcnas.population.service import Service
-from hpcnas.population.sqlite_store import SQLiteStore
+from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.store import Store, WorkQueue
+from hpcnas.records import Birth, Failure, FailureKind, Fitness, Individual, Lease, LeaseView, WorkerInfo
 from hpcnas.run_folder import RunFolder
 
 KINDS = ("sqlite-wal", "sqlite-journal", "service", "postgres")

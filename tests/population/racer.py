@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hpcnas.config import RunConfig, read_config
 from hpcnas.population import open_queue
-from hpcnas.population.records import Fitness, Verdict, WorkerInfo
-from hpcnas.population.sqlite_store import SQLiteStore
+from hpcnas.population.sqlite.store import SQLiteStore
+from hpcnas.records import Fitness, Verdict, WorkerInfo
 from hpcnas.run_folder import RunFolder
 
 

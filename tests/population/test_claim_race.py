@@ -10,9 +10,8 @@ import pytest
 
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.queries import Population
-from hpcnas.population.records import State
-
-from .conftest import Rig, birth
+from hpcnas.records import State
+from tests.population.conftest import Rig, birth
 
 RACER = Path(__file__).with_name("racer.py")
 pytestmark = pytest.mark.timeout(600)

@@ -7,8 +7,7 @@ import pytest
 
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.queries import Population
-
-from .conftest import Rig, birth, fitness, worker
+from tests.population.conftest import Rig, birth, fitness, worker
 
 BROKEN = {
     "1: evaluated with 1 of 2": "DELETE FROM fitness WHERE individual_id = 1 AND repeat = 1",

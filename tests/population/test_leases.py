@@ -6,9 +6,8 @@ import pytest
 
 from hpcnas.errors import DamagedRunError, NeverJoined
 from hpcnas.population.queries import Population
-from hpcnas.population.records import State, Verdict
-
-from .conftest import CRASH, Rig, birth, claim, fitness, individual, ready, view, worker
+from hpcnas.records import State, Verdict
+from tests.population.conftest import CRASH, Rig, birth, claim, fitness, individual, ready, view, worker
 
 pytestmark = pytest.mark.usefixtures("invariants")
 

@@ -15,20 +15,19 @@ from pathlib import Path
 import pytest
 
 from hpcnas.config import RunConfig
-from hpcnas.population import seam
-from hpcnas.population.client import ServiceClient
+from hpcnas.population import faultpoints as seam
 from hpcnas.population.invariants import check_database, check_invariants
-from hpcnas.population.outbox import merge_outbox
+from hpcnas.population.protocol.client import ServiceClient
+from hpcnas.population.protocol.outbox import merge_outbox
+from hpcnas.population.protocol.secret import read_secret
+from hpcnas.population.protocol.service import Service
 from hpcnas.population.queries import Population
-from hpcnas.population.records import State
 from hpcnas.population.restore import restore
-from hpcnas.population.secret import read_secret
-from hpcnas.population.service import Service
-from hpcnas.population.sqlite_store import SQLiteStore
+from hpcnas.population.sqlite.store import SQLiteStore
+from hpcnas.records import State
 from hpcnas.run_folder import RunFolder
-
-from .conftest import make_folder
-from .workload import GENOTYPES, Workload
+from tests.population.conftest import make_folder
+from tests.population.workload import GENOTYPES, Workload
 
 pytestmark = pytest.mark.timeout(600)  # some seconds alone; a busy machine must not make it a failure
 

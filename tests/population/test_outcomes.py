@@ -5,8 +5,8 @@ import re
 import pytest
 
 from hpcnas.population import rules
-from hpcnas.population.records import FailureKind
 from hpcnas.population.statements import read_sql
+from hpcnas.records import FailureKind
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])

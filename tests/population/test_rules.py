@@ -3,9 +3,8 @@
 import pytest
 
 from hpcnas.errors import UsageError
-from hpcnas.population.records import Failure, FailureKind, State, Verdict
-
-from .conftest import Rig, claim, fitness, individual, ready, view, worker
+from hpcnas.records import Failure, FailureKind, State, Verdict
+from tests.population.conftest import Rig, claim, fitness, individual, ready, view, worker
 
 pytestmark = pytest.mark.usefixtures("invariants")
 

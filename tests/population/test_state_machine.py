@@ -13,9 +13,8 @@ from hpcnas.config import RecipeConfig, RunConfig
 from hpcnas.errors import UsageError
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Failure, FailureKind, State, Verdict
-
-from .conftest import REPEATS, Rig, birth, fitness, make_folder, worker
+from hpcnas.records import Failure, FailureKind, State, Verdict
+from tests.population.conftest import REPEATS, Rig, birth, fitness, make_folder, worker
 
 WORKERS = {"w1": "h1", "w2": "h2"}
 KINDS_OF_FAILURE = st.sampled_from([FailureKind.CRASH, FailureKind.OUT_OF_MEMORY, FailureKind.BUILD])

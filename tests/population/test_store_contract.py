@@ -9,9 +9,8 @@ import pytest
 from hpcnas.config import ClusterConfig, RunConfig
 from hpcnas.errors import RunHeldError, StoreUnavailable
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Failure, FailureKind, Final, State, Verdict
-
-from .conftest import Rig, birth, claim, fitness, individual, ready, worker
+from hpcnas.records import Failure, FailureKind, Final, State, Verdict
+from tests.population.conftest import Rig, birth, claim, fitness, individual, ready, worker
 
 pytestmark = pytest.mark.usefixtures("invariants")
 

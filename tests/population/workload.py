@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hpcnas.errors import StoreUnavailable
-from hpcnas.population.outbox import merge_outbox, record_message, write_outbox
-from hpcnas.population.records import Claim, Failure, FailureKind, Verdict
-from hpcnas.population.sqlite_store import SQLiteStore
+from hpcnas.population.protocol.outbox import merge_outbox, record_message, write_outbox
+from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.store import Store, WorkQueue
+from hpcnas.records import Claim, Failure, FailureKind, Verdict
 from hpcnas.run_folder import RunFolder
-
-from .conftest import birth, fitness, worker
+from tests.population.conftest import birth, fitness, worker
 
 T = TypeVar("T")
 GENOTYPES = 6

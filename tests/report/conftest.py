@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hpcnas.config import RunConfig, SearchConfig, default_space
-from hpcnas.population.records import Counts, Final
-from hpcnas.report.run_rows import Attempt, Evaluation, RunRows, WorkerSpan
-from hpcnas.report.values import Spread
+from hpcnas.records import Counts, Final
+from hpcnas.report.rows import Attempt, Evaluation, RunRows, WorkerSpan
+from hpcnas.report.tables.formatting import Spread
 
 Make = Callable[..., RunRows]
 START = 1_700_000_000.0

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpcnas.config import RunConfig, SearchConfig, config_toml
-from hpcnas.population.sqlite_store import SQLiteStore
-from hpcnas.report.values import Spread
+from hpcnas.population.sqlite.store import SQLiteStore
+from hpcnas.report.tables.formatting import Spread
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder

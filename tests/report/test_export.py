@@ -18,7 +18,7 @@ from hpcnas.representation.canonical import digest
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import PUBLISHED
-from hpcnas.training.full_result import FullResult, write_result
+from hpcnas.training.full_size.result import FullResult, write_result
 
 FLAT = Genotype(((Motif(((4,), (2, 0), (0, 5, 3))),),))
 # A dead motif, an unused one, a node that leads nowhere.

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from matplotlib.image import imread
 
-from hpcnas.population.records import Individual, State
+from hpcnas.records import Individual, State
 from hpcnas.report.lineage import lineage, lineage_dot, lineage_image, lineage_json, lineage_text
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from hpcnas.report.chart import Chart, Panel, Series
-from hpcnas.report.drawing import draw
-from hpcnas.report.drawing_figure import drawing_png, drawing_svg
-from hpcnas.report.plot import save_charts
+from hpcnas.report.charts.chart import Chart, Panel, Series
+from hpcnas.report.charts.plot import save_charts
+from hpcnas.report.drawing.content import draw
+from hpcnas.report.drawing.figure import drawing_png, drawing_svg
 from hpcnas.representation.presets import PUBLISHED
 
 STRANGE = "$HOME/a$b {x} \\frac %_&^~"

@@ -6,8 +6,8 @@ import pytest
 from hpcnas.config import config_toml
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Birth, Failure, FailureKind, Fitness, State, Verdict, WorkerInfo
-from hpcnas.population.sqlite_store import SQLiteStore
+from hpcnas.population.sqlite.store import SQLiteStore
+from hpcnas.records import Birth, Failure, FailureKind, Fitness, State, Verdict, WorkerInfo
 from hpcnas.report.read_run import read_run, read_runs, unique_names
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.presets import PUBLISHED

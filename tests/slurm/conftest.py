@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcnas.cluster import arrays, batch
-from hpcnas.cluster.arrays import SlurmLauncher
+from hpcnas.cluster.slurm import arrays, batch
+from hpcnas.cluster.slurm.arrays import SlurmLauncher
 from hpcnas.config import ClusterConfig
 from hpcnas.run_folder import RunFolder
 from tests.slurm import tasks

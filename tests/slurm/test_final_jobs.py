@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from hpcnas.cli import main
 from tests.slurm.starter import Cluster
-from tests.training.final_material import write_image_folder
+from tests.training.full_size.material import write_image_folder
 
 JOBS = Path(__file__).parents[2] / "jobs"
 TINY = "--device cpu --channels 2 --cells 1 --runs 1 --log-seconds 0 --loaders 0"

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from hpcnas.cluster import arrays
-from hpcnas.cluster.arrays import SlurmLauncher
 from hpcnas.cluster.launch import make_launcher
+from hpcnas.cluster.slurm import arrays
+from hpcnas.cluster.slurm.arrays import SlurmLauncher
 from hpcnas.config import RunConfig
 from hpcnas.run_folder import RunFolder
 from tests.slurm.conftest import CONFIG, answer, started

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from hpcnas.cluster import arrays, submission
-from hpcnas.cluster.arrays import SlurmLauncher
+from hpcnas.cluster.slurm import arrays, submission
+from hpcnas.cluster.slurm.arrays import SlurmLauncher
 from hpcnas.errors import ClusterError
 from hpcnas.run_folder import RunFolder
 from tests.slurm.conftest import CONFIG, StandIn, answer, started
@@ -75,7 +75,7 @@ def test_a_hanging_sbatch_is_given_up_and_looked_up(
 def test_a_squeue_that_gives_no_answer_is_unknown_and_holds_nobody_up(
     on_plain: Cluster, folder: RunFolder, stand_in: StandIn, lie: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpcnas.cluster.slurm.queue.__defaults__", (0.5,))
+    monkeypatch.setattr("hpcnas.cluster.slurm.queries.queue.__defaults__", (0.5,))
     launcher = SlurmLauncher(folder, CONFIG)
     names = launcher.submit(1)
     squeue = stand_in("squeue", lie)

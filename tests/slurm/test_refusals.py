@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hpcnas.cluster import launch
-from hpcnas.cluster.arrays import SlurmLauncher
 from hpcnas.cluster.launch import make_launcher
+from hpcnas.cluster.slurm.arrays import SlurmLauncher
 from hpcnas.config import RunConfig
 from hpcnas.errors import ClusterError, UsageError
 from hpcnas.run_folder import RunFolder

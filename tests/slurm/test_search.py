@@ -10,7 +10,7 @@ import pytest
 
 from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.queries import Population
-from hpcnas.population.records import State
+from hpcnas.records import State
 from hpcnas.run_folder import RunFolder
 from tests.slurm.conftest import enter, require
 from tests.slurm.faults import Commands, Faults

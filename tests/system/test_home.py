@@ -8,7 +8,7 @@ import pytest
 
 from hpcnas.errors import UsageError
 from hpcnas.system.home import cache_folder, expand_home
-from hpcnas.training.prepare import prepare
+from hpcnas.training.data.prepare import prepare
 
 
 @pytest.fixture

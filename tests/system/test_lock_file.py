@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from hpcnas.errors import HpcnasError, RunHeldError, UsageError
-from hpcnas.processes import Holder, read_holder
 from hpcnas.system.lock_file import LockFile, head_lock, training_lock
+from hpcnas.system.processes import Holder, read_holder
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_another_users_process_that_proc_hides_is_not_dead(path: Path) -> None:
     """As with /proc mounted hidepid: its folder of the process cannot be seen into."""
     program = f"""
 import dataclasses
-from hpcnas.processes import Holder, start_ticks
+from hpcnas.system.processes import Holder, start_ticks
 other = dataclasses.replace(Holder.of_this_process(), pid={os.getpid()}, started=1)
 print(start_ticks(other.pid), other.is_provably_dead())
 """

@@ -1,0 +1,1 @@
+"""What `hpcnas bench` measures: the store, the training step, the image loader."""

@@ -1,0 +1,156 @@
+"""`hpcnas stop` and `hpcnas retry`: what a user wants of the head lies in RUN/wishes, on whatever machine the head runs.
+
+One small file per wish, its name says it all: `drain`, `cancel` or `retry-ID`. Without a head the wish is done here.
+"""
+
+import contextlib
+import logging
+import os
+import uuid
+
+from hpcnas.cluster import make_launcher
+from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.head.create import require_config
+from hpcnas.population import open_store
+from hpcnas.population.queries import Population
+from hpcnas.records import State
+from hpcnas.run_folder import RunFolder
+from hpcnas.system.lock_file import head_lock
+from hpcnas.system.processes import read_holder
+
+log = logging.getLogger(__name__)
+
+DRAIN, CANCEL, RETRY = "drain", "cancel", "retry-"
+
+
+def ask_to_stop(folder: RunFolder, *, cancel: bool) -> str:
+    """Ask the head to drain, or to cancel its workers and leave; without a head, cancel them here.
+
+    Returns:
+        What was done, for the user.
+    Raises:
+        HpcnasError: no head runs, and nothing was asked to be cancelled.
+    """
+    head = running_head(folder)
+    if head:
+        _leave_wish(folder, CANCEL if cancel else DRAIN)
+        what = "cancel its workers and leave" if cancel else "drain: what is being trained is finished, then it leaves"
+        return f"asked the head ({head}) to {what}"
+    if not cancel:
+        raise HpcnasError(f"no head runs on {folder.path}; its workers end by themselves, `hpcnas stop --cancel` ends them now")
+    cancelled = make_launcher(folder, require_config(folder)).cancel()
+    return f"no head runs on {folder.path}; told {cancelled} workers to end"
+
+
+def retry_failed(folder: RunFolder, individual_id: int) -> str:
+    """Queue a failed genotype anew, through the head where one runs.
+
+    Returns:
+        What was done, for the user.
+    Raises:
+        UsageError: the individual is not failed.
+    """
+    with Population.open(folder) as population:
+        failed = {one.id for one in population.individuals(State.FAILED)}
+    if individual_id not in failed:
+        raise UsageError(f"genotype {individual_id} is not failed; only a failed one can be retried: see `hpcnas failures`")
+    head = running_head(folder)
+    if head:
+        _leave_wish(folder, f"{RETRY}{individual_id}")
+        return f"asked the head ({head}) to queue genotype {individual_id} anew"
+    lock = head_lock(folder.lock)
+    lock.acquire()
+    try:
+        store = open_store(folder, require_config(folder))
+        with contextlib.closing(store):
+            store.begin_epoch()
+            store.retry(individual_id)
+    finally:
+        lock.release()
+    return f"genotype {individual_id} is queued anew; the head trains it when it is started again"
+
+
+class Wishes:
+    """The wishes in a run folder, as its head sees them.
+
+    A wish is removed only when it is done, so that a fault in between loses none. One that is done and cannot be
+    removed, because the disk refuses, is not done again.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._done: set[str] = set()
+
+    def open(self) -> list[str]:
+        """The wishes that are still to be done, by name; files that are no wishes are removed.
+
+        Raises:
+            OSError: the folder cannot be read at the moment.
+        """
+        for wish in sorted(self._done):
+            self._remove(wish)
+        names = _file_names(self._folder)
+        for name in names:
+            if not _is_wish(name):
+                self.close(name)
+        return [name for name in names if _is_wish(name) and name not in self._done]
+
+    def close(self, wish: str) -> None:
+        """Take note that `wish` is done, and remove it."""
+        self._done.add(wish)
+        self._remove(wish)
+
+    def _remove(self, wish: str) -> None:
+        try:
+            (self._folder.wishes / wish).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s is done and cannot be removed: %s", self._folder.wishes / wish, error.strerror)
+        else:
+            self._done.discard(wish)
+
+
+def drop_stops(folder: RunFolder) -> None:
+    """Forget wishes to stop that are older than the head's lock: they were meant for the head before."""
+    locked_ns = folder.lock.stat().st_mtime_ns
+    for wish in (DRAIN, CANCEL):
+        path = folder.wishes / wish
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime_ns < locked_ns:
+                path.unlink()
+
+
+def _file_names(folder: RunFolder) -> list[str]:
+    try:
+        with os.scandir(folder.wishes) as entries:
+            return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def _is_wish(name: str) -> bool:
+    return name in (DRAIN, CANCEL) or _is_retry(name)
+
+
+def _is_retry(name: str) -> bool:
+    return name.startswith(RETRY) and name.removeprefix(RETRY).isdecimal() and len(name) < 25
+
+
+def running_head(folder: RunFolder) -> str:
+    """The head that holds the run, as `process 4711 on node7`; "" when none does, or it is provably dead."""
+    holder = read_holder(folder.lock)
+    return "" if holder is None or holder.is_provably_dead() else holder.describe()
+
+
+def _leave_wish(folder: RunFolder, wish: str) -> None:
+    beside = folder.path / f"wish.{uuid.uuid4().hex[:8]}"
+    try:
+        folder.wishes.mkdir(exist_ok=True)
+        beside.touch()
+        os.replace(beside, folder.wishes / wish)
+    except OSError as error:
+        raise HpcnasError(
+            f"the head cannot be asked, because {folder.wishes} cannot be written ({error.strerror}); "
+            "end its process by Ctrl-C or SIGTERM, or make room and ask again"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)

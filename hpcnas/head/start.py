@@ -1,0 +1,152 @@
+"""From a command to a run that is ready to search: everything is checked before anything is made."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from hpcnas.cluster import Launcher, make_launcher
+from hpcnas.config import RunConfig, config_toml
+from hpcnas.errors import DataError
+from hpcnas.head.breeder import Breeder, check_limit
+from hpcnas.head.create import check_resumable, create_run, rewrite_config, stored_config
+from hpcnas.head.log import log_to_file
+from hpcnas.head.refill import Feeder
+from hpcnas.head.requests import drop_stops
+from hpcnas.population import open_store
+from hpcnas.population.protocol.outbox import merge_outbox
+from hpcnas.population.protocol.secret import read_secret
+from hpcnas.population.protocol.service import Service
+from hpcnas.population.store import Store
+from hpcnas.run_folder import RunFolder
+from hpcnas.system.lock_file import LockFile, head_lock
+from hpcnas.system.network import check_own
+from hpcnas.training.fitness.evaluators import check_fitness
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """A run under its lock and in a new epoch, with the thread that breeds when workers ask.
+
+    Attributes:
+        answering: the service, or where workers claim from the database themselves (PostgreSQL) the feeder.
+    """
+
+    folder: RunFolder
+    config: RunConfig
+    lock: LockFile
+    store: Store
+    breeder: Breeder
+    launcher: Launcher
+    answering: Service | Feeder
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has all its genotypes already."""
+        return self.store.counts().evaluated >= self.config.search.steps
+
+
+@contextlib.contextmanager
+def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False, address: str = "") -> Iterator[OpenRun]:
+    """Check, lock, make or resume; let go of everything at the end.
+
+    Args:
+        address: of this machine, which workers are to try first; "" for its name.
+
+    Raises:
+        HpcnasError: a refusal, with nothing left behind.
+    """
+    if address:
+        check_own("--address", address)
+    stored = stored_config(folder)
+    if stored is not None:
+        check_resumable(folder, config, stored)
+    launcher = make_launcher(folder, config)
+    config, classes, in_channels = check_recipe(config, stored, download=download)
+    if stored is None:
+        check_limit(config, classes, in_channels)
+    launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
+    if stored is None:
+        create_run(folder, config)
+    lock = head_lock(folder.lock)
+    lock.acquire()
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        log_to_file(folder, stack)
+        store = open_store(folder, config)
+        stack.callback(store.close)
+        epoch = store.begin_epoch()
+        _start_anew(folder, config, store, epoch)
+        launcher.exclude(store.quarantined_hosts())
+        breeder = Breeder(store, config, classes=classes, in_channels=in_channels)
+        answer = partial(_serve, address) if config.store == "sqlite" else _feed
+        yield OpenRun(folder, config, lock, store, breeder, launcher, answer(folder, store, breeder, epoch, stack))
+
+
+def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool = False) -> tuple[RunConfig, int, int]:
+    """See that workers will be able to evaluate: the data set is there and the run's, the fitness function can be imported.
+
+    Returns:
+        The configuration with the data set's fingerprint; classes and input channels of the networks, (10, 3) when nothing
+        is trained.
+    Raises:
+        UsageError: the fitness or data set is unknown; DataError: the data set is missing, damaged, or another one than the
+            run's.
+    """
+    check_fitness(config.recipe.fitness)
+    if config.recipe.fitness != "train":
+        return config, 10, 3
+    from hpcnas.training.data.prepare import changed, prepare  # numpy only with real training
+
+    # Without the fingerprint: prepared images must not hide that their files have changed.
+    prepared = prepare(config.recipe.dataset, config.recipe.data, download)
+    began_with = stored.recipe.fingerprint if stored is not None else ""
+    if began_with and began_with != prepared.fingerprint:
+        raise DataError(changed(config.recipe.dataset, began_with, prepared.fingerprint))
+    images = prepared.load("train_images")
+    channels = 1 if images is None or images.ndim == 3 else int(images.shape[-1])
+    return replace(config, recipe=replace(config.recipe, fingerprint=prepared.fingerprint)), prepared.classes, channels
+
+
+def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:
+    """What a head would do: its configuration and how it would start its workers."""
+    stored = stored_config(folder)
+    if stored is not None:
+        check_resumable(folder, config, stored)
+    launcher = make_launcher(folder, config)
+    config, classes, in_channels = check_recipe(config, stored, download=download)
+    if stored is None:
+        check_limit(config, classes, in_channels)
+    verb = "resume" if stored is not None else "start"
+    script = launcher.script(config.cluster.workers)
+    return f"# would {verb} the run in {folder.path}\n\n{config_toml(config)}\n# workers:\n{script}"
+
+
+def _start_anew(folder: RunFolder, config: RunConfig, store: Store, epoch: int) -> None:
+    """What every head does first, whatever the one before it was doing when it ended."""
+    drop_stops(folder)
+    store.set_draining(False)
+    store.set_finished(store.counts().evaluated >= config.search.steps)
+    store.set_config(config)
+    rewrite_config(folder, config)
+    merged = merge_outbox(folder, store)
+    store.note("head", epoch=epoch, merged=merged, steps=config.search.steps, workers=config.cluster.workers)
+    log.info("head of epoch %d, %d messages merged from the outbox", epoch, merged)
+
+
+def _serve(address: str, folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Service:
+    service = Service(store, read_secret(folder), breeder.breed)
+    stack.callback(service.stop)
+    service.start()
+    stack.callback(service.withdraw, folder, service.publish(folder, epoch, address))
+    return service
+
+
+def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Feeder:
+    feeder = Feeder(store, breeder.breed)
+    stack.callback(feeder.stop)
+    feeder.start()
+    return feeder

@@ -1,0 +1,71 @@
+"""Births and full-size results: what enters the population other than through a lease."""
+
+import json
+from collections.abc import Sequence
+
+from hpcnas.population.transaction import Transaction
+from hpcnas.records import Birth, Final, State, Verdict
+
+
+def add(tx: Transaction, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:
+    """Queue newborn individuals, or add copies of evaluated ones as evaluated; the rng's state with them.
+
+    Raises:
+        ValueError: a birth copies an individual that is not evaluated.
+    """
+    first = int(tx.value("next_id"))
+    for individual_id, birth in enumerate(births, start=first):
+        _insert(tx, individual_id, birth)
+    for individual_id, birth in enumerate(births, start=first):
+        if birth.copied_from is not None:
+            _copy(tx, individual_id, birth.copied_from)
+    if rng_state is not None:
+        tx.run("write_rng_state", rng_state=rng_state)
+    return list(range(first, first + len(births)))
+
+
+def record_final(tx: Transaction, final: Final) -> Verdict:
+    """Write one full-size result once; another result for the same training is refused and noted."""
+    key = {"digest": final.digest, "model": final.model, "channels": final.channels, "dataset": final.dataset, "run": final.run}
+    before = tx.row("read_final", **key)
+    if before is None:
+        tx.run(
+            "insert_final",
+            **key,
+            individual_id=final.individual_id,
+            error_top1=final.error_top1,
+            error_top5=final.error_top5,
+            parameters=final.parameters,
+            seconds=final.seconds,
+            devices=final.devices,
+            details=json.dumps(final.details),
+        )
+        return Verdict.OK
+    if before == (final.error_top1, final.error_top5):
+        return Verdict.OK
+    tx.note("refused", {**key, "kept": before[0], "refused": final.error_top1})
+    return Verdict.STALE
+
+
+def _copy(tx: Transaction, individual_id: int, source: int) -> None:
+    accuracies = [float(row[1]) for row in tx.rows("read_repeats", id=source)]
+    standing = tx.read_standing(source)
+    if standing is None or standing.state is not State.EVALUATED:
+        raise ValueError(f"individual {source} is not evaluated; only an evaluated one can be copied")
+    tx.run("copy_fitness", id=individual_id, copied_from=source)
+    fitness = sum(accuracies) / len(accuracies)
+    # The position comes last: PostgreSQL's writers wait for its counter, and who holds it must not wait for them.
+    tx.run("write_evaluated", id=individual_id, fitness=fitness, position=tx.value("next_position"))
+
+
+def _insert(tx: Transaction, individual_id: int, birth: Birth) -> None:
+    tx.run(
+        "insert_individual",
+        id=individual_id,
+        digest=birth.digest,
+        genotype=birth.genotype,
+        parent_id=birth.parent_id,
+        mutation=birth.mutation,
+        parameters=birth.parameters,
+        copied_from=birth.copied_from,
+    )

@@ -1,0 +1,1 @@
+"""The population in a PostgreSQL server of the site."""

@@ -1,0 +1,1 @@
+"""How workers and head exchange messages: connections, proof of the secret, framing, the head's service, the outbox."""

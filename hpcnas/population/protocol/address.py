@@ -1,0 +1,90 @@
+"""RUN/head.json: where the head listens, written by the head, read by its workers."""
+
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+
+from hpcnas.errors import StoreUnavailable
+from hpcnas.population import faultpoints as seam
+from hpcnas.population.protocol.messages import MessageError, decode, encode, parse
+from hpcnas.run_folder import RunFolder
+from hpcnas.system.network import own_addresses
+from hpcnas.system.processes import boot_id
+
+_MAX_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class HeadAddress:
+    """Where a head listens.
+
+    Attributes:
+        host: name of the machine, or the address that its user named; its port is open on all its interfaces.
+        addresses: of all its interfaces, as its name may resolve nowhere, or to one that others do not see.
+        boot_id: of the machine's kernel, to know one's own machine by.
+    """
+
+    host: str
+    port: int
+    pid: int
+    epoch: int
+    addresses: tuple[str, ...] = ()
+    boot_id: str = ""
+
+    def hosts(self) -> list[str]:
+        """What to connect to, in the order of trying."""
+        here = ["127.0.0.1"] if self.boot_id and self.boot_id == boot_id() else []
+        return [*here, *self.hosts_elsewhere()]
+
+    def hosts_elsewhere(self) -> list[str]:
+        """What another machine connects to, in the order of trying."""
+        return list(dict.fromkeys([self.host, *self.addresses]))
+
+
+def this_address(port: int, epoch: int, named: str = "") -> HeadAddress:
+    """The address of a head in this process.
+
+    Args:
+        named: what to try first, by the user's word; "" for the machine's name.
+    """
+    return HeadAddress(named or socket.gethostname(), port, os.getpid(), epoch, tuple(own_addresses()), boot_id())
+
+
+def write_address(folder: RunFolder, address: HeadAddress) -> None:
+    """Put head.json in its place, whole."""
+    unfinished = folder.head_address.with_name(f"head.json.{os.getpid()}.new")
+    with unfinished.open("wb") as file:
+        file.write(encode(address) + b"\n")
+        file.flush()
+        seam.fsync(file.fileno())
+    seam.rename(unfinished, folder.head_address)
+
+
+def remove_address(folder: RunFolder, address: HeadAddress) -> None:
+    """Take head.json away, if it is still that of `address`."""
+    with contextlib.suppress(StoreUnavailable, FileNotFoundError):
+        if read_address(folder) == address:
+            folder.head_address.unlink()
+
+
+def read_address(folder: RunFolder) -> HeadAddress:
+    """Where the head listens.
+
+    Raises:
+        StoreUnavailable: no head has been there, or the file is half written or garbage.
+    """
+    path = folder.head_address
+    try:
+        with path.open("rb") as file:
+            value = decode(file.read(_MAX_BYTES))
+        address = parse(value, HeadAddress)
+    except FileNotFoundError as error:
+        raise StoreUnavailable(f"no head is running: there is no {path}") from error
+    except (OSError, MessageError) as error:
+        raise StoreUnavailable(
+            f"{path} cannot be used ({error}); a running head writes it anew when it is started again"
+        ) from error
+    if not isinstance(address, HeadAddress) or not 0 < address.port < 65536:
+        raise StoreUnavailable(f"{path} names no port between 1 and 65535")
+    return address

@@ -1,0 +1,151 @@
+"""RUN/outbox: results of workers that found no head, merged by the next one.
+
+One file per message, complete or not there: written under another name, flushed, renamed. What
+cannot be understood is set aside in outbox/refused and named in the event log, never deleted.
+"""
+
+import logging
+import os
+import stat
+import uuid
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from hpcnas.errors import DamagedRunError
+from hpcnas.population import faultpoints as seam
+from hpcnas.population.protocol.messages import Call, MessageError, decode, encode, parse_call
+from hpcnas.population.store import Store
+from hpcnas.records import Failure, Final, Fitness
+from hpcnas.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+FORMAT, VERSION = "hpcnas-outbox", 1
+MAX_BYTES = 1 << 20
+REFUSED = "refused"
+
+
+def record_message(individual_id: int, token: int, fitness: Fitness) -> Call:
+    """One repeat's accuracy, for the outbox."""
+    return Call("record", {"individual_id": individual_id, "token": token, "fitness": fitness})
+
+
+def fail_message(individual_id: int, token: int, failure: Failure) -> Call:
+    """A failure, for the outbox."""
+    return Call("fail", {"individual_id": individual_id, "token": token, "failure": failure})
+
+
+def release_message(individual_id: int, token: int, reason: str) -> Call:
+    """A genotype given back, for the outbox."""
+    return Call("release", {"individual_id": individual_id, "token": token, "reason": reason})
+
+
+def final_message(final: Final) -> Call:
+    """A full-size result, for the outbox."""
+    return Call("record_final", {"final": final})
+
+
+def write_outbox(folder: RunFolder, message: Call) -> Path:
+    """Leave a message for the next head; it is durable on return.
+
+    Returns:
+        The file.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    folder.outbox.mkdir(exist_ok=True)
+    name = uuid.uuid4().hex
+    unfinished, path = folder.outbox / f".{name}.new", folder.outbox / f"{name}.json"
+    content = {"format": FORMAT, "version": VERSION, "call": message.method, **message.arguments}
+    try:
+        _write_new(unfinished, encode(content) + b"\n")
+        seam.rename(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)  # of a disk that refused: every further try would leave another one
+    return path
+
+
+def waiting(folder: RunFolder) -> int:
+    """How many messages wait for a head to merge them."""
+    return len(list(folder.outbox.glob("*.json")))
+
+
+def merge_outbox(folder: RunFolder, store: Store) -> int:
+    """Say every message of the outbox to the store, once.
+
+    A message that is answered stale (somebody else was granted the genotype since) is noted and done with.
+
+    Returns:
+        How many messages were merged.
+    """
+    merged = 0
+    for path in sorted(folder.outbox.glob("*.json")):
+        try:
+            call = _read(path)
+            verdict = getattr(store, call.method)(**call.arguments)
+        except (MessageError, ValueError, DamagedRunError) as error:
+            _tidy(path, partial(_set_aside, path, store, str(error)))
+            continue
+        store.note("outbox", file=path.name, call=call.method, verdict=str(verdict), id=call.arguments.get("individual_id"))
+        # Only now: merging twice changes nothing, losing it would.
+        merged += _tidy(path, partial(path.unlink, missing_ok=True))
+    return merged
+
+
+def _tidy(path: Path, take_away: Callable[[], None]) -> bool:
+    """Take a message out of the outbox; one that the disk holds fast keeps no other from being merged."""
+    try:
+        take_away()
+    except OSError as error:
+        log.warning("%s stays where it is: %s", path, error.strerror)
+        return False
+    return True
+
+
+def _read(path: Path) -> Call:
+    try:
+        # A link could make the head read, and name in its log, a file that its owner cannot.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise MessageError(f"cannot be opened: {error.strerror}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise MessageError("no regular file")
+        if status.st_size > MAX_BYTES:
+            raise MessageError(f"larger than {MAX_BYTES} bytes")
+        value = decode(os.read(descriptor, MAX_BYTES))
+    finally:
+        os.close(descriptor)
+    if not isinstance(value, dict) or (value.pop("format", None), value.pop("version", None)) != (FORMAT, VERSION):
+        raise MessageError(f"not of format {FORMAT} {VERSION}")
+    call = parse_call(value)
+    if call.method not in ("record", "fail", "release", "record_final"):
+        raise MessageError(f"{call.method} is said to a head, not left for one")
+    return call
+
+
+def _set_aside(path: Path, store: Store, why: str) -> None:
+    refused = path.parent / REFUSED
+    refused.mkdir(exist_ok=True)
+    target = refused / path.name
+    if os.path.lexists(target):
+        target = refused / f"{path.stem}.{uuid.uuid4().hex[:8]}.json"
+    seam.rename(path, target)
+    store.note("refused", file=str(target.relative_to(path.parent)), why=why[:500])
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        _write_all(descriptor, data)
+        seam.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[seam.write(descriptor, data) :]

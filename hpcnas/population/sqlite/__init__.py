@@ -1,0 +1,1 @@
+"""The population in one SQLite file: transactions, journal, backups, restore, read-only access."""

@@ -1,0 +1,113 @@
+"""What a drawing of a genotype shows, whatever its format: the cell first, then the motifs (paper, Appendix A)."""
+
+from dataclasses import dataclass
+
+from hpcnas.errors import GenotypeError
+from hpcnas.report.drawing.widths import motif_widths
+from hpcnas.representation.genotype import Genotype
+from hpcnas.representation.live import LiveMotif, live_levels, used_motifs
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Operation `label` from node `source` to node `target`; a dead one is no part of the network."""
+
+    source: int
+    target: int
+    label: str
+    is_live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of a motif.
+
+    Attributes:
+        width: its channels, such as "2C" or "c+C"; "" where widths are not shown.
+    """
+
+    number: int
+    width: str = ""
+    is_live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One graph. Nodes ascending, the first the source, the last the sink; edges by target, then source."""
+
+    name: str
+    title: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Panels to be drawn side by side, and what their signs mean."""
+
+    title: str
+    panels: tuple[Panel, ...]
+    notes: tuple[str, ...]
+
+
+def draw(genotype: Genotype, *, title: str = "", live: bool = False) -> Drawing:
+    """Choose what to draw.
+
+    Args:
+        live: only what is part of the network, with the channels of every node; otherwise the whole
+            genotype as it is stored, its dead parts marked.
+    Raises:
+        GenotypeError: `live` of a genotype that builds no network.
+    """
+    levels = live_levels(genotype)
+    used = used_motifs(levels)
+    if live and levels[-1][0] is None:
+        raise GenotypeError("the sink of the cell cannot be reached, so there is no network to draw; leave --live out")
+    panels = []
+    for level in range(len(genotype.levels) + 1, 1, -1):
+        for m in range(1, len(genotype.levels[level - 2]) + 1):
+            is_used = m in used[level - 2]
+            if live and is_used:
+                panels.append(_live_panel(genotype, levels, level, m))
+            elif not live:
+                panels.append(_whole_panel(genotype, levels[level - 2][m - 1], level, m, is_used))
+    return Drawing(title or f"{genotype.space} genotype", tuple(panels), _notes(genotype, panels, live))
+
+
+def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int, is_used: bool) -> Panel:
+    motif = genotype.levels[level - 2][m - 1]
+    alive = set(live.edges) if live and is_used else set()
+    kept = set(live.nodes) if live and is_used else set()
+    nodes = tuple(Node(number, is_live=number in kept) for number in range(1, motif.nodes + 1))
+    edges = tuple(Edge(j, i, genotype.operation_name(level, k), (j, i, k) in alive) for j, i, k in motif.edges())
+    name = _name(genotype, level, m)
+    remark = "" if is_used else " (sink not reached: counts as none)" if live is None else " (not used)"
+    return Panel(name, name + remark, nodes, edges)
+
+
+def _live_panel(genotype: Genotype, levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, m: int) -> Panel:
+    motif = levels[level - 2][m - 1]
+    assert motif is not None, "a used motif is live"
+    widths = motif_widths(levels, level, m)
+    nodes = tuple(Node(number, str(widths[number])) for number in motif.nodes)
+    edges = tuple(Edge(j, i, genotype.operation_name(level, k)) for j, i, k in motif.edges)
+    name = _name(genotype, level, m)
+    return Panel(name, name, nodes, edges)
+
+
+def _name(genotype: Genotype, level: int, m: int) -> str:
+    if level == len(genotype.levels) + 1:
+        return "cell"
+    # With three levels "motif3" is clear; with more, motif 3 of which level?
+    return f"motif{m}" if len(genotype.levels) == 2 else f"level {level} motif{m}"
+
+
+def _notes(genotype: Genotype, panels: list[Panel], live: bool) -> tuple[str, ...]:
+    notes = ["The inputs of a node are concatenated along channels."]
+    if not genotype.is_flat:
+        notes.append("A 1x1 convolution to C channels follows every motif of primitives.")
+    if live:
+        notes.append("C: channels that enter the cell." + ("" if genotype.is_flat else " c: channels that enter the motif."))
+    elif not all(edge.is_live for panel in panels for edge in panel.edges):
+        notes.append("Dotted: dead or unused, no part of the network.")
+    return tuple(notes)

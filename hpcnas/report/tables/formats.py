@@ -1,0 +1,171 @@
+"""Tables as text, Markdown, LaTeX, CSV and JSON. HTML is the page's affair (page.py)."""
+
+import csv
+import io
+import json
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from hpcnas.report.tables.formatting import Spread, TopErrors
+from hpcnas.report.tables.table import Column, Kind, Row, Table, plain_value
+
+# LaTeX reads these characters as commands.
+_LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+}
+
+
+def as_text(tables: Sequence[Table], width: int = 0) -> str:
+    """Tables for a terminal of `width` characters; 0: as wide as they are."""
+    return "\n".join(_text_table(table, width) for table in tables)
+
+
+def _text_table(table: Table, width: int) -> str:
+    cells = [table.cells(row) for row in table.rows]
+    widest = [max((len(row[index]) for row in cells), default=0) for index in range(len(table.columns))]
+    headings = [
+        textwrap.fill(column.heading, max(least, 9), break_long_words=False)
+        for column, least in zip(table.columns, widest, strict=True)
+    ]
+    align = ["right" if column.is_number else "left" for column in table.columns]
+    limits = _column_limits(headings, widest, width)
+    body = tabulate(cells, headings, "simple", colalign=align, disable_numparse=True, maxcolwidths=limits)
+    notes = "".join(f"\n{textwrap.fill(note, width, subsequent_indent='  ') if width else note}" for note in table.notes)
+    return f"{table.title}\n\n{body}\n{notes}\n"
+
+
+def _column_limits(headings: Sequence[str], widest: Sequence[int], width: int) -> list[int | None] | None:
+    """Let the first column, names, give way to 24 characters when the table is wider than the terminal."""
+    if not width or not any(widest):
+        return None
+    # tabulate gives a heading MIN_PADDING more than its letters
+    widths = [
+        max(least, *(len(line) + 2 for line in heading.split("\n"))) for heading, least in zip(headings, widest, strict=True)
+    ]
+    excess = sum(widths) + 2 * (len(widths) - 1) - width
+    return None if excess <= 0 else [max(24, widths[0] - excess), *[None] * (len(widths) - 1)]
+
+
+def as_markdown(tables: Sequence[Table]) -> str:
+    """GitHub's tables, with notes below each."""
+    return "\n".join(_markdown_table(table) for table in tables)
+
+
+def _markdown_table(table: Table) -> str:
+    lines = [
+        _markdown_line([column.heading for column in table.columns]),
+        "|" + "|".join("---:" if column.is_number else "---" for column in table.columns) + "|",
+        *(_markdown_line(table.cells(row)) for row in table.rows),
+    ]
+    notes = "".join(f"\n{_markdown_escape(note)}\n" for note in table.notes)
+    return f"### {_markdown_escape(table.title)}\n\n" + "\n".join(lines) + f"\n{notes}"
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_markdown_escape(cell) for cell in cells) + " |"
+
+
+def _markdown_escape(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    for character in "|*_`[":
+        escaped = escaped.replace(character, "\\" + character)
+    return escaped.replace("\n", " ")
+
+
+def as_latex(tables: Sequence[Table]) -> str:
+    r"""Tables for a paper with `\usepackage{booktabs}`; every text of the run is escaped."""
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(_latex_table(table) for table in tables)
+
+
+def _latex_table(table: Table) -> str:
+    align = "".join("r" if column.is_number else "l" for column in table.columns)
+    headings = " & ".join(latex_escape(column.heading) for column in table.columns)
+    body = "\n".join(" & ".join(_latex_cell(text) for text in table.cells(row)) + r" \\" for row in table.rows)
+    title = re.sub(r"^Table \d+\. ", "", table.title)  # LaTeX numbers tables itself
+    caption = " ".join(latex_escape(text if text.endswith(".") else text + ".") for text in (title, *table.notes))
+    lines = (
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{caption}}}",
+        rf"  \label{{tab:hpcnas-{table.name}}}",
+        rf"  \begin{{tabular}}{{{align}}}",
+        r"    \toprule",
+        rf"    {headings} \\",
+        r"    \midrule",
+        *(f"    {line}" for line in body.splitlines()),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _latex_cell(text: str) -> str:
+    return "--" if text == "-" else latex_escape(text)
+
+
+def latex_escape(text: str) -> str:
+    """`text` such that LaTeX prints it as it is."""
+    return "".join(_LATEX_SPECIAL.get(character, character) for character in text.replace("\n", " "))
+
+
+def as_csv(tables: Sequence[Table]) -> str:
+    """One CSV of all tables: a column `table` first, numbers in full, spreads and errors in columns of their own.
+
+    Cells that a table does not have, and missing ones, are empty, so that every reader takes the columns for numbers.
+    """
+    fields = list(dict.fromkeys(name for table in tables for column in table.columns for name in _csv_fields(column)))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["table", "published", *fields], restval="", lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for row in table.rows:
+            writer.writerow({"table": table.name, "published": int(row.is_published), **_csv_row(table, row)})
+    return text.getvalue()
+
+
+def _csv_fields(column: Column) -> list[str]:
+    endings = {Kind.SPREAD: ("mean", "std", "n"), Kind.ERRORS: ("top1", "top5", "n")}.get(column.kind, ())
+    return [f"{column.key}_{ending}" for ending in endings] or [column.key]
+
+
+def _csv_row(table: Table, row: Row) -> dict[str, object]:
+    cells: dict[str, object] = {}
+    for column in table.columns:
+        value = row.values.get(column.key)
+        if isinstance(value, Spread):
+            cells |= dict(zip(_csv_fields(column), (value.mean, value.std, value.n), strict=True))
+        elif isinstance(value, TopErrors):
+            cells |= dict(zip(_csv_fields(column), (value.top1, value.top5, value.n), strict=True))
+        elif value is not None:
+            cells[column.key] = _csv_text(value) if isinstance(value, str) else value
+    return cells
+
+
+def _csv_text(text: str) -> str:
+    """A spreadsheet runs what begins like a formula; an apostrophe keeps it text."""
+    return "'" + text if text[:1] in tuple("=+-@\t\r") else text
+
+
+def as_json(tables: Sequence[Table]) -> str:
+    """`{"runs": [...], "table1": [...], "table2": [...], "table3": [...]}`: one list of row objects per table."""
+    return json.dumps({table.name: [row_object(table, row) for row in table.rows] for table in tables}, indent=2) + "\n"
+
+
+def row_object(table: Table, row: Row) -> dict[str, Any]:
+    """A row as JSON: every column of the table, null where a cell is missing."""
+    return {"published": row.is_published, **{column.key: plain_value(row.values.get(column.key)) for column in table.columns}}

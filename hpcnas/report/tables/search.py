@@ -1,0 +1,90 @@
+"""The search's own table: what each run searched, how far it came, what it found and what it cost."""
+
+from collections.abc import Sequence
+
+from hpcnas.config import RecipeConfig
+from hpcnas.report.rows import RunRows
+from hpcnas.report.tables.table import Column, Kind, Row, Table
+
+COLUMNS = (
+    Column("run", "run"),
+    Column("space", "space"),
+    Column("search", "search"),
+    Column("dataset", "data set"),
+    Column("evaluated", "evaluated", Kind.COUNT),
+    Column("steps", "of", Kind.COUNT),
+    Column("failed", "failed", Kind.COUNT),
+    Column("best", "best id", Kind.COUNT),
+    Column("fitness", "fitness (%)", Kind.SPREAD),
+    Column("parameters", "parameters", Kind.PARAMETERS),
+    Column("gpu_hours", "GPU-hours", Kind.HOURS),
+    Column("wall_seconds", "wall time", Kind.DURATION),
+)
+
+PAPER_STEPS = {"cifar": 80_000, "imagenet": 200_000}  # section 4.1, full size
+NO_GPU = ("cpu", "synthetic")  # how the devices of repeats begin that no GPU trained
+
+
+def search_table(runs: Sequence[RunRows]) -> Table:
+    """One row a run; fitness is that of the best genotype, mean ± sample standard deviation (n repeats)."""
+    notes = ["fitness: validation accuracy of the best genotype's small model, mean ± standard deviation (repeats)."]
+    return Table("runs", "Searches", COLUMNS, tuple(_row(run) for run in runs), (*notes, *run_notes(runs)))
+
+
+def _row(run: RunRows) -> Row:
+    best = run.best
+    return Row(
+        {
+            "run": run.label,
+            "space": run.config.space.kind,
+            "search": run.config.search.algorithm,
+            "dataset": run.config.recipe.dataset if run.config.recipe.fitness == "train" else None,
+            "evaluated": run.counts.evaluated,
+            "steps": run.config.search.steps,
+            "failed": run.counts.failed,
+            "best": best.id if best else None,
+            "fitness": best.fitness.scaled(100) if best else None,
+            "parameters": best.parameters if best else None,
+            "gpu_hours": run.gpu_hours(),
+            "wall_seconds": run.seconds,
+        }
+    )
+
+
+def run_notes(runs: Sequence[RunRows], *, fitness: bool = True, full_size: Sequence[str] = ()) -> list[str]:
+    """What a reader must know of single runs before comparing their numbers.
+
+    Args:
+        fitness: whether the table shows the fitness and its cost.
+        full_size: the full-size models that the table shows, cifar and imagenet.
+    """
+    notes = [f"{run.name}: {run.fitness_note}." for run in runs if run.fitness_note]
+    notes += [
+        f"{run.name}: not counted: {run.waiting} in its outbox, waiting for the next head." for run in runs if run.waiting
+    ]
+    notes += [f"{run.name}: {note}." for run in runs if fitness and (note := _short_search(run))]
+    notes += [f"{run.name}: {note}." for model in full_size for run in runs if (note := _short_training(run, model))]
+    without_gpu = [
+        run.name for run in runs if fitness and run.devices and all(device.startswith(NO_GPU) for device in run.devices)
+    ]
+    if without_gpu:
+        notes.append(f"{', '.join(without_gpu)}: no GPU; GPU-hours are the workers' hours.")
+    return notes
+
+
+def _short_search(run: RunRows) -> str:
+    """Small models trained by another schedule than the paper's: their fitness does not compare with its."""
+    recipe, paper = run.config.recipe, RecipeConfig()
+    if recipe.fitness != "train" or (recipe.train_steps, recipe.repeats) == (paper.train_steps, paper.repeats):
+        return ""
+    times = f"{recipe.repeats} time{'s' * (recipe.repeats > 1)} each"
+    return f"small models trained for {recipe.train_steps:,} steps, {times} (the paper: {paper.train_steps:,}, {paper.repeats})"
+
+
+def _short_training(run: RunRows, model: str) -> str:
+    """Full-size models trained for another number of steps than the paper's."""
+    paper = PAPER_STEPS[model]
+    trained = {final.details.get("settings", {}).get("steps", paper) for final in run.finals if final.model == model}
+    if trained <= {paper}:
+        return ""
+    return f"{model} models trained for {' and '.join(f'{steps:,}' for steps in sorted(trained))} steps (the paper: {paper:,})"

@@ -1,0 +1,1 @@
+"""Images: data sets as uint8 arrays, prepared once, and ImageNet's folders, decoded and augmented."""

@@ -1,0 +1,136 @@
+"""Which evaluator `--fitness` names, and the one that calls a user's function.
+
+torch is imported only when a genotype is really trained, so that a worker with synthetic fitness starts at once.
+"""
+
+import importlib
+import math
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+
+from hpcnas.config import RecipeConfig
+from hpcnas.errors import UsageError
+from hpcnas.records import FailureKind, Fitness
+from hpcnas.representation.genotype import Genotype
+from hpcnas.training.fitness.evaluator import EvaluationFailed, Evaluator, Progress, share_of
+
+
+class FunctionEvaluator:
+    """Calls a user's function f(genotype, repeat=, seed=, progress=) -> accuracy in [0, 1]."""
+
+    def __init__(self, function: Callable[..., float], name: str) -> None:
+        self._function = function
+        self._name = name
+
+    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+        """See `Evaluator.evaluate`; an exception of the function itself goes through."""
+        for done, (repeat, seed) in enumerate(seeds.items()):
+            start = time.perf_counter()
+            share = share_of(progress, done, len(seeds))
+            accuracy = self._function(genotype, repeat=repeat, seed=seed, progress=share)
+            self._check(accuracy)
+            share(1.0)
+            yield Fitness(repeat, float(accuracy), seed, steps=0, seconds=time.perf_counter() - start)
+
+    def _check(self, accuracy: object) -> None:
+        expected = "a fitness function must return a number from 0 to 1"
+        if isinstance(accuracy, bool) or not hasattr(accuracy, "__float__"):
+            raise EvaluationFailed(FailureKind.CRASH, f"{self._name} returned {accuracy!r}; {expected}")
+        if not math.isfinite(float(accuracy)):
+            raise EvaluationFailed(FailureKind.NOT_A_NUMBER, f"{self._name} returned {accuracy!r}; {expected}")
+        if not 0 <= float(accuracy) <= 1:
+            raise EvaluationFailed(FailureKind.CRASH, f"{self._name} returned {accuracy!r}; {expected}")
+
+
+def load_evaluator(recipe: RecipeConfig, *, device: str = "auto", is_gpu_optional: bool = False) -> Evaluator:
+    """The evaluator that `recipe.fitness` names: train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION.
+
+    Args:
+        device: auto (CUDA where there is one), cpu, cuda or cuda:N; only `train` looks at it.
+        is_gpu_optional: train on the CPU although this process was given a GPU that cannot be seen.
+    Raises:
+        UsageError: a name that is none of these, or a function that cannot be imported; for `train` also
+            DataError, a data set that is missing or damaged, and UnfitHostError, a GPU that cannot be seen.
+    """
+    if recipe.fitness == "train":
+        from hpcnas.training.fitness.trained import TrainedEvaluator
+
+        return TrainedEvaluator(recipe, device=device, is_gpu_optional=is_gpu_optional)
+    if recipe.fitness.partition(":")[0] == "synthetic":
+        from hpcnas.training.fitness.synthetic import SyntheticEvaluator
+
+        return SyntheticEvaluator(synthetic_seconds(recipe.fitness))
+    return FunctionEvaluator(_import_function(recipe.fitness), recipe.fitness)
+
+
+def check_fitness(fitness: str) -> None:
+    """See that `--fitness` can be loaded, without loading data or torch.
+
+    Raises:
+        UsageError: as for `load_evaluator`.
+    """
+    if fitness.partition(":")[0] == "synthetic":
+        synthetic_seconds(fitness)
+    elif fitness != "train":
+        _import_function(fitness)
+
+
+def synthetic_seconds(fitness: str) -> float:
+    """SECONDS of `synthetic:SECONDS`, the time that the repeats of one genotype pretend to take together; 0 when left out.
+
+    Raises:
+        UsageError: not a finite number of at least 0.
+    """
+    text = fitness.partition(":")[2]
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise UsageError(f"--fitness {fitness} must be synthetic or synthetic:SECONDS with SECONDS at least 0")
+    return seconds
+
+
+def _import_function(name: str) -> Callable[..., float]:
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise UsageError(f"--fitness {name} is unknown; give train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION")
+    # The console script does not have the working folder on its path, `python -m` does.
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    found: Callable[..., float] | None = getattr(_import_module(name, module), function, None)
+    if found is None:
+        raise UsageError(f"--fitness {name}: module {module} has no function {function}")
+    if not callable(found):
+        raise UsageError(f"--fitness {name} is not a function; it must be callable as f(genotype, repeat=, seed=, progress=)")
+    return found
+
+
+def _import_module(name: str, module: str) -> ModuleType:
+    """Import a user's module; whatever it does at that, leaving the program too, becomes one sentence."""
+    arguments, sys.argv = sys.argv, [module]  # a script without a guard must not read ours, nor complain in our name
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UsageError(f"--fitness {name} cannot be imported: {error}; it must be importable where workers run") from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            raise  # a person's
+        raise UsageError(f"--fitness {name} cannot be imported: module {module} {_fault_at_import(error)}") from error
+    finally:
+        sys.argv = arguments
+
+
+def _fault_at_import(error: BaseException) -> str:
+    what = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    if isinstance(error, SystemExit):
+        return f"ends the program ({what}); put what it does as a script below `if __name__ == '__main__':`"
+    if isinstance(error, SyntaxError):  # its text names file and line
+        return f"cannot be read ({what}); mend it first"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"fails ({what}; {os.path.basename(place.filename)}, line {place.lineno}); mend it first"

@@ -1,0 +1,90 @@
+"""The plain engine: the repeats of a genotype one after the other, on a CPU or a GPU."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import nn
+
+from hpcnas.config import RecipeConfig
+from hpcnas.errors import GenotypeError
+from hpcnas.networks.plan import build_planned_network
+from hpcnas.records import FailureKind, Fitness
+from hpcnas.representation.genotype import Genotype
+from hpcnas.training.data.datasets import Dataset
+from hpcnas.training.fitness.cuda_graph import capture_step, is_wanted
+from hpcnas.training.fitness.evaluator import EvaluationFailed, Progress, share_of
+from hpcnas.training.fitness.loop import DeviceData, train
+
+log = logging.getLogger(__name__)
+
+
+class RepeatsEngine:
+    """Trains one repeat after the other; see `engine.Engine`.
+
+    Initial weights, order and augmentation of a repeat come from its seed alone, so that it is the
+    same repeat wherever and whenever it is trained.
+    """
+
+    def __init__(self, recipe: RecipeConfig, data: Dataset, device: torch.device) -> None:
+        self.recipe, self.device = recipe, device
+        self.classes, self.in_channels = data.classes, data.in_channels
+        self.data = DeviceData.of(data, device)
+        self.precision = choose_precision(recipe.precision, device)
+
+    def train(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+        """See `Engine.train`."""
+        for done, (repeat, seed) in enumerate(seeds.items()):
+            start = time.perf_counter()
+            accuracy = self._train_one(genotype, seed, share_of(progress, done, len(seeds)))
+            seconds = time.perf_counter() - start
+            yield Fitness(repeat, accuracy, seed, self.recipe.train_steps, seconds, device_name(self.device))
+
+    def _train_one(self, genotype: Genotype, seed: int, progress: Progress) -> float:
+        try:
+            network = self._build(genotype, seed)
+            capture = capture_step if self.device.type == "cuda" and is_wanted() else None
+            return train(network, self.data, self.recipe, seed, progress, self.precision, capture)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise _out_of_memory(error) from error
+        except RuntimeError as error:
+            # The CPU allocator has no exception of its own.
+            if "can't allocate memory" in str(error) or "CUDA out of memory" in str(error):
+                raise _out_of_memory(error) from error
+            raise
+
+    def _build(self, genotype: Genotype, seed: int) -> nn.Module:
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                network = build_planned_network(
+                    genotype,
+                    "small",
+                    channels=self.recipe.channels,
+                    cells=self.recipe.cells,
+                    classes=self.classes,
+                    in_channels=self.in_channels,
+                )
+            return network.to(self.device).to(memory_format=torch.channels_last)
+        except (GenotypeError, RecursionError) as error:
+            raise EvaluationFailed(FailureKind.BUILD, f"the network cannot be built: {error}") from error
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """fp32 or bf16 for `--precision`; auto is bf16 on GPUs that compute in it, as on CPUs it does not pay."""
+    if precision == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return precision
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or the number of threads on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu x {torch.get_num_threads()}"
+
+
+def _out_of_memory(error: BaseException) -> EvaluationFailed:
+    line = (str(error) or "no memory left").splitlines()[0]
+    return EvaluationFailed(FailureKind.OUT_OF_MEMORY, f"the network does not fit into memory: {line}")

@@ -1,0 +1,134 @@
+"""Where the images of a full-size training come from: a contract, and data sets that fit the device whole."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hpcnas.errors import DataError
+from hpcnas.training.data.augment import crop_and_flip, draw_choices
+from hpcnas.training.data.datasets import FinalData
+
+Batch = tuple[Tensor, Tensor]  # images (B, channels, H, W) float32, labels (B,) int64, on the device
+EVALUATION_BATCH = {"cpu": 250, "cuda": 1000}
+
+
+class FullData(Protocol):
+    """The images of one training. What a step sees depends on seed and step alone, not on what ran before.
+
+    Attributes:
+        images: how many there are to train on.
+        classes, in_channels: of the network to build.
+        tested: how many the evaluation reads, over all ranks.
+        skipped: images that could not be read, so far, on this rank.
+        corrupt: their names; a training that goes on puts in those of before.
+    """
+
+    images: int
+    classes: int
+    in_channels: int
+    tested: int
+    corrupt: set[str]
+
+    @property
+    def skipped(self) -> int:
+        """See above."""
+        ...
+
+    def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
+        """This rank's share of the steps first..last-1, each in pieces of `micro_batch` images."""
+        ...
+
+    def test_batches(self) -> Iterator[Batch]:
+        """This rank's share of the images that the trained network is measured on; label -1 is not counted."""
+        ...
+
+    def close(self) -> None:
+        """End loader processes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which share of which batches a rank trains on, and where.
+
+    Attributes:
+        batch: of the whole training; rank r takes the r-th of world_size equal parts of every batch.
+        seed: of the order and the augmentation.
+    """
+
+    batch: int
+    crop_px: int
+    seed: int
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def places(self) -> slice:
+        """This rank's places in a batch."""
+        size = self.batch // self.world_size
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+
+class ResidentData:
+    """CIFAR and its like: all images on the device as bytes, cropped and flipped there.
+
+    Raises:
+        DataError: fewer images than a batch, or smaller ones than the crop.
+    """
+
+    def __init__(self, data: FinalData, part: Part) -> None:
+        self.images, self.classes, self.in_channels = len(data.train.labels), data.classes, int(data.train.images.shape[3])
+        self.tested = len(data.test.labels)
+        self.corrupt: set[str] = set()  # all were read before the training began
+        self._image_px = int(data.train.images.shape[1])
+        if self.images < part.batch:
+            raise DataError(
+                f"{data.name} has {self.images} images to train on, fewer than --batch {part.batch}; give a smaller --batch"
+            )
+        if part.crop_px > self._image_px:
+            raise DataError(
+                f"--crop {part.crop_px} is larger than the {self._image_px} pixels of {data.name}; give at most that"
+            )
+        self._part, self._device = part, part.device
+        self._scale = torch.tensor([1 / (255 * std) for std in data.std], device=part.device)
+        self._shift = torch.tensor([-mean / std for mean, std in zip(data.mean, data.std, strict=True)], device=part.device)
+        self._train_images, self._train_labels = data.train.images.to(part.device), data.train.labels.to(part.device)
+        self._test = data.test
+
+    @property
+    def skipped(self) -> int:
+        """See FullData."""
+        return len(self.corrupt)
+
+    def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
+        """See FullData."""
+        part, step = self._part, 0
+        for epoch in draw_choices(self.images, part.batch, last, self._image_px, part.crop_px, part.seed):
+            if step + len(epoch) > first:
+                for choice in epoch[max(0, first - step) :, :, part.places].to(self._device):
+                    yield from (self._cut(piece) for piece in torch.split(choice, micro_batch, dim=1))
+            step += len(epoch)
+
+    def test_batches(self) -> Iterator[Batch]:
+        """See FullData."""
+        size = EVALUATION_BATCH[self._device.type]
+        mine = slice(self._part.rank, None, self._part.world_size)
+        for images, labels in zip(
+            torch.split(self._test.images[mine], size), torch.split(self._test.labels[mine], size), strict=True
+        ):
+            yield self._standardised(images.to(self._device)), labels.to(self._device)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def _cut(self, choice: Tensor) -> Batch:
+        images = crop_and_flip(self._train_images, choice, self._part.crop_px)
+        return self._standardised(images), self._train_labels[choice[0]]
+
+    def _standardised(self, images: Tensor) -> Tensor:
+        """uint8 (B, H, W, channels) to float32 (B, channels, H, W), channels last in memory."""
+        return torch.addcmul(self._shift, images.float(), self._scale).permute(0, 3, 1, 2)

@@ -1,0 +1,136 @@
+"""How the full-size models are trained: the paper's numbers for CIFAR and ImageNet, and what follows from them."""
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+from hpcnas.errors import UsageError, check_at_least, check_one_of
+from hpcnas.networks.blueprint import DEFAULT_CELLS, DEFAULT_CHANNELS, TAILS
+
+FullModel = Literal["cifar", "imagenet"]
+FullPrecision = Literal["auto", "fp32", "bf16", "fp16"]
+FULL_MODELS, FULL_PRECISIONS = get_args(FullModel), get_args(FullPrecision)
+
+
+@dataclass(frozen=True, slots=True)
+class FullRecipe:
+    """One way to train a full-size model; the defaults are the paper's for CIFAR.
+
+    Attributes:
+        dataset: a name of hpcnas.training.data.datasets, or imagenet for a folder in ImageNet's layout.
+        data: where the data set lies; empty: the default folder of data sets.
+        channels, cells: c0 and N.
+        steps, batch: of the whole training, over all ranks.
+        milestones: shares of `steps` from which the learning rate is a further tenth.
+        crop: side in pixels of the square that is trained on; ImageNet also validates on it.
+        runs: how many trainings with seeds of their own.
+    Source: Liu et al. 2018, section 4.1.
+    """
+
+    model: str = "cifar"
+    dataset: str = "cifar10"
+    data: str = ""
+    channels: int = DEFAULT_CHANNELS["cifar"]
+    cells: int = DEFAULT_CELLS["cifar"]
+    tail: str = "none"
+    steps: int = 80_000
+    batch: int = 256
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    milestones: tuple[float, ...] = (0.5, 0.75, 0.875)  # 40K, 60K, 70K of 80K; 100K, 150K, 175K of 200K
+    crop: int = 24
+    runs: int = 5
+    seed: int = 0
+    precision: str = "auto"
+    sync_bn: bool = False
+
+    def __post_init__(self) -> None:
+        check_one_of("--model", self.model, FULL_MODELS)
+        check_one_of("--tail", self.tail, TAILS)
+        check_one_of("--precision", self.precision, FULL_PRECISIONS)
+        if (self.model == "imagenet") != (self.dataset == "imagenet"):
+            raise UsageError(
+                f"--model {self.model} does not go with --dataset {self.dataset}; --model imagenet trains on --dataset "
+                "imagenet "
+                "(train/ and val/ below --data), --model cifar on all others"
+            )
+        for option, value in (
+            ("--channels", self.channels),
+            ("--cells", self.cells),
+            ("--steps", self.steps),
+            ("--batch", self.batch),
+            ("--crop", self.crop),
+            ("--runs", self.runs),
+        ):
+            check_at_least(option, value, 1)
+        check_at_least("--seed", self.seed, 0)
+
+    def batch_per_rank(self, world_size: int) -> int:
+        """Images of one step that one rank trains on; the batch of the whole training stays what it is.
+
+        Raises:
+            UsageError: the batch cannot be divided evenly.
+        """
+        if self.batch % world_size:
+            fitting = max(size for size in range(1, min(world_size, self.batch) + 1) if self.batch % size == 0)
+            raise UsageError(
+                f"--batch {self.batch} cannot be divided among {world_size} ranks; start {fitting} ranks, "
+                f"or give a multiple of {world_size}, such as --batch {-(-self.batch // world_size) * world_size}"
+            )
+        return self.batch // world_size
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of `step`, counted from 0."""
+        return self.learning_rate / 10.0 ** sum(step >= round(share * self.steps) for share in self.milestones)
+
+    def run_seed(self, digest: str, run: int) -> int:
+        """The seed of one run of one genotype, 63 bits."""
+        content = f"final {self.seed} {digest} {self.model} {run}".encode()
+        return int.from_bytes(hashlib.sha256(content).digest()[:8]) >> 1
+
+    def settings(self, digest: str, run: int, precision: str) -> dict[str, Any]:
+        """What a checkpoint or a result must agree with to be this training's."""
+        own = {name: value for name, value in asdict(self).items() if name not in ("data", "runs", "precision", "milestones")}
+        return {**own, "milestones": list(self.milestones), "precision": precision, "genotype": digest, "run": run}
+
+    @property
+    def folder_name(self) -> str:
+        """Names the model in the run folder: cifar, imagenet, or with what differs from the paper's, as cifar-c128."""
+        paper = PAPER[self.model]
+        parts = [self.model]
+        if self.channels != paper.channels:
+            parts.append(f"c{self.channels}")
+        if self.cells != paper.cells:
+            parts.append(f"n{self.cells}")
+        if self.tail != paper.tail:
+            parts.append(self.tail)
+        if self.dataset != paper.dataset:
+            parts.append("".join(letter if letter.isalnum() else "-" for letter in self.dataset))
+        return "-".join(parts)
+
+
+PAPER = {
+    "cifar": FullRecipe(),
+    "imagenet": FullRecipe(
+        model="imagenet",
+        dataset="imagenet",
+        channels=DEFAULT_CHANNELS["imagenet"],
+        cells=DEFAULT_CELLS["imagenet"],
+        steps=200_000,
+        batch=1024,
+        weight_decay=1e-4,
+        crop=299,
+        runs=1,
+    ),
+}
+
+
+def full_recipe(model: str, **changes: Any) -> FullRecipe:
+    """The paper's recipe for `model` with everything in `changes` that is not None laid over it.
+
+    Raises:
+        UsageError: an unknown model or a value out of range.
+    """
+    check_one_of("--model", model, FULL_MODELS)
+    return replace(PAPER[model], **{name: value for name, value in changes.items() if value is not None})

@@ -1,0 +1,190 @@
+"""What a full-size training leaves behind: result.json and the weights."""
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import hpcnas
+from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.records import Final
+
+FORMAT = "hpcnas-final"
+VERSION = 1
+RESULT_NAME = "result.json"
+WEIGHTS_NAME = "weights.safetensors"
+MAX_RESULT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FullResult:
+    """One finished full-size training, as result.json holds it.
+
+    Attributes:
+        settings: FullRecipe.settings: model, data set, steps, batch, precision and so on.
+        digest: of the genotype.
+        individual_id: in the population; None for a genotype from elsewhere.
+        error_top1, error_top5: percent; top5 is None for CIFAR and its like.
+        tested: test images that were read.
+        skipped: training images that could not be read, on rank 0.
+        parameters: trainable.
+        train_loss: of the last step that was looked at, on rank 0; None where a checkpoint of version 0.1.0 does not say.
+        seconds: training and evaluation over all restarts.
+        images_per_s: of the steps, over all restarts and all ranks; None as for train_loss.
+        gpu_hours: 0 on CPUs.
+        devices: how many, and which, as "8 x NVIDIA H100".
+    """
+
+    settings: dict[str, Any]
+    digest: str
+    genotype: str
+    individual_id: int | None
+    run: int
+    seed: int
+    error_top1: float
+    error_top5: float | None
+    tested: int
+    skipped: int
+    parameters: int
+    train_loss: float | None
+    seconds: float
+    images_per_s: float | None
+    gpu_hours: float
+    world_size: int
+    micro_batch: int
+    devices: str
+    restarts: int
+    commit: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def as_final(self) -> Final:
+        """The row of the population."""
+        details = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("genotype", "digest", "individual_id", "run", "parameters")
+        }
+        return Final(
+            individual_id=self.individual_id,
+            digest=self.digest,
+            model=str(self.settings["model"]),
+            channels=int(self.settings["channels"]),
+            dataset=str(self.settings["dataset"]),
+            run=self.run,
+            error_top1=self.error_top1,
+            error_top5=self.error_top5,
+            parameters=self.parameters,
+            seconds=self.seconds,
+            devices=self.devices,
+            details=details,
+        )
+
+
+def write_result(folder: Path, result: FullResult) -> Path:
+    """Write result.json durably, in one piece."""
+    path = folder / RESULT_NAME
+    content = {"format": FORMAT, "version": VERSION, **asdict(result)}
+    partial = path.with_name(f".{RESULT_NAME}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    return path
+
+
+def read_result(folder: Path) -> FullResult | None:
+    """The result in a folder; None when there is none.
+
+    Raises:
+        UsageError: a file of that name that hpcnas did not write.
+    """
+    path = folder / RESULT_NAME
+    if not path.exists():
+        return None
+    try:
+        if path.stat().st_size > MAX_RESULT_BYTES:
+            raise ValueError("it is too large")
+        # Version 0.1.0 wrote NaN, which is no JSON, for what is not known.
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        if (content.pop("format"), content.pop("version")) != (FORMAT, VERSION):
+            raise ValueError("it has another format or version")
+        return FullResult(**content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{path} is no result of hpcnas ({error}); move it away to train anew") from error
+
+
+def half_written_results(folder: Path) -> list[Path]:
+    """What was left of result and weights by processes that were killed while they wrote."""
+    return [path for name in (RESULT_NAME, WEIGHTS_NAME) for path in folder.glob(f".{name}.*")]
+
+
+def write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write weights and BN statistics as safetensors, in one piece.
+
+    Args:
+        metadata: genotype and settings, so that the file can be read without its surroundings.
+    Raises:
+        UsageError: safetensors is not installed.
+        HpcnasError: the file cannot be written.
+    """
+    save_file = safetensors_writer()
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(partial), metadata)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # the checkpoints go once the weights are there
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise HpcnasError(f"cannot write the weights to {path}: {error.strerror or error}") from error
+
+
+def safetensors_writer() -> Any:
+    """safetensors' save_file.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        from safetensors.torch import save_file
+    except ImportError as error:
+        raise UsageError("--weights-out needs the package safetensors; install it with `pip install safetensors`") from error
+    return save_file
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were made with."""
+    return {
+        "hpcnas": hpcnas.__version__,
+        "python": sys.version.split()[0],
+        "torch": str(torch.__version__),
+        "torchvision": importlib.metadata.version("torchvision"),
+        "cuda": str(torch.version.cuda) if torch.cuda.is_available() else "",
+    }
+
+
+def source_commit() -> str:
+    """The commit that the package was run from; "" for an installed package or without git."""
+    root = Path(hpcnas.__file__).parent.parent
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or cpu."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

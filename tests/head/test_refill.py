@@ -1,0 +1,60 @@
+"""Workers that wait in the database are bred for, and what goes wrong reaches the head."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hpcnas.config import RunConfig
+from hpcnas.errors import HpcnasError, RunHeldError
+from hpcnas.head.refill import Feeder
+from hpcnas.population.sqlite.store import SQLiteStore
+from hpcnas.records import Verdict
+from tests.population.conftest import birth, make_folder, worker
+from tests.processes import wait_until
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteStore]:
+    config = RunConfig()
+    store = SQLiteStore.create(make_folder(tmp_path / "run", config), config, backup_s=None)
+    store.join(worker())
+    assert store.claim("w1", "c1").verdict is Verdict.WAIT
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def feed(store: SQLiteStore) -> Iterator[Callable[[Callable[[], bool]], Feeder]]:
+    started: list[Feeder] = []
+
+    def start(breed: Callable[[], bool]) -> Feeder:
+        started.append(Feeder(store, breed))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for feeder in started:
+        feeder.stop()
+
+
+def test_a_waiting_worker_gets_one_child(store: SQLiteStore, feed: Callable[[Callable[[], bool]], Feeder]) -> None:
+    feeder = feed(lambda: bool(store.add([birth()])))
+    wait_until(lambda: store.counts().queued == 1)
+    feeder.stop()
+    assert store.counts().born == 1
+    assert store.claim("w1", "c2").verdict is Verdict.OK
+    assert feeder.error is None
+
+
+@pytest.mark.parametrize("problem", [RunHeldError("another head"), ZeroDivisionError()])
+def test_what_breeding_raises_is_handed_on(
+    problem: Exception, feed: Callable[[Callable[[], bool]], Feeder], caplog: pytest.LogCaptureFixture
+) -> None:
+    def breed() -> bool:
+        raise problem
+
+    feeder = feed(breed)
+    wait_until(lambda: feeder.error is not None)
+    assert isinstance(feeder.error, HpcnasError)
+    assert feeder.error is problem or "bug" in str(feeder.error)

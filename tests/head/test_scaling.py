@@ -1,0 +1,114 @@
+import pytest
+
+from hpcnas.errors import ClusterError
+from hpcnas.head.scaling import LAST_STRAW, Staffing
+from tests.head.conftest import FakeClock
+
+
+class FakeCluster:
+    """Tasks that a test ends."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, str] | None = {}
+        self.submitted: list[int] = []
+
+    def submit(self, count: int) -> list[str]:
+        assert self.tasks is not None
+        names = [f"{len(self.submitted)}_{index}" for index in range(count)]
+        self.submitted.append(count)
+        self.tasks.update(dict.fromkeys(names, "RUNNING"))
+        return names
+
+    def alive(self) -> dict[str, str] | None:
+        return None if self.tasks is None else dict(self.tasks)
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+def test_only_the_missing_workers_are_started(cluster: FakeCluster, clock: FakeClock) -> None:
+    staffing = Staffing(cluster, clock)
+    staffing.top_up(8, claims=0)
+    assert cluster.tasks is not None
+    del cluster.tasks["0_3"], cluster.tasks["0_5"]
+    staffing.top_up(8, claims=5)
+    staffing.top_up(8, claims=5)
+    assert cluster.submitted == [8, 2]
+
+
+def test_nothing_is_decided_from_a_cluster_that_does_not_answer(cluster: FakeCluster, clock: FakeClock) -> None:
+    staffing = Staffing(cluster, clock)
+    cluster.tasks = None
+    for _ in range(10):
+        assert staffing.top_up(8, claims=0) == []
+        clock.advance(60)
+    assert cluster.submitted == []
+    assert staffing.deaths == 0
+
+
+def test_more_than_wanted_are_left_alone(cluster: FakeCluster, clock: FakeClock) -> None:
+    staffing = Staffing(cluster, clock)
+    staffing.top_up(8, claims=0)
+    assert staffing.top_up(3, claims=0) == []
+
+
+def die_at_once(cluster: FakeCluster, clock: FakeClock, staffing: Staffing) -> None:
+    staffing.top_up(4, claims=0)
+    assert cluster.tasks is not None
+    cluster.tasks.clear()
+    clock.advance(5)
+
+
+def test_three_quick_deaths_make_the_head_wait_longer_and_longer(cluster: FakeCluster, clock: FakeClock) -> None:
+    staffing = Staffing(cluster, clock)
+    for _ in range(3):
+        die_at_once(cluster, clock, staffing)
+    waits = []
+    for _ in range(3):
+        staffing.top_up(4, claims=0)
+        waits.append(staffing.waits_s)
+        before = len(cluster.submitted)
+        assert staffing.top_up(4, claims=0) == []
+        assert len(cluster.submitted) == before
+        clock.advance(staffing.waits_s)
+        die_at_once(cluster, clock, staffing)
+    assert waits == [60, 120, 240]
+
+
+def test_it_gives_up_and_never_resubmits_without_limit(cluster: FakeCluster, clock: FakeClock) -> None:
+    staffing = Staffing(cluster, clock)
+    for _ in range(LAST_STRAW - 1):
+        die_at_once(cluster, clock, staffing)
+        staffing.top_up(0, claims=0)
+        clock.advance(60 * 60)
+    die_at_once(cluster, clock, staffing)
+    with pytest.raises(ClusterError, match="without claiming a genotype"):
+        staffing.top_up(4, claims=0)
+    assert len(cluster.submitted) == LAST_STRAW
+
+
+def test_a_claim_shows_that_workers_work(cluster: FakeCluster, clock: FakeClock) -> None:
+    staffing = Staffing(cluster, clock)
+    for claims in range(50):  # preempted again and again, but each time something was claimed
+        staffing.top_up(4, claims)
+        assert cluster.tasks is not None
+        cluster.tasks.clear()
+        clock.advance(5)
+    assert len(cluster.submitted) == 50
+
+
+def test_time_in_the_queue_is_no_sign_of_life(cluster: FakeCluster, clock: FakeClock) -> None:
+    """A task that waits ten minutes and then dies at once died at once."""
+    staffing = Staffing(cluster, clock)
+    for _ in range(3):
+        tasks = staffing.top_up(1, claims=0)
+        assert cluster.tasks is not None
+        cluster.tasks.update(dict.fromkeys(tasks, "PENDING"))
+        for _ in range(60):
+            staffing.top_up(1, claims=0)
+            clock.advance(10)
+        cluster.tasks.clear()
+    staffing.top_up(1, claims=0)
+    assert staffing.waits_s > 0

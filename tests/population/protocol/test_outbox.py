@@ -1,0 +1,167 @@
+"""The outbox: whole files only, merged once, strangers' files set aside and named."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hpcnas.config import RunConfig
+from hpcnas.population import faultpoints as seam
+from hpcnas.population.protocol.outbox import (
+    MAX_BYTES,
+    fail_message,
+    final_message,
+    merge_outbox,
+    record_message,
+    release_message,
+    write_outbox,
+)
+from hpcnas.population.queries import Population
+from hpcnas.population.sqlite.store import SQLiteStore
+from hpcnas.records import Failure, FailureKind, Final, Individual, State
+from hpcnas.run_folder import RunFolder
+from tests.population.conftest import Rig, birth, fitness, make_folder, worker
+
+
+@pytest.fixture
+def rig(make_rig: Callable[[str], Rig]) -> Rig:
+    rig = make_rig("sqlite-wal")
+    rig.queue.join(worker())
+    rig.head.add([birth(number) for number in range(3)])
+    for number in range(3):
+        rig.queue.claim("w1", f"c{number}")
+    return rig
+
+
+def test_every_kind_of_message_is_merged_once(rig: Rig) -> None:
+    final = Final(None, "d", "cifar", 64, "cifar10", 0, 3.75, None, 15543498, 10.0, "1 x H100", {"epochs": 2})
+    messages = [
+        record_message(1, 1, fitness(0)),
+        record_message(1, 1, fitness(1)),
+        fail_message(2, 1, Failure(FailureKind.CRASH, "boom", "trace")),
+        release_message(3, 1, "time limit"),
+        final_message(final),
+    ]
+    for message in [*messages, *messages]:
+        write_outbox(rig.folder, message)
+    assert merge_outbox(rig.folder, rig.head) == 10
+    assert merge_outbox(rig.folder, rig.head) == 0
+    with Population.open(rig.folder) as population:
+        rows = population.individuals()
+        assert [row.state for row in rows] == [State.EVALUATED, State.QUEUED, State.QUEUED]
+        assert (rows[1].errors, rows[2].preemptions) == (1, 1)
+        assert population.finals() == [final]
+    assert list(rig.folder.outbox.iterdir()) == []
+
+
+def test_a_stale_message_is_done_with_and_noted(rig: Rig) -> None:
+    rig.head.expire(next(view for view in rig.head.leases() if view.individual_id == 1), "silent")
+    rig.queue.claim("w1", "again")
+    write_outbox(rig.folder, record_message(1, 1, fitness(0)))
+    assert merge_outbox(rig.folder, rig.head) == 1
+    with Population.open(rig.folder) as population:
+        assert population.individual(1).accuracies == ()
+        assert [event.details["verdict"] for event in population.events("outbox")] == ["stale"]
+
+
+def text(**content: object) -> bytes:
+    return json.dumps({"format": "hpcnas-outbox", "version": 1, **content}).encode()
+
+
+IMPOSSIBLE = {"repeat": 0, "accuracy": 1.5, "seed": 1, "steps": 1, "seconds": 1, "device": ""}
+BAD = {
+    "garbage": b"\x00\xff garbage",
+    "brackets": b"[" * 100_000,
+    "another format": text(format="x", call="release", individual_id=1, token=1, reason=""),
+    "another version": text(version=2, call="release", individual_id=1, token=1, reason=""),
+    "a call for a head": text(call="leave", worker_id="w1", reason=""),
+    "too large": b" " * (MAX_BYTES + 1),
+    "a token from nowhere": text(call="release", individual_id=1, token=9, reason=""),
+    "no accuracy": text(call="record", individual_id=1, token=1, fitness=IMPOSSIBLE),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_what_cannot_be_understood_is_set_aside_and_named(rig: Rig, name: str) -> None:
+    rig.folder.outbox.mkdir(exist_ok=True)
+    for _ in range(2):
+        (rig.folder.outbox / "bad.json").write_bytes(BAD[name])
+        write_outbox(rig.folder, record_message(1, 1, fitness(0)))
+        assert merge_outbox(rig.folder, rig.head) == 1
+    kept = sorted((rig.folder.outbox / "refused").iterdir())
+    assert [path.read_bytes() for path in kept] == [BAD[name]] * 2
+    with Population.open(rig.folder) as population:
+        assert {event.details["file"] for event in population.events("refused")} == {f"refused/{path.name}" for path in kept}
+
+
+def test_links_and_pipes_are_not_read(rig: Rig, tmp_path: Path) -> None:
+    target = tmp_path / "target.json"
+    target.write_bytes(BAD["garbage"])
+    rig.folder.outbox.mkdir(exist_ok=True)
+    (rig.folder.outbox / "link.json").symlink_to(target)
+    os.mkfifo(rig.folder.outbox / "pipe.json")
+    (rig.folder.outbox / "folder.json").mkdir()
+    assert merge_outbox(rig.folder, rig.head) == 0
+    assert target.read_bytes() == BAD["garbage"]
+    assert sorted(path.name for path in (rig.folder.outbox / "refused").iterdir()) == ["folder.json", "link.json", "pipe.json"]
+
+
+def test_a_disk_that_refuses_is_left_as_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("write", "fsync", "rename"):
+        with monkeypatch.context() as patch:
+            patch.setattr(seam, name, lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            with pytest.raises(OSError, match="No space left"):
+                write_outbox(rig.folder, release_message(3, 1, "time limit"))
+    assert list(rig.folder.outbox.iterdir()) == []
+
+
+def test_a_message_that_the_disk_holds_fast_keeps_no_other_from_being_merged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    (rig.folder.outbox).mkdir(exist_ok=True)
+    (rig.folder.outbox / "0.json").write_text("garbage")
+    stuck, other = (write_outbox(rig.folder, release_message(number, 1, "time limit")) for number in (1, 2))
+    rename, unlink = seam.rename, Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise OSError(30, "Read-only file system")
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        patch.setattr(seam, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        assert merge_outbox(rig.folder, rig.head) == 1
+    assert not other.exists()
+    assert [row.state for row in _individuals(rig)][:2] == [State.QUEUED, State.QUEUED]
+    assert rename is seam.rename
+    assert merge_outbox(rig.folder, rig.head) == 1
+    assert [path.name for path in rig.folder.outbox.iterdir()] == ["refused"]
+
+
+def _individuals(rig: Rig) -> list[Individual]:
+    with Population.open(rig.folder) as population:
+        return population.individuals()
+
+
+def test_an_unfinished_message_is_not_looked_at(rig: Rig) -> None:
+    rig.folder.outbox.mkdir(exist_ok=True)
+    (rig.folder.outbox / ".half.new").write_bytes(b'{"format": "hpc')
+    assert merge_outbox(rig.folder, rig.head) == 0
+    assert (rig.folder.outbox / ".half.new").exists()
+
+
+@given(data=st.binary(max_size=200) | st.text(alphabet='{}[]":,0123456789truefalsnl', max_size=100).map(str.encode))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_file_is_merged_or_set_aside(memory_path: Path, config: RunConfig, data: bytes) -> None:
+    folder = RunFolder(memory_path / "fuzz")
+    if not folder.path.exists():
+        SQLiteStore.create(make_folder(folder.path, config), config, backup_s=None).close()
+    store = SQLiteStore.open(folder, backup_s=None)
+    folder.outbox.mkdir(exist_ok=True)
+    (folder.outbox / "fuzz.json").write_bytes(data)
+    assert merge_outbox(folder, store) == 0
+    assert not (folder.outbox / "fuzz.json").exists()
+    store.close()

@@ -1,0 +1,178 @@
+"""Drawings: what is on them, widths, and that no label covers another."""
+
+import io
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from itertools import combinations
+from random import Random
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.image import imread
+
+from hpcnas.errors import GenotypeError
+from hpcnas.evolution.initialization import random_genotype
+from hpcnas.networks.counts import count
+from hpcnas.report.drawing import figure as drawing_figure
+from hpcnas.report.drawing.content import Edge, draw
+from hpcnas.report.drawing.dot import drawing_dot
+from hpcnas.report.drawing.figure import drawing_png, drawing_svg
+from hpcnas.report.drawing.text import drawing_text
+from hpcnas.report.drawing.widths import Width, motif_widths
+from hpcnas.representation.genotype import Genotype, Motif
+from hpcnas.representation.live import live_levels
+from hpcnas.representation.presets import PUBLISHED
+from hpcnas.representation.space import FLAT, HIERARCHICAL, SearchSpace
+
+DEAD_END = Genotype(((Motif(((0,), (5, 0), (4, 1, 0))),),))  # node 2 has no input, node 3 leads nowhere
+DEEP = SearchSpace("hierarchical", (3, 2, 1), (3, 3, 4))
+
+
+def test_a_whole_drawing_shows_every_edge_and_marks_what_is_dead():
+    """As stored; motifs 2 and 6 of the paper's cell are not used."""
+    drawing = draw(PUBLISHED)
+    assert [panel.title for panel in drawing.panels] == [
+        "cell", "motif1", "motif2 (not used)", "motif3", "motif4", "motif5", "motif6 (not used)",
+    ]  # fmt: skip
+    assert [len(panel.edges) for panel in drawing.panels] == [10, *[6] * 6]
+    assert {panel.name for panel in drawing.panels if not all(edge.is_live for edge in panel.edges)} == {"motif2", "motif6"}
+    [cell] = draw(DEAD_END).panels
+    assert cell.edges == (Edge(1, 3, "maxpool3x3", False), Edge(1, 4, "separable3x3", True), Edge(2, 4, "identity", False))
+    assert [node.is_live for node in cell.nodes] == [True, False, False, True]
+
+
+def test_a_live_drawing_shows_the_network_alone_with_its_widths():
+    """Only used motifs, only live nodes."""
+    drawing = draw(PUBLISHED, live=True)
+    assert [panel.name for panel in drawing.panels] == ["cell", "motif1", "motif3", "motif4", "motif5"]
+    assert [node.width for node in drawing.panels[0].nodes] == ["C", "C", "2C", "3C", "4C"]
+    assert [node.width for node in drawing.panels[3].nodes] == ["c", "c", "2C", "2c+2C"]
+    [cell] = draw(DEAD_END, live=True).panels
+    assert [(node.number, node.width) for node in cell.nodes] == [(1, "C"), (4, "C")]
+
+
+def test_a_dead_motif_is_said_to_count_as_none():
+    """Its sink is not reached."""
+    genotype = PUBLISHED.with_motif(2, 2, Motif(((1,), (1, 1), (0, 0, 0))))
+    assert draw(genotype).panels[2].title == "motif2 (sink not reached: counts as none)"
+
+
+def test_a_genotype_without_a_network_is_drawn_whole_only():
+    """There is nothing live to draw."""
+    broken = Genotype(((Motif(((0,),)),),))
+    assert not draw(broken).panels[0].nodes[0].is_live
+    assert drawing_svg(draw(broken))
+    with pytest.raises(GenotypeError, match="leave --live out"):
+        draw(broken, live=True)
+
+
+@pytest.mark.parametrize("space", [HIERARCHICAL, FLAT, DEEP], ids=["hierarchical", "flat", "four levels"])
+def test_widths_are_those_of_the_counted_network(space):
+    """The cell's output, in multiples of C, against networks.counts."""
+    rng = Random(80)
+    for _ in range(40):
+        genotype = random_genotype(space, rng)
+        levels = live_levels(genotype)
+        widths = motif_widths(levels, len(levels) + 1, 1)
+        output = widths[max(widths)]
+        assert output.motif == 0
+        assert count(genotype, "cifar", channels=8, cells=1).output_widths[0] == 8 * output.cell
+
+
+def test_widths_read_like_sums():
+    """One is not written."""
+    assert [str(width) for width in (Width(1), Width(0, 1), Width(2, 3), Width(1, 1))] == ["c", "C", "2c+3C", "c+C"]
+
+
+def test_the_text_of_the_published_cell():
+    """Equation (1), node by node."""
+    text = drawing_text(draw(PUBLISHED, title="published", live=True))
+    assert text.startswith(
+        """published
+
+cell
+  x1 (C)  = input
+  x2 (C)  = motif5(x1)
+  x3 (2C) = motif3(x1), motif3(x2)
+  x4 (3C) = motif3(x1), motif1(x2), motif3(x3)
+  x5 (4C) = motif4(x1), motif5(x2), motif5(x3), motif5(x4)
+
+motif1
+"""
+    )
+    assert "motif2" not in text
+
+
+def test_the_text_of_a_wide_cell_keeps_to_the_columns_and_brackets_what_is_dead():
+    """11 nodes, 80 columns."""
+    text = drawing_text(draw(random_genotype(FLAT, Random(81))), columns=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "x3 = [maxpool3x3(x1)]" in drawing_text(draw(DEAD_END))
+    assert "In brackets: dead or unused" in drawing_text(draw(DEAD_END))
+
+
+def test_dot_names_every_node_and_edge_once():
+    """One cluster a panel; dead edges dotted."""
+    text = drawing_dot(draw(PUBLISHED, title='a "name"'))
+    assert text.count("subgraph cluster_") == 7
+    assert len(re.findall(r"n\d+_\d+ -> n\d+_\d+ ", text)) == 10 + 36
+    assert text.count("-> ") - text.count("style=dotted, color=gray40") == 10 + 24
+    assert r"a \"name\"" in text
+    assert text.count("{") == text.count("}") == 8
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="the dot program is not installed; nothing else needs it")
+def test_dot_can_be_read_by_graphviz():
+    """Where it is there."""
+    subprocess.run(["dot", "-Tsvg"], input=drawing_dot(draw(PUBLISHED)), text=True, capture_output=True, check=True)
+
+
+def test_an_svg_is_xml_with_its_words_as_text_and_the_same_every_time():
+    """So that it can be searched, read aloud and compared."""
+    svg = drawing_svg(draw(PUBLISHED))
+    texts = {
+        "".join(element.itertext()).strip() for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    }
+    assert {"cell", "motif2 (not used)", "motif5", "separable3x3", "identity"} <= texts
+    assert drawing_svg(draw(PUBLISHED)) == svg
+
+
+def test_a_png_is_an_image_readable_in_grey():
+    """No colour at all: every pixel has equal red, green and blue."""
+    image = imread(io.BytesIO(drawing_png(draw(PUBLISHED))))
+    assert image.shape[1] > 1500
+    assert abs(image[..., 0] - image[..., 1]).max() < 0.01
+    assert abs(image[..., 1] - image[..., 2]).max() < 0.01
+    assert image[..., 0].min() < 0.2
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["whole", "live"])
+@pytest.mark.parametrize("space", [HIERARCHICAL, FLAT], ids=["hierarchical", "flat"])
+def test_no_label_covers_another_or_leaves_the_page(space, live):
+    """Boxes of all texts as rendered; every arc and label within the figure."""
+    rng = Random(82)
+    genotypes = [random_genotype(space, rng), Genotype(((Motif(tuple((3,) * i for i in range(1, 11))),),))]
+    for genotype in genotypes:
+        figure = drawing_figure._figure(draw(genotype, live=live))
+        canvas = FigureCanvasAgg(figure)
+        boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in figure.axes[0].texts]
+        for (name, one), (other_name, other) in combinations(boxes, 2):
+            assert not one.overlaps(other), (name, other_name)
+        for name, box in boxes:
+            assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, name
+            assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, name
+        for patch in figure.axes[0].patches:
+            extent = patch.get_window_extent(canvas.get_renderer())
+            assert figure.bbox.x0 <= extent.x0
+            assert extent.x1 <= figure.bbox.x1
+            assert figure.bbox.y0 <= extent.y0
+            assert extent.y1 <= figure.bbox.y1
+
+
+def test_a_large_motif_gives_an_image_of_bounded_size():
+    """64 nodes in a row, and an edge from each to the last."""
+    rows = (*((0,) * (i - 1) + (4,) for i in range(1, 63)), (4,) * 63)
+    figure = drawing_figure._figure(draw(Genotype(((Motif(rows),),))))
+    assert drawing_figure._dpi(figure) * max(figure.get_size_inches()) <= 16_000
