@@ -11,7 +11,7 @@ from hpcnas.cli import build_app
 
 def test_the_store_bench_says_on_stderr_what_is_being_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     measure = bench_store.run
-    small = {"rounds": 1, "cycles": 2, "clients": 2, "seconds": 0.2, "sizes": (5, 6, 7), "postgres": False}
+    small = {"rounds": 1, "cycles": 2, "clients": 2, "seconds": 0.2, "sizes": (5, 6, 7)}
     monkeypatch.setattr(bench_store, "run", lambda breeder, **given: measure(breeder, **small, **given))
     result = CliRunner().invoke(build_app(), ["bench", "store", "--json"])
     assert result.exit_code == 0, result.output

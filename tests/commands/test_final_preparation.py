@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from hpcnas.training.output_lock import LOCK_NAME
 
+from hpcnas.system.lock_file import TRAINING_LOCK
 from hpcnas.training.full_size import train as final_training
 from tests.commands.conftest import command, tiny
 
@@ -81,7 +81,7 @@ def test_signal_while_it_prepares_ends_it_within_moments(
 def test_lock_is_given_back(tmp_path: Path, genotype_file: str) -> None:
     """The next job may start on another node, from where nobody can see that this process is gone."""
     assert signalled(tiny(genotype_file, tmp_path / "run"), signal.SIGTERM, sleep_in_python)[0] == 143
-    assert list(tmp_path.glob(f"run/**/{LOCK_NAME}")) == []
+    assert list(tmp_path.glob(f"run/**/{TRAINING_LOCK}")) == []
 
 
 def test_ranks_that_wait_for_one_that_prepares_leave_with_it(

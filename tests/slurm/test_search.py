@@ -35,27 +35,12 @@ def assert_sound(run: Path, steps: int) -> None:
 
 def test_real_training_on_two_nodes_of_two_gpus(on_accounted: Cluster, tmp_path: Path, heads: Heads) -> None:
     run = tmp_path / "run"
-    sizes = (
-        "--steps",
-        "40",
-        "--population",
-        "10",
-        "--train-steps",
-        "4",
-        "--crop",
-        "8",
-        "--batch",
-        "32",
-        "--repeats",
-        "1",
-        "--channels",
-        "2",
-    )
     head = start_head(
         on_accounted,
         run,
-        *("--workers", "4", "--partition", "gpu", "--cpus-per-worker", "1", "--dataset", "digits", *sizes),
-        *("--setup", "export OMP_NUM_THREADS=1"),
+        *("--workers", "4", "--partition", "gpu", "--cpus-per-worker", "1", "--setup", "export OMP_NUM_THREADS=1"),
+        *("--steps", "40", "--population", "10", "--repeats", "1", "--channels", "2"),
+        *("--fitness", "tests.slurm.training:on_digits"),
     )
     heads.append(head)
     assert head.wait(110) == 0, head_output(run)

@@ -1,6 +1,7 @@
 """Things that real sites and users do: no environment for jobs, strange folders, jobs with strange names, lists of hosts."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,9 @@ def test_jobs_of_any_name_and_comment_hide_no_worker(
     assert_finishes(heads[-1], run)
     assert (
         "unknown"
-        not in subprocess.run(["hpcnas", "status", "--run", str(run)], capture_output=True, text=True, check=True).stdout
+        not in subprocess.run(
+            [sys.executable, "-m", "hpcnas", "status", "--run", str(run)], capture_output=True, text=True, check=True
+        ).stdout
     )
     on_plain.run("scancel", "--state=PENDING")
 
