@@ -1,0 +1,52 @@
+"""How kernels are cut up: one table. None of it depends on the number of runs, so that R together give the bits of R alone."""
+
+from dataclasses import dataclass
+
+from hpcnas.networks.gpu.structure import power_of_2
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Of one program.
+
+    Attributes:
+        block: rows of a tile: pixels of a product, columns of pixels of a window.
+        tiles: that it does one after the other.
+        warps, stages: of the compiled code.
+    """
+
+    block: int
+    tiles: int = 1
+    warps: int = 4
+    stages: int = 2
+
+
+# By kind and width of what is read; the last entry holds for all that are wider, its block halved with each doubling.
+# Measured on one H200 with the prototype (docs/performance.md): product forward 1.57, 1.67, 1.22 TB/s; product backward
+# best with 4 warps and 4 to 16 tiles; 256 elements and 4 warps for the depthwise backward pass, 10 % better than 1,024 and 8.
+_PRODUCTS = {
+    "product": {16: Shape(128, 4), 32: Shape(256, 2), 64: Shape(128, 4, stages=3)},
+    "product_backward": {16: Shape(64, 16), 32: Shape(64, 8), 64: Shape(64, 4, warps=8)},
+    "stem": {64: Shape(128, 8)},
+    "stem_backward": {64: Shape(128, 8)},
+}
+_ELEMENTS = {  # of a tile of columns: (elements, warps)
+    "depthwise": (1024, 8),
+    "depthwise_backward": (256, 4),
+    "pool": (1024, 8),
+    "pool_backward": (1024, 8),
+}
+
+
+def shape_of(kind: str, width: int) -> Shape:
+    """The shape of a kernel for values of `width` channels."""
+    wide = power_of_2(width)
+    if kind in _ELEMENTS:
+        elements, warps = _ELEMENTS[kind]
+        return Shape(max(1, elements // wide), 1, warps)
+    table = _PRODUCTS[kind]
+    widest = max(table)
+    if wide <= widest:
+        return table[min(key for key in table if key >= wide)]
+    last = table[widest]
+    return Shape(max(16, last.block * widest // wide), last.tiles, 8, last.stages)
