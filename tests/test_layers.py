@@ -36,6 +36,7 @@ ONLY = {
 # Libraries, and the only rooms that import them.
 HOMES = {
     "torch": {"networks", "training", "export"},
+    "triton": {"networks"},
     "torchvision": {"training"},
     "safetensors": {"training", "export"},
     "sqlite3": {"population"},

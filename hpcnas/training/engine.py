@@ -8,6 +8,7 @@ import torch
 
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import UsageError
+from hpcnas.networks.gpu.support import reason_against
 from hpcnas.population.records import Fitness
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.data import Dataset
@@ -25,7 +26,14 @@ class Engine(Protocol):
 
 
 def make_engine(recipe: RecipeConfig, data: Dataset, device: torch.device) -> Engine:
-    """The engine for `device`; the one place to choose another, such as one that trains all repeats together."""
+    """The engine for `device`: all repeats together where the GPU's kernels can run, else one after the other."""
+    reason = reason_against(device, recipe.precision)
+    if not reason:
+        from hpcnas.training.together import TogetherEngine
+
+        return TogetherEngine(recipe, data, device)
+    if device.type == "cuda":
+        log.warning("repeats are trained one after the other, which takes several times as long: %s", reason)
     from hpcnas.training.repeats import RepeatsEngine
 
     return RepeatsEngine(recipe, data, device)

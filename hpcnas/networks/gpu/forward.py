@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpcnas.networks.gpu.layout import Layout
 
 NAMES = {Kind.STEM: "stem", Kind.PRODUCT: "product", Kind.DEPTHWISE: "depthwise", Kind.POOL: "pool"}
-HEAD_IMAGES = 4  # of a program of the pooling
+HEAD_IMAGES, HEAD_PIXELS = 4, 8  # of a program of the pooling, and of its inner tile: larger ones spill
 CLASSIFIER_IMAGES = 16
 
 # (level, kind, width read, width written, side read, side written, stride, is max): one launch each
@@ -56,7 +56,7 @@ def head_launches(layout: "Layout") -> list[Launch]:
 
 def head_pixels(side: int) -> int:
     """Pixels that the pooling takes at a time: few, since a tile is images x pixels x channels."""
-    return min(16, power_of_2(side * side))
+    return min(HEAD_PIXELS, power_of_2(side * side))
 
 
 def _running(layout: "Layout") -> Launch:

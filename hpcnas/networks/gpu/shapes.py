@@ -22,10 +22,11 @@ class Shape:
 
 
 # By kind and width of what is read; the last entry holds for all that are wider, its block halved with each doubling.
-# Measured on one H200 with the prototype (docs/performance.md): product forward 1.57, 1.67, 1.22 TB/s; product backward
-# best with 4 warps and 4 to 16 tiles; 256 elements and 4 warps for the depthwise backward pass, 10 % better than 1,024 and 8.
+# Measured on one H200 with the prototype (docs/performance.md): 4 warps are better than 8 for products, as many as do not
+# spill (registers by Triton 3.9 for sm_90); 256 elements and 4 warps for the depthwise backward pass, 10 % better than
+# 1,024 and 8: 120 registers instead of 206, so that twice as many warps wait for memory side by side.
 _PRODUCTS = {
-    "product": {16: Shape(128, 4), 32: Shape(256, 2), 64: Shape(128, 4, stages=3)},
+    "product": {16: Shape(128, 4), 32: Shape(64, 8), 64: Shape(64, 8, stages=3)},
     "product_backward": {16: Shape(64, 16), 32: Shape(64, 8), 64: Shape(64, 4, warps=8)},
     "stem": {64: Shape(128, 8)},
     "stem_backward": {64: Shape(128, 8)},
