@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -126,14 +127,19 @@ class TogetherEngine:
 
     def _train(self, genotype: Genotype, structure: Structure, seeds: Sequence[int], progress: Progress) -> list[float | str]:
         """The accuracy of each seed's repeat, or how it diverged."""
-        weights = Weights(structure, len(seeds), self.device, getattr(torch, self.dtype))
-        for run, seed in enumerate(seeds):
-            weights.load(run, self._initial_state(genotype, seed))
-        diverged = self._descend(weights, seeds, progress)
-        if len(diverged) == len(seeds):
-            return [diverged[run] for run in range(len(seeds))]
-        accuracies = self._evaluate(weights, progress)
+        with self._on_device():
+            weights = Weights(structure, len(seeds), self.device, getattr(torch, self.dtype))
+            for run, seed in enumerate(seeds):
+                weights.load(run, self._initial_state(genotype, seed))
+            diverged = self._descend(weights, seeds, progress)
+            if len(diverged) == len(seeds):
+                return [diverged[run] for run in range(len(seeds))]
+            accuracies = self._evaluate(weights, progress)
         return [diverged.get(run, accuracy) for run, accuracy in enumerate(accuracies)]
+
+    def _on_device(self) -> AbstractContextManager[object]:
+        """Triton launches on the current device."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def _initial_state(self, genotype: Genotype, seed: int) -> Mapping[str, Tensor]:
         recipe, data = self.recipe, self.dataset

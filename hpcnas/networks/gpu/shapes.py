@@ -27,7 +27,7 @@ class Shape:
 # 1,024 and 8: 120 registers instead of 206, so that twice as many warps wait for memory side by side.
 _PRODUCTS = {
     "product": {16: Shape(128, 4), 32: Shape(64, 8), 64: Shape(64, 8, stages=3)},
-    "product_backward": {16: Shape(64, 16), 32: Shape(64, 8), 64: Shape(64, 4, warps=8)},
+    "product_backward": {16: Shape(64, 16), 32: Shape(64, 8), 64: Shape(32, 8)},
     "stem": {64: Shape(128, 8)},
     "stem_backward": {64: Shape(128, 8)},
 }

@@ -9,6 +9,8 @@ import torch
 from hpcnas.config import RecipeConfig
 from hpcnas.population.records import FailureKind, Fitness
 from hpcnas.training import together
+from hpcnas.training.bench_step import Setting
+from hpcnas.training.bench_together import measure_together, text
 from hpcnas.training.data import Dataset, Images
 from hpcnas.training.engine import make_engine
 from hpcnas.training.fitness import EvaluationFailed
@@ -110,3 +112,14 @@ def test_a_loss_that_is_not_finite_is_seen_for_its_run_alone(engine, monkeypatch
     with pytest.raises(EvaluationFailed, match="repeat 3: the training loss is nan"):
         given.extend(engine.train(GENOTYPE, {1: 5, 3: 6}, progress=lambda share: None))
     assert [fitness.repeat for fitness in given] == [1]
+
+
+def test_the_bench_reports_the_step_of_all_repeats():
+    setting = Setting(torch.device("cpu"), "small", 4, (4, 3, 5, 5))
+    row = measure_together(GENOTYPE, setting, rounds=1, runs=2)
+    assert set(row) == {
+        *("ms", "spread", "launches", "gigabytes", "terabytes_per_s", "fitness_s"),
+        *("compile_s", "capture_s", "memory_gigabytes"),
+    }
+    assert row["fitness_s"] == pytest.approx(5 * row["ms"])
+    assert f"{row['launches']} launches" in text(row)
