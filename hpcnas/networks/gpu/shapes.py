@@ -29,7 +29,7 @@ _PRODUCTS = {
     "product": {16: Shape(128, 4), 32: Shape(64, 8), 64: Shape(64, 8, stages=3)},
     "product_backward": {16: Shape(64, 16), 32: Shape(64, 8), 64: Shape(32, 8)},
     "stem": {64: Shape(128, 8)},
-    "stem_backward": {64: Shape(128, 8)},
+    "stem_backward": {64: Shape(64, 16)},
 }
 _ELEMENTS = {  # of a tile of columns: (elements, warps)
     "depthwise": (1024, 8),
