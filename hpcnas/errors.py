@@ -5,6 +5,7 @@ The command line prints it as one line and leaves with `exit_code`; a traceback
 appears only with `--debug`.
 """
 
+import math
 from collections.abc import Iterable
 
 
@@ -46,8 +47,16 @@ class DamagedRunError(HpcnasError):
     exit_code = 5
 
 
+class UnfitHostError(HpcnasError):
+    """This machine cannot do what it was given for; another one may."""
+
+
 class LeaseLost(HpcnasError):
     """A write came under an older token: another worker owns the genotype now."""
+
+
+class NeverJoined(HpcnasError):
+    """A worker claims that the population does not know: it joins, then claims again."""
 
 
 class StoreUnavailable(HpcnasError):
@@ -73,3 +82,30 @@ def check_at_least(option: str, value: int, least: int) -> None:
     """
     if value < least:
         raise UsageError(f"{option} {value} must be at least {least}")
+
+
+def check_number(
+    option: str,
+    value: float,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Refuse a number that is not finite or outside its bounds; `above` and `below` are bounds that it must not equal.
+
+    Raises:
+        UsageError: it names the value and the bounds.
+    """
+    bounds = {"at least": least, "above": above, "at most": most, "below": below}
+    broken = (
+        not math.isfinite(value)
+        or (least is not None and value < least)
+        or (above is not None and value <= above)
+        or (most is not None and value > most)
+        or (below is not None and value >= below)
+    )
+    if broken:
+        told = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        raise UsageError(f"{option} {value:g} must be a finite number {told}".rstrip())

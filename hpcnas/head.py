@@ -15,17 +15,22 @@ from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import this_task
 from hpcnas.config import RunConfig
 from hpcnas.durations import duration
-from hpcnas.errors import ClusterError, RunHeldError, StoreUnavailable, UsageError
+from hpcnas.errors import ClusterError, HpcnasError, RunHeldError, StoreUnavailable, UsageError
+from hpcnas.population.pace import remaining_s
 from hpcnas.run_folder import RunFolder
+from hpcnas.search.cancellation import Cancellation
 from hpcnas.search.display import Display, Snapshot, make_display
 from hpcnas.search.duties import Duties
 from hpcnas.search.opening import OpenRun, open_run, show_plan
-from hpcnas.search.wishes import CANCEL, DRAIN, RETRY, take_wishes
+from hpcnas.search.wishes import DRAIN, RETRY, Wishes
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 PATIENCE_S = 600.0  # with a population that cannot be written
+SIGNALLED_S = 5.0  # the same after a signal: what cannot be written is not drained
+FINISHING = "finishing: workers are leaving"
+COMPLAIN_EVERY_S = 60.0  # about one and the same trouble
 FAREWELL_S = 15.0  # for workers to hear that the run is finished, and leave
 
 
@@ -45,10 +50,13 @@ class Head:
         self.display = display
         self.clock = clock
         self.duties = Duties(run, display, clock)
+        self.wishes = Wishes(run.folder)
         self._draining = ""  # why
+        self._claims_end = False  # whether the population knows that the run drains
+        self._cancellation: Cancellation | None = None
         self._started_s = clock()
-        self._evaluated_before = run.store.counts().evaluated
         self._troubled_s: float | None = None
+        self._complained_s: dict[str, float] = {}  # what -> when it was said last
 
     def search(self) -> int:
         """Go round until the run is finished, drained or left; the exit code.
@@ -60,7 +68,7 @@ class Head:
             try:
                 code = self._go_round()
                 self._troubled_s = None
-            except StoreUnavailable as error:
+            except (StoreUnavailable, OSError) as error:
                 code = self._endure(error)
             if code is not None:
                 return code
@@ -68,32 +76,49 @@ class Head:
 
     def _go_round(self) -> int | None:
         """One turn; the exit code when it was the last."""
-        if self.store.counts().evaluated >= self.steps:
-            return self._finish()
+        is_finishing = self._is_finishing()
         if self._must_leave():
-            return self._abandon()
+            return self._finish() if is_finishing else self._abandon()
         self._listen()
+        if is_finishing and not self.store.leases():
+            return self._finish()
         self._tick()
-        if self._draining and not self.store.leases():
+        if self._draining and not self.store.leases() and not self._is_cancelling():
             return self._end_drained()
         return None
+
+    def _is_finishing(self) -> bool:
+        """Whether all steps are evaluated; more than are wanted may still be trained, after --steps was lowered."""
+        if self.store.counts().evaluated < self.steps:
+            return False
+        if self._draining != FINISHING:
+            self.store.set_finished(True)
+            self._draining = FINISHING
+        return True
 
     def _must_leave(self) -> bool:
         """After a second signal; at the first when the Slurm job ends that this head runs in: it goes on in the next."""
         ends_job = self.flag.signal_name == "SIGUSR2" or (self.flag.signal_name == "SIGTERM" and bool(this_task().job))
         return self.flag.count >= 2 or ends_job
 
-    def _endure(self, error: StoreUnavailable) -> int | None:
+    def _endure(self, error: StoreUnavailable | OSError) -> int | None:
         """A disk that is full or a database that is busy passes; what workers have to say waits with them meanwhile."""
         now = self.clock()
         self._troubled_s = now if self._troubled_s is None else self._troubled_s
-        if self._must_leave():
+        if self._must_leave() or (self.flag and now - self._troubled_s > SIGNALLED_S):
             return self._abandon()
         if now - self._troubled_s > PATIENCE_S:
-            raise error
-        log.error("%s", error)
-        self.display.say(f"{error}; trying again")
+            raise HpcnasError(f"{error}; this has lasted {duration(PATIENCE_S)}, so the head leaves") from error
+        self._complain(f"{error}; trying again")
         return None
+
+    def _complain(self, what: str) -> None:
+        """Say it, the same thing once a minute."""
+        now = self.clock()
+        if now - self._complained_s.get(what, -COMPLAIN_EVERY_S) >= COMPLAIN_EVERY_S:
+            self._complained_s[what] = now
+            log.error("%s", what)
+            self.display.say(what)
 
     def _tick(self) -> None:
         if not self.run.lock.is_held():
@@ -107,8 +132,7 @@ class Head:
     def snapshot(self) -> Snapshot:
         """The run as it is now."""
         counts = self.store.counts()
-        elapsed = self.clock() - self._started_s
-        done = counts.evaluated - self._evaluated_before
+        left = self.steps - counts.evaluated
         return Snapshot(
             run=str(self.folder.path),
             steps=self.steps,
@@ -119,8 +143,8 @@ class Head:
             workers=counts.workers,
             wanted=self._wanted(),
             best=self.run.breeder.best,
-            eta_s=elapsed * (self.steps - counts.evaluated) / done if done and not self._draining else None,
-            elapsed_s=elapsed,
+            eta_s=None if self._draining else remaining_s(self.duties.attempts, left, counts.workers, time.time()),
+            elapsed_s=self.clock() - self._started_s,
             note=self._draining or self.duties.note,
         )
 
@@ -129,14 +153,21 @@ class Head:
         return 0 if self._draining else min(self.run.config.cluster.workers, max(0, left))
 
     def _listen(self) -> None:
-        wishes = take_wishes(self.folder)
-        for wish in wishes:
-            if wish.startswith(RETRY):
-                self._retry(int(wish.removeprefix(RETRY)))
-        if CANCEL in wishes:
-            self.display.say(f"asked to cancel: told {self.run.launcher.cancel()} workers to end")
-        if self.flag or DRAIN in wishes or CANCEL in wishes:
-            self._drain(self.flag.reason or "stop was asked for")
+        for wish in self.wishes.open():
+            if self._fulfil(wish):
+                self.wishes.close(wish)
+        if self.flag:
+            self._drain(self.flag.reason)
+
+    def _fulfil(self, wish: str) -> bool:
+        """Do what was asked for; whether it is done. What is not, or raises, is done again in the next round."""
+        if wish.startswith(RETRY):
+            self._retry(int(wish.removeprefix(RETRY)))
+            return True
+        self._draining = self._draining or _draining("stop was asked for")  # before workers end: none is replaced
+        is_done = wish == DRAIN or self._cancel()
+        self._drain("stop was asked for")
+        return is_done
 
     def _retry(self, individual_id: int) -> None:
         try:
@@ -145,14 +176,32 @@ class Head:
         except UsageError as error:
             log.warning("%s", error)
 
+    def _cancel(self) -> bool:
+        """End all workers; whether the cluster has done it. One that does not answer is asked again and again."""
+        self._cancellation = self._cancellation or Cancellation(self.run.launcher, self.clock)
+        if self._cancellation.is_done():
+            self.display.say(f"asked to cancel: told {self._cancellation.count} workers to end")
+            self._cancellation = None
+            return True
+        if self._cancellation.trouble:
+            self._complain(f"asked to cancel: {self._cancellation.trouble}; asking the cluster again")
+        return False
+
+    def _is_cancelling(self) -> bool:
+        """Whether the cluster has yet to end the workers; a signal ends the wait for it."""
+        return self._cancellation is not None and not self.flag
+
     def _drain(self, why: str) -> None:
-        if self._draining:
+        """Grant and breed nothing more. Every step may be taken again: a fault between two of them is made up for."""
+        if self._claims_end:
             return
-        self.run.breeder.is_open = False
+        self._draining = self._draining or _draining(why)
         self.store.set_draining(True)
-        self._draining = f"draining ({why}): what is being trained is finished first"
-        self.display.say(f"{self._draining}: {self.store.counts().leased} genotypes; Ctrl-C again leaves at once")
+        self.run.breeder.is_open = False
+        leased = self.store.counts().leased
         self.duties.cancel_waiting()
+        self._claims_end = True
+        self.display.say(f"{self._draining}: {leased} genotypes; Ctrl-C again leaves at once")
 
     def _abandon(self) -> int:
         self.display.say(f"left at once; workers go on, and the same command resumes {self.folder.path}")
@@ -161,34 +210,27 @@ class Head:
     def _end_drained(self) -> int:
         self.duties.merge()
         self._farewell()
+        if self._cancellation is not None:
+            self.display.say("the cluster did not cancel the workers; ask it again by `hpcnas stop --cancel`")
         evaluated = self.store.counts().evaluated
         self.display.say(f"drained at {evaluated}/{self.steps} evaluated; the same command resumes {self.folder.path}")
         return self.flag.exit_code
 
     def _finish(self) -> int:
-        self.store.set_finished(True)
-        self._draining = "finishing: workers are leaving"
-        while self.store.leases() and not self._must_leave():  # more than are wanted, after --steps was lowered: they may end
-            self._tick()
-            self._sleep()
         self.duties.cancel_waiting()
         self._farewell()
         self.run.breeder.follow()
         best = self.run.breeder.best
-        found = f"; best is genotype {best[0]} with fitness {best[1]:.4f}" if best else ""
+        found = f"; best is genotype {best[0]} with fitness {100 * best[1]:.2f} %" if best else ""
         took = duration(self.clock() - self._started_s)
         self.display.say(f"finished: {self.store.counts().evaluated} genotypes evaluated, {took}{found}")
         self.display.say(f"next: hpcnas report --run {self.folder.path}")
         return 0
 
     def _farewell(self) -> None:
-        """Wait until the workers have left; end those that do not."""
+        """Wait until the workers have left, those that only start among them; end those that do not."""
         until_s = self.clock() + FAREWELL_S
-        while (
-            self.clock() < until_s
-            and not self._must_leave()
-            and (self.duties.staffing.is_asking or (self.store.counts().workers and self.run.launcher.alive() != {}))
-        ):
+        while self.clock() < until_s and not self._must_leave() and self._is_anyone_there():
             self.display.show(self.snapshot())
             self._sleep()
         try:
@@ -198,6 +240,12 @@ class Head:
             log.warning("workers could not be cancelled, they end by themselves: %s", error)
         self.run.launcher.prune()
 
+    def _is_anyone_there(self) -> bool:
+        """Whether a worker runs, starts or is asked for: one that starts when the head is gone would wait for it in vain."""
+        self.duties.call_roll()  # the places of those that left are known before the cluster is asked again
+        alive = self.run.launcher.alive()
+        return self.duties.staffing.is_asking or bool(self.store.counts().workers if alive is None else alive)
+
     def _sleep(self) -> None:
         if self.flag:
             time.sleep(TICK_S)  # a flag that is set would end the wait at once
@@ -205,24 +253,29 @@ class Head:
             self.flag.wait(TICK_S)
 
 
-def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dry_run: bool = False) -> int:
+def _draining(why: str) -> str:
+    return f"draining ({why}): what is being trained is finished first"
+
+
+def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dry_run: bool = False, address: str = "") -> int:
     """Search, from wherever the run stands, until it is finished, drained or left.
 
     Args:
         download: fetch the data set first if it is not there.
-        dry_run: only print the configuration and what would be submitted.
+        dry_run: only print the configuration and what would be submitted; `download` is done all the same.
+        address: of this machine, which workers are to try first; "" for its name.
     Returns:
         0, or 128 + n after signal n.
     Raises:
         HpcnasError: see its children; a refused start leaves nothing behind.
     """
     if dry_run:
-        print(show_plan(folder, config))
+        print(show_plan(folder, config, download=download))
         return 0
     flag = StopFlag(exit_on_second=False).install()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that drops ends the display, not the search
-    with open_run(folder, config, download=download) as run:
+    with open_run(folder, config, download=download, address=address) as run:
         if run.is_done:
             print(f"nothing to do: {folder.path} has its {config.search.steps} evaluated genotypes; raise --steps to go on")
             return 0
@@ -236,4 +289,5 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
 if __name__ == "__main__":
     from hpcnas.cli import main
 
-    sys.exit(main(["head", *sys.argv[1:]]))
+    sys.argv.insert(1, "head")
+    sys.exit(main())

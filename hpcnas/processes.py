@@ -1,13 +1,24 @@
-"""Who a process is, so that another one, perhaps on another machine or days later, can tell whether it is gone."""
+"""Who a process is, so that another one, perhaps on another machine or days later, can tell whether it is gone.
 
+And how a process ends that has run the code of others.
+"""
+
+import atexit
 import contextlib
 import json
 import os
+import sys
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 MAX_RECORD_BYTES = 4096
+EXIT_S = 5.0  # for what libraries have to do at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +31,7 @@ class Holder:
         started: start time of the process in clock ticks since boot; a process id is used again.
         job: Slurm's job id, or "".
         restarts: how often Slurm requeued that job.
+        cluster: Slurm's name of the cluster of that job: another cluster on the same disk counts its jobs from 1 too.
         nonce: told apart from every other holder, even of the same process.
     """
 
@@ -31,6 +43,7 @@ class Holder:
     job: str
     nonce: str
     restarts: int = 0
+    cluster: str = ""
 
     @classmethod
     def of_this_process(cls) -> "Holder":
@@ -44,20 +57,22 @@ class Holder:
             job=os.environ.get("SLURM_JOB_ID", ""),
             nonce=uuid.uuid4().hex,
             restarts=int(os.environ.get("SLURM_RESTART_COUNT") or 0),  # unset at the first start, then 1
+            cluster=os.environ.get("SLURM_CLUSTER_NAME", ""),
         )
 
     def is_provably_dead(self) -> bool:
         """Whether that process is certainly gone; False where this machine cannot know."""
         here = Holder.of_this_process()
-        if self.job and self.job == here.job and self.restarts < here.restarts:
+        if self.job and self.cluster and (self.job, self.cluster) == (here.job, here.cluster) and self.restarts < here.restarts:
             return True  # this job, before Slurm requeued it, perhaps on another node
         if (self.host, self.boot, self.namespace) != (here.host, here.boot, here.namespace) or not here.boot:
             return False
-        return start_ticks(self.pid) != self.started
+        return _has_ended(self.pid, self.started)
 
     def describe(self) -> str:
-        """As `process 4711 on node7 (Slurm job 12)`."""
-        return f"process {self.pid} on {self.host}" + (f" (Slurm job {self.job})" if self.job else "")
+        """As `process 4711 on node7 (Slurm job 12 of cluster hpc)`."""
+        cluster = f" of cluster {self.cluster}" if self.cluster else ""
+        return f"process {self.pid} on {self.host}" + (f" (Slurm job {self.job}{cluster})" if self.job else "")
 
 
 def read_holder(path: Path) -> Holder | None:
@@ -76,6 +91,40 @@ def parse_holder(content: bytes) -> Holder | None:
     return holder if isinstance(holder.pid, int) and isinstance(holder.host, str) else None
 
 
+def is_kept_alive() -> bool:
+    """Whether threads or processes were left that Python would wait for at its end."""
+    threads = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    return bool(threads or _children())
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process with `code`, whatever threads and processes a fitness function has left in it.
+
+    What libraries have registered with `atexit` is done first, for at most `EXIT_S`.
+    """
+    guard = threading.Timer(EXIT_S, _cut_off, (code,))
+    guard.daemon = True
+    guard.start()
+    try:
+        atexit._run_exitfuncs()
+    finally:
+        _cut_off(code)
+
+
+def _children() -> "list[BaseProcess]":
+    multiprocessing = sys.modules.get("multiprocessing.process")  # only if somebody has used it: a worker starts quickly
+    return multiprocessing.active_children() if multiprocessing else []
+
+
+def _cut_off(code: int) -> NoReturn:
+    for child in _children():
+        child.kill()  # a forked one has inherited this process's handlers and ignores a milder signal
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, without a reader, or not there at all
+            stream.flush()
+    os._exit(code)
+
+
 def boot_id() -> str:
     """What tells this machine since it was switched on from every other; "" where the kernel does not say."""
     return _read("/proc/sys/kernel/random/boot_id")
@@ -85,6 +134,18 @@ def start_ticks(pid: int) -> int | None:
     """When a process started, clock ticks since boot; None when there is no such process or it is a zombie."""
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()  # field 22, and the name before may hold spaces
     return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def _has_ended(pid: int, started: int) -> bool:
+    if Path(f"/proc/{pid}/stat").exists():
+        return start_ticks(pid) != started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False  # another user's, where /proc is mounted with hidepid
+    return False
 
 
 def _namespace() -> str:

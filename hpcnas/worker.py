@@ -1,7 +1,7 @@
 """Algorithm 2: claim a genotype, train its missing repeats, record each accuracy, claim again.
 
-`python -m hpcnas.worker --run RUN` is one worker. It starts without torch: that is imported after the
-first claim, and only when a genotype is really trained.
+`python -m hpcnas.worker --run RUN` is one worker. It imports torch before its first claim, and only when genotypes
+are really trained: what is wrong with its machine or its data set is found before it holds a genotype.
 """
 
 import argparse
@@ -11,27 +11,38 @@ import os
 import sys
 import time
 import uuid
+from collections.abc import Callable
+from typing import TypeVar
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import Deadline, this_task
 from hpcnas.config import RunConfig, read_config
-from hpcnas.errors import HpcnasError, StoreUnavailable
+from hpcnas.errors import HpcnasError, StoreUnavailable, UnfitHostError
 from hpcnas.population import open_queue
-from hpcnas.population.records import Lease, Verdict, WorkerInfo
+from hpcnas.population.queries import Population
+from hpcnas.population.records import UNFIT_HOST, Lease, Verdict, WorkerInfo
 from hpcnas.population.store import WorkQueue
+from hpcnas.processes import end_process
 from hpcnas.run_folder import RunFolder
+from hpcnas.search.asking import ask, is_answered
 from hpcnas.search.attempt import Attempt, Outcome
 from hpcnas.search.courier import Courier
 from hpcnas.search.pulse import Pulse
+from hpcnas.search.watchdog import Watchdog
 from hpcnas.training.evaluators import load_evaluator
 from hpcnas.training.fitness import Evaluator
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("hpcnas.worker")  # its name is __main__ as a process of its own
 
 FAILURES_IN_A_ROW = 3  # then it is this process or its machine
 SAFETY = 1.2  # a genotype is not begun unless this many times its expected duration is left
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
+LOOK_AGAIN_S = 30.0  # between two looks into the database of a run without a head: 200 workers share one disk
+STOP_S = 28.0  # Slurm kills 30 s after SIGTERM
+GOODBYE_S = 8.0  # a client looks for its head for 5 s
 EXIT_UNFIT = 1
+
+T = TypeVar("T")
 
 
 class Worker:
@@ -45,9 +56,10 @@ class Worker:
         self.deadline = deadline
         self.id = uuid.uuid4().hex
         self.failures = 0
-        self._evaluator: Evaluator | None = None
         self._repeat_s: float | None = None  # what one repeat is expected to take
         self._is_draining = False
+        self._unfit = ""  # why this worker cannot go on
+        self._look_again_s = 0.0
 
     def run(self) -> int:
         """Work until there is none, or until told to stop; the exit code.
@@ -55,56 +67,44 @@ class Worker:
         Raises:
             HpcnasError: this worker cannot work at all; it has said goodbye first.
         """
-        if not self._join():
-            return self.flag.exit_code or EXIT_UNFIT
+        with Watchdog(lambda: bool(self.flag), self._end, STOP_S):
+            return self._serve() if self._join() else self._exit_code()
+
+    def _serve(self) -> int:
         try:
             return self._work()
+        except UnfitHostError as error:
+            self._leave(self.flag.reason or f"{UNFIT_HOST}{error}")
+            raise
         except HpcnasError as error:
             self._leave(str(error))
             raise
 
     def _work(self) -> int:
+        evaluator = self._load_evaluator()
         while True:
             reason = self._reason_to_leave()
             if reason:
                 return self._leave(reason)
             lease = self._claim()
             if lease is not None:
-                self._count(self._attempt(lease))
+                self._count(self._attempt(lease, evaluator))
 
     def _join(self) -> bool:
         task = this_task()
         info = WorkerInfo(self.id, task.host, os.getpid(), task.gpus, task.job, task.name)
-        started = time.monotonic()
-        wait_s = FIRST_WAIT_S
-        while not self.flag:
-            try:
-                self.config = RunConfig.from_dict(json.loads(self.queue.join(info)))
-                log.info("worker %s on %s joined %s", self.id[:8], info.host, self.folder.path)
-                return True
-            except StoreUnavailable as error:
-                if time.monotonic() - started > self._patience_s():
-                    log.error("no head for %.0f s, so there is nothing to do: %s", self._patience_s(), error)
-                    return False
-                wait_s = self._wait(wait_s)
-        return False
+        answer = self._ask(lambda: self.queue.join(info))
+        if answer is None:
+            return False
+        self.config = RunConfig.from_dict(json.loads(answer))
+        log.info("worker %s on %s joined %s", self.id[:8], info.host, self.folder.path)
+        return True
 
     def _claim(self) -> Lease | None:
         """The next lease; None when it is time to look whether to leave."""
         claim_id = uuid.uuid4().hex  # the same until it is answered: a reply lost on the way is no lease lost
-        asked = time.monotonic()
         wait_s = FIRST_WAIT_S
-        while not self.flag:
-            try:
-                claim = self.queue.claim(self.id, claim_id)
-                asked = time.monotonic()
-            except StoreUnavailable as error:
-                if time.monotonic() - asked > self._patience_s():
-                    log.error("no head for %.0f s and nothing to train: %s", self._patience_s(), error)
-                    self._is_draining = True
-                    return None
-                wait_s = self._wait(wait_s)
-                continue
+        while (claim := self._ask(lambda: self.queue.claim(self.id, claim_id))) is not None:
             if claim.lease is not None:
                 return claim.lease
             if claim.verdict in (Verdict.DRAIN, Verdict.FINISHED):
@@ -113,7 +113,40 @@ class Worker:
             wait_s = self._wait(wait_s)
         return None
 
-    def _attempt(self, lease: Lease) -> Outcome:
+    def _ask(self, question: Callable[[], T]) -> T | None:
+        """What the head answers, when there is one; None when it is time to leave instead."""
+        asked_s, wait_s = time.monotonic(), FIRST_WAIT_S
+        while not self.flag:
+            try:
+                return question()
+            except StoreUnavailable as error:
+                if wait_s == FIRST_WAIT_S:
+                    log.info("%s; waiting up to %.0f s for a head", error, self._patience_s())
+                if self._is_finished():
+                    self._is_draining = True
+                    log.info("%s has all its genotypes; there is nothing to do", self.folder.path)
+                    return None
+                if time.monotonic() - asked_s > self._patience_s():
+                    self._unfit = f"no head for {self._patience_s():.0f} s and nothing to train: {error}"
+                    log.error("%s", self._unfit)
+                    return None
+            wait_s = self._wait(wait_s)
+        return None
+
+    def _is_finished(self) -> bool:
+        """Whether the run is complete and its head has gone for good, as its database says; looked up now and then."""
+        now = time.monotonic()
+        if self.config.store != "sqlite" or now < self._look_again_s:
+            return False  # a PostgreSQL answers by itself that the run is finished
+        self._look_again_s = now + LOOK_AGAIN_S
+        try:
+            with Population.open(self.folder) as population:
+                return population.run().finished
+        except HpcnasError as error:
+            log.info("whether the run is finished cannot be seen: %s", error)
+            return False
+
+    def _attempt(self, lease: Lease, evaluator: Evaluator) -> Outcome:
         self._repeat_s = lease.expected_s or self._repeat_s
         courier = Courier(self.queue, self.folder, lease, self.flag, self._patience_s())
         if not self._is_time_enough():
@@ -122,15 +155,18 @@ class Worker:
             return Outcome.RELEASED
         pulse = Pulse(self.queue, lease, self.flag, self.config.cluster.heartbeat_s, courier.abandon)
         started = time.monotonic()
-        outcome = Attempt(lease, self.config, courier, pulse, self._load).run()
+        outcome = Attempt(lease, self.config, courier, pulse, evaluator).run()
         log.info("genotype %d: %s in %.1f s", lease.individual_id, outcome, time.monotonic() - started)
         self._is_draining |= pulse.verdict is Verdict.DRAIN
         return outcome
 
-    def _load(self) -> Evaluator:
-        if self._evaluator is None:
-            self._evaluator = load_evaluator(self.config.recipe)
-        return self._evaluator
+    def _load_evaluator(self) -> Evaluator:
+        cluster = self.config.cluster
+        asks_for_gpus = bool(cluster.gpus_per_worker) or any("gpu" in option for option in cluster.slurm)
+        try:
+            return load_evaluator(self.config.recipe, is_gpu_optional=not asks_for_gpus)
+        except UnfitHostError as error:  # the option that a worker does not have is its head's
+            raise UnfitHostError(str(error).replace("give --device cpu", "give --gpus-per-worker 0 to the head")) from error
 
     def _count(self, outcome: Outcome) -> None:
         if outcome is Outcome.FAILED:
@@ -141,6 +177,8 @@ class Worker:
     def _reason_to_leave(self) -> str:
         if self.flag:
             return self.flag.reason
+        if self._unfit:
+            return self._unfit
         if self._is_draining:
             return "no more work"
         if self.failures >= FAILURES_IN_A_ROW:
@@ -154,14 +192,27 @@ class Worker:
 
     def _leave(self, reason: str) -> int:
         log.info("worker %s leaves: %s", self.id[:8], reason)
+        goodbye = ask(lambda: self._say_goodbye(reason))
+        if not is_answered(goodbye, GOODBYE_S):  # the cluster kills soon after it has told a worker to end
+            log.info("left without a word: the head does not answer within %g s", GOODBYE_S)
+        else:
+            goodbye.result()
+        return self._exit_code()
+
+    def _end(self) -> None:
+        """Outside of an attempt, which has a shorter grace and gives its genotype back: a data set or the head hangs."""
+        log.error("this worker did not end within %g s of being asked; the process ends", STOP_S)
+        os._exit(self.flag.exit_code or EXIT_UNFIT)
+
+    def _say_goodbye(self, reason: str) -> None:
         try:
             self.queue.leave(self.id, reason)
         except HpcnasError as error:
             log.info("left without a word: %s", error)
         self.queue.close()
-        if self.failures >= FAILURES_IN_A_ROW:
-            return EXIT_UNFIT
-        return self.flag.exit_code
+
+    def _exit_code(self) -> int:
+        return EXIT_UNFIT if self._unfit or self.failures >= FAILURES_IN_A_ROW else self.flag.exit_code
 
     def _patience_s(self) -> float:
         return self.config.cluster.lease_s
@@ -208,7 +259,10 @@ def main(arguments: list[str] | None = None) -> int:
     except HpcnasError as error:
         print(f"hpcnas worker: {error}", file=sys.stderr)
         return error.exit_code
+    except Exception:
+        log.exception("this worker ends by a bug")
+        return EXIT_UNFIT
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -16,5 +16,8 @@ export HPCNAS_TIME=${HPCNAS_TIME-}           # --time of a worker, such as 8:00:
 export HPCNAS_CPUS=${HPCNAS_CPUS-}           # --cpus-per-worker
 export HPCNAS_MEM=${HPCNAS_MEM-}             # --mem of a worker, such as 16G
 
-# 4. Data sets: a folder that all nodes see.
+# 4. Full-size trainings on ImageNet: GPUs of a node, each with a rank (`bash jobs/final_imagenet.sh`, jobs/reproduce_table1.sh).
+export HPCNAS_GPUS_PER_NODE=${HPCNAS_GPUS_PER_NODE-} # 8 unless a number stands here, such as 4
+
+# 5. Data sets: a folder that all nodes see.
 # export HPCNAS_DATA=${HPCNAS_DATA:-/data/$USER/hpcnas}

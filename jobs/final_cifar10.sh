@@ -39,23 +39,42 @@ jobs=${HPCNAS_JOBS:-${SLURM_SUBMIT_DIR:-$PWD}/jobs} # this script itself is a co
 command -v hpcnas >/dev/null || { echo "there is no hpcnas on the PATH; activate its environment in jobs/env.sh"; exit 2; }
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$SLURM_CPUS_PER_TASK}
 
+# This job as Slurm names it: ID, or ARRAY_TASK, as the last task of an array has the array's own id. Slurm is asked: a job that
+# was submitted from within an array inherits SLURM_ARRAY_*, and from within a requeued one SLURM_RESTART_COUNT.
+record=$(scontrol --oneliner show job "$SLURM_JOB_ID" | grep "^JobId=$SLURM_JOB_ID ")
+this_job=$SLURM_JOB_ID
+if [[ $record =~ ^JobId=[0-9]+\ ArrayJobId=([0-9]+)\ ArrayTaskId=([0-9]+)\  ]]; then
+  this_job=${BASH_REMATCH[1]}_${BASH_REMATCH[2]}
+elif [ -n "$record" ]; then
+  unset ${!SLURM_ARRAY_@}
+elif [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then # Slurm gave no answer
+  this_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+fi
+[[ $record =~ \ Restarts=([0-9]+)\  ]] && export SLURM_RESTART_COUNT=${BASH_REMATCH[1]}
+
 arguments=("${HPCNAS_GENOTYPE:-best}" --run "${HPCNAS_RUN:-runs/default}" --model cifar)
 [ -n "${HPCNAS_DATASET:-}" ] && arguments+=(--dataset "$HPCNAS_DATASET")
 [ -n "${HPCNAS_DATA:-}" ] && arguments+=(--data "$HPCNAS_DATA")
 [ -n "${SLURM_ARRAY_TASK_ID:-}" ] && arguments+=(--run-index "$SLURM_ARRAY_TASK_ID")
 
+# Where SBATCH_EXPORT=NONE is the rule, srun would start the ranks without this environment, too. And what a site or an outer
+# job set for srun would contradict the options of this job.
+[[ ${SLURM_EXPORT_ENV:-ALL} == ALL* ]] || echo "sbatch passed no HPCNAS_* on: set them in $jobs/env.sh, or give sbatch --export=ALL"
+unset ${!SRUN_@} ${!SLURM_MEM_PER_@} ${!SLURM_CPU_BIND@} ${!SLURM_GPU_@} ${!SLURM_TRES_PER_@} SLURM_NTASKS_PER_{CORE,GPU,SOCKET,TRES} \
+  SLURM_GPUS SLURM_GPUS_PER_{TASK,SOCKET} SLURM_DISTRIBUTION SLURM_HINT SLURM_THREADS_PER_CORE SLURM_EXACT SLURM_OVERLAP
+
 # One dead rank ends the step. srun takes no --cpus-per-task from its job since Slurm 22.05.
 status=0
 # shellcheck disable=SC2086  # HPCNAS_ARGS is a list of words
-srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" hpcnas final "${arguments[@]}" ${HPCNAS_ARGS:-} || status=$?
+srun --export=ALL --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" hpcnas final "${arguments[@]}" ${HPCNAS_ARGS:-} || status=$?
 
 # Killed (137: SIGKILL or out of memory; 134, 135, 139: crashed), not stopped (143) and not wrong (1, 2): once more, from the
 # checkpoint. A training that stopped for its time limit (140) has requeued itself.
 case $status in
   134|135|137|139)
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "${HPCNAS_RESTARTS:-3}" ]; then
-      echo "a rank was killed (status $status): requeueing job $SLURM_JOB_ID, it goes on from its last checkpoint"
-      scontrol requeue "$SLURM_JOB_ID"
+      echo "a rank was killed (status $status): requeueing job $this_job, it goes on from its last checkpoint"
+      scontrol requeue "$this_job"
     else
       echo "a rank was killed (status $status) after ${SLURM_RESTART_COUNT:-0} restarts: giving up; submit again to go on"
     fi ;;

@@ -91,7 +91,8 @@ esac
 submit() {
   local name=$1 after=$2
   shift 2
-  local command=(sbatch --parsable --job-name "$name")
+  # The scripts read HPCNAS_*, which a site with SBATCH_EXPORT=NONE would not pass on.
+  local command=(sbatch --parsable --export=ALL --job-name "$name")
   # A chain with a broken link ends instead of waiting for ever.
   [ -z "$after" ] || command+=("--dependency=$after" --kill-on-invalid-dep=yes)
   command+=("$@")
@@ -111,7 +112,8 @@ submit() {
 export HPCNAS_JOBS=$jobs HPCNAS_RUN HPCNAS_GENOTYPE HPCNAS_ARGS HPCNAS_DATASET=${HPCNAS_DATASET:-cifar10}
 cifar_data=${HPCNAS_DATA-} imagenet_data=${HPCNAS_IMAGENET-}
 search_args="--steps $steps --population $population --train-steps $train_steps --workers $workers"
-final_ids=()
+final_ids=() per_node=()
+[ -z "${HPCNAS_GPUS_PER_NODE:-}" ] || per_node=("--gpus-per-node=$HPCNAS_GPUS_PER_NODE" "--ntasks-per-node=$HPCNAS_GPUS_PER_NODE")
 log=$runs/logs/%x-%j.log
 
 # search NAME PLACES OPTIONS...: one search, then the trainings of what it found
@@ -128,7 +130,7 @@ search() {
     final_ids+=("$(submit "cifar-$name-$place" "afterok:$select_id" --output "$log" "--array=0-$((trainings - 1))" "$jobs/final_cifar10.sh")")
     if [ "$imagenet" = yes ]; then
       HPCNAS_ARGS="--steps $imagenet_steps${HPCNAS_FINAL_ARGS:+ $HPCNAS_FINAL_ARGS}"
-      final_ids+=("$(HPCNAS_DATA=$imagenet_data HPCNAS_DATASET="" submit "imagenet-$name-$place" "afterok:$select_id" --output "$log" "$jobs/final_imagenet.sh")")
+      final_ids+=("$(HPCNAS_DATA=$imagenet_data HPCNAS_DATASET="" submit "imagenet-$name-$place" "afterok:$select_id" --output "$log" "${per_node[@]}" "$jobs/final_imagenet.sh")")
     fi
   done
 }

@@ -64,7 +64,11 @@ while kill -0 "$head" 2>/dev/null; do # a trap ended the wait before the head di
   status=$?
 done
 if [ "$signal" = USR2 ] && [ "$status" -eq 140 ]; then # 128 + 12, SIGUSR2: it left before the search was over
-  echo "the time limit is near: requeueing job $SLURM_JOB_ID, the search goes on where it stands"
-  scontrol requeue "$SLURM_JOB_ID" && sleep 60 # Slurm ends this script
+  # ARRAY_TASK in an array, whose last task has the array's own id. Asked, as SLURM_ARRAY_* may be those of an outer job.
+  task=$(scontrol --oneliner show job "$SLURM_JOB_ID" |
+    sed -nE "s/^JobId=$SLURM_JOB_ID ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) .*/\1_\2/p")
+  this_job=${task:-$SLURM_JOB_ID}
+  echo "the time limit is near: requeueing job $this_job, the search goes on where it stands"
+  scontrol requeue "$this_job" && sleep 60 # Slurm ends this script
 fi
 exit "$status"

@@ -1,13 +1,33 @@
 """Fixtures of every room."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from hpcnas.run_folder import RunFolder
+from tests.postgres_server import PostgresServer
 from tests.processes import end_processes
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The connection string of a PostgreSQL of this test session; its disk flushes are off."""
+    path = Path(tempfile.mkdtemp(prefix="hpcnas-pg-"))
+    server = PostgresServer(path / "postgres")
+    try:
+        server.start()
+        with psycopg.connect(server.address, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server.address
+        server.stop()
+    finally:
+        shutil.rmtree(path)
 
 
 @pytest.fixture
@@ -22,3 +42,12 @@ def outside_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of a Slurm job that the tests themselves may be in, and none of hpcnas."""
     for name in [name for name in os.environ if name.startswith(("SLURM", "HPCNAS"))]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """A folder in memory where there is one: thousands of commits without a disk."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="hpcnas-test-", dir=memory))
+    yield path
+    shutil.rmtree(path)

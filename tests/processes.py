@@ -16,10 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def hpcnas(*arguments: str | Path, cwd: Path = ROOT, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+def hpcnas(
+    *arguments: str | Path, cwd: Path = ROOT, timeout_s: float = 60.0, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     command = [sys.executable, "-m", "hpcnas", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout_s, check=False)
+    surroundings = {**ENVIRONMENT, **(environment or {})}
+    return subprocess.run(command, cwd=cwd, env=surroundings, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 @contextlib.contextmanager

@@ -80,9 +80,9 @@ def test_a_killed_head_goes_on_as_if_nothing_had_happened(run_folder: RunFolder,
     assert [essence(one) for one in individuals(run_folder)] == [essence(one) for one in individuals(calm)]
 
 
-def test_a_killed_head_over_postgresql_goes_on(run_folder: RunFolder, tmp_path: Path) -> None:
-    """Workers claim from the database themselves and are bred for while the head is busy; its server ends with the run."""
-    arguments = head_arguments(run_folder, "--workers", "2", "--steps", "24", "--store", "postgres")
+def test_a_killed_head_over_postgresql_goes_on(run_folder: RunFolder, tmp_path: Path, postgres: str) -> None:
+    """Workers claim from the database themselves and are bred for while the head is busy."""
+    arguments = head_arguments(run_folder, "--workers", "2", "--steps", "24", "--store", postgres)
     for count in (3, 9):
         with running(*arguments, log=tmp_path / "log") as head:
             wait_until(
@@ -177,6 +177,29 @@ def test_stop_drains_a_running_head(run_folder: RunFolder, tmp_path: Path) -> No
     assert (status["state"], status["leased"], status["workers"]) == ("stopped", 0, {"live": 0, "wanted": 0})
 
 
+def test_workers_that_start_when_a_stop_comes_leave_with_the_head(run_folder: RunFolder, tmp_path: Path) -> None:
+    with running(*head_arguments(run_folder, "--workers", "6", "--steps", "400"), log=tmp_path / "log") as head:
+        wait_until(lambda: len(processes_of(run_folder.path)) > 3)
+        asked = hpcnas("stop", "--run", run_folder.path)
+        assert "asked the head" in asked.stdout, asked.stderr
+        assert head.wait(60) == 0
+    wait_until(lambda: processes_of(run_folder.path) == [], 10)
+
+
+def test_a_fault_in_ones_own_fitness_function_is_told_at_once_and_ends_the_search(
+    run_folder: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("def f(genotype, *, repeat, seed, progress):\n    return undefined\n")
+    arguments = [*head_arguments(run_folder, "--workers", "2", "--steps", "40"), "--fitness", "broken:f"]
+    with running(*arguments, log=tmp_path / "log", environment={"PYTHONPATH": str(tmp_path)}) as head:
+        assert head.wait(60) == 1
+    said = (tmp_path / "log").read_text()
+    assert "first failure: genotype 1" in said
+    assert "NameError: name 'undefined' is not defined" in said
+    assert "Traceback" in said
+    assert "without claiming" not in said
+
+
 def test_stop_cancel_gives_running_genotypes_back(run_folder: RunFolder, tmp_path: Path) -> None:
     arguments = [*head_arguments(run_folder, "--workers", "2", "--steps", "8"), "--fitness", "synthetic:30"]
     with running(*arguments, log=tmp_path / "log") as head:
@@ -201,6 +224,7 @@ def test_a_failed_genotype_can_be_retried_beside_a_running_head_and_without_one(
     (tmp_path / "flaky.py").write_text(
         "import pathlib, time\n"
         "def f(genotype, *, repeat, seed, progress):\n"
+        "    if repeat == 0: return 0.5\n"  # or the head would take it for a function that always fails
         f"    if not pathlib.Path({str(tmp_path / 'good')!r}).exists(): raise ValueError('not yet')\n"
         f"    while not pathlib.Path({str(tmp_path / 'go')!r}).exists():\n"
         "        time.sleep(0.02); progress(0.5)\n"

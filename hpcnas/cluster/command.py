@@ -15,7 +15,7 @@ MAX_MESSAGE = 400
 KEPT_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
 # An outer job's, and what would filter or reshape the answers.
 DROPPED_PREFIXES = (
-    *("SLURM", "SRUN_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SUBMITIT_", "PMI"),
+    *("SLURM", "SRUN_", "SALLOC_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SUBMITIT_", "PMI"),
     *("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES"),
 )
 LOST_CONNECTION = ("timed out", "unable to contact", "zero bytes", "connection", "communication", "try again")

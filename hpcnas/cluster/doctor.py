@@ -22,8 +22,10 @@ from hpcnas.durations import duration
 from hpcnas.errors import HpcnasError
 from hpcnas.population.sqlite_file import file_system, is_network
 from hpcnas.run_folder import RunFolder
+from hpcnas.system.network import check_own, own_addresses
 
 LEAST_FREE_BYTES = 2 << 30  # population, logs and backups of a full search stay below
+IMAGENET_GPUS = 8  # of a node, unless HPCNAS_GPUS_PER_NODE says otherwise
 SAFETY = 1.2  # a worker begins no repeat for which this many times its duration is not left
 
 
@@ -79,20 +81,22 @@ def check_folder(folder: RunFolder) -> list[Finding]:
     return findings
 
 
-def check_network() -> list[Finding]:
-    """Whether other machines could find this one by its name."""
-    host = socket.gethostname()
-    try:
-        address = socket.gethostbyname(host)
-    except OSError:
-        return [
-            Finding(
-                Level.WARNING, f"this machine's name {host} does not resolve", "workers on other nodes will not find the head"
-            )
-        ]
-    if address.startswith("127."):
-        return [Finding(Level.WARNING, f"{host} is {address} here", "workers elsewhere must resolve it to another address")]
-    return [ok(f"this machine is {host}, {address}")]
+def check_network(address: str = "") -> list[Finding]:
+    """By what other machines could find this one.
+
+    Args:
+        address: that the head will be given by --address; "" for none.
+    """
+    own = own_addresses()
+    if address:
+        try:
+            check_own("--address", address)
+        except HpcnasError as error:
+            return [Finding(Level.FAILED, str(error))]
+    if not own:
+        advice = "workers on other nodes will not find a head here"
+        return [Finding(Level.WARNING, f"{address or socket.gethostname()} has no address that other machines see", advice)]
+    return [ok(f"a head here would be {address or socket.gethostname()}, or {', '.join(own)}")]
 
 
 def check_local(config: RunConfig) -> list[Finding]:
@@ -166,7 +170,19 @@ def _check_partition(part: Partition, config: RunConfig) -> list[Finding]:
         findings.append(Finding(Level.WARNING, text, "the rest will wait in the queue"))
     else:
         findings.append(ok(f"partition {part.name} has {gpus} GPUs on {part.nodes}"))
-    return findings
+    return [*findings, *_check_nodes(part)]
+
+
+def _check_nodes(part: Partition) -> list[Finding]:
+    """Whether a node has the GPUs that jobs/final_imagenet.sh asks for."""
+    given = os.environ.get("HPCNAS_GPUS_PER_NODE", "")  # of jobs/env.sh
+    asked = int(given) if given.isdecimal() else IMAGENET_GPUS
+    most = slurm.most_gpus_of_a_node(part.name)
+    if not 0 < most < asked:
+        return []
+    text = f"a node of partition {part.name} has at most {most} GPUs, jobs/final_imagenet.sh asks for {asked}"
+    advice = f"set HPCNAS_GPUS_PER_NODE={most} in jobs/env.sh and submit with `bash jobs/final_imagenet.sh`"
+    return [Finding(Level.WARNING, text, advice)]
 
 
 def _limits(config: RunConfig) -> list[Finding]:

@@ -2,21 +2,30 @@
 
 import importlib
 import os
+import re
 import shutil
 import sys
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import submitit
-from submitit.core.utils import FailedJobError
+from submitit.core.utils import DelayedSubmission, JobPaths
 
 from hpcnas.cluster import slurm
-from hpcnas.cluster.command import SlurmFailed, run_slurm
+from hpcnas.cluster.command import SlurmFailed, ask_slurm, run_slurm
+from hpcnas.cluster.sbatch_options import user_options
+from hpcnas.cluster.submission import BatchExecutor, place_pickle
+from hpcnas.cluster.task import this_task
 from hpcnas.errors import ClusterError, UsageError, check_at_least
 
 SIGNAL_S = 120  # before the limit: time for the checkpoint of the largest model on a slow disk
+# Options of sbatch for which `hpcnas final` has one of its own.
+OWN = {
+    **{name: f"--{name}" for name in ("partition", "account", "qos", "time", "exclude")},
+    "cpus-per-task": "--cpus-per-rank",
+}
 MAIN = ("hpcnas.cli", "main")  # named, not imported: it stands above this room
 
 
@@ -55,9 +64,7 @@ class JobShape:
                 f"--gpus-per-node {self.gpus_per_node} is fewer than --ranks-per-node {self.ranks_per_node}; every rank "
                 "needs a GPU of its own"
             )
-        for pair in self.slurm:
-            if "=" not in pair:
-                raise UsageError(f"--slurm {pair} must be KEY=VALUE, as in constraint=a100")
+        user_options(self.slurm, OWN)
 
 
 def submit_full(folder: Path, name: str, shape: JobShape, arguments: Sequence[str]) -> str:
@@ -69,19 +76,41 @@ def submit_full(folder: Path, name: str, shape: JobShape, arguments: Sequence[st
     Returns:
         Slurm's job id.
     Raises:
-        ClusterError: no Slurm here, or it refuses.
+        UsageError: an option that hpcnas sets itself, or a folder that Slurm cannot log into.
+        ClusterError: no Slurm here, it refuses, or it does not say whether it took the job.
     """
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise ClusterError(
             "sbatch is not there; submit from a login node of the cluster, or train here without --cluster slurm"
         )
-    executor = submitit.SlurmExecutor(folder)
-    executor.update_parameters(**_parameters(name, shape))
+    intent = uuid.uuid4().hex
+    executor = full_executor(folder, name, shape, intent)
     try:
-        job = executor.submit(run_command, list(arguments))
-    except (FailedJobError, OSError) as error:
-        raise ClusterError(f"Slurm refused {name}: {_reason(str(error))}") from error
-    return str(job.job_id)
+        return str(executor.submit(run_command, list(arguments)).job_id)
+    except SlurmFailed as failed:
+        if failed.is_certain:
+            raise ClusterError(f"Slurm refused {name}: {failed}") from failed
+        return _find_lost(folder, name, intent, arguments, failed)
+    except OSError as error:
+        raise ClusterError(f"cannot write to {folder} ({error.strerror}), so {name} was not submitted") from error
+
+
+def full_executor(folder: Path, name: str, shape: JobShape, intent: str) -> BatchExecutor:
+    """What submits one training; its `script` is the very text that sbatch is given."""
+    return BatchExecutor(folder, intent, _parameters(name, shape, f"hpcnas-final/{intent}"), is_array=False)
+
+
+def _find_lost(folder: Path, name: str, intent: str, arguments: Sequence[str], failed: SlurmFailed) -> str:
+    """The number of a job whose answer was lost, by its comment; its task waits a minute for its pickle."""
+    queued = slurm.queue()
+    found = [task.name for task in queued or () if task.comment.rpartition("/")[2] == intent]
+    if found:
+        place_pickle(DelayedSubmission(run_command, list(arguments)), JobPaths(folder, found[0]).submitted_pickle)
+        return found[0]
+    unknown = (
+        "" if queued is not None else ", and squeue does not answer either: look for the job there before you submit again"
+    )
+    raise ClusterError(f"Slurm did not say whether it took {name} ({failed}){unknown}") from failed
 
 
 def run_command(arguments: list[str]) -> None:
@@ -91,29 +120,35 @@ def run_command(arguments: list[str]) -> None:
 
 
 def requeue_this_job() -> str:
-    """Put this process's job back into the queue.
+    """Put this process's job back into the queue; of an array this task alone.
 
     Returns:
         Why that did not work; "" when it did.
     """
-    job = os.environ.get("SLURM_JOB_ID", "")
     try:
-        run_slurm(["scontrol", "requeue", job])
+        run_slurm(["scontrol", "requeue", _name_of_this_job()])
     except SlurmFailed as failed:
         return str(failed)
     return ""
 
 
-def is_job_gone(job: str) -> bool:
-    """Whether Slurm is certain that no job of that id runs or waits; False without an answer."""
-    queued = slurm.queue()
-    return queued is not None and not any(task.is_active and task.name.split("_")[0] == job for task in queued)
+def _name_of_this_job() -> str:
+    """As Slurm names it: ID, or ARRAY_TASK, as the last task of an array has the array's own id.
+
+    Slurm is asked: a job that was submitted from within an array inherits SLURM_ARRAY_*.
+    """
+    job = os.environ.get("SLURM_JOB_ID", "")
+    answer = ask_slurm(["scontrol", "--oneliner", "show", "job", job]) or ""
+    found = re.search(rf"^JobId={job}(?: ArrayJobId=(\d+) ArrayTaskId=(\d+))? ", answer, re.MULTILINE)
+    if found is None:
+        return this_task().name
+    return "_".join(filter(None, found.groups())) or job
 
 
-def _parameters(name: str, shape: JobShape) -> dict[str, Any]:
-    extra = dict(pair.lstrip("-").split("=", 1) for pair in shape.slurm)
+def _parameters(name: str, shape: JobShape, comment: str) -> dict[str, Any]:
     return {
         "job_name": name,
+        "comment": comment,
         "nodes": shape.nodes,
         "ntasks_per_node": shape.ranks_per_node,
         "gpus_per_node": shape.gpus_per_node or None,
@@ -126,14 +161,7 @@ def _parameters(name: str, shape: JobShape) -> dict[str, Any]:
         "exclude": shape.exclude or None,
         "setup": [*shape.setup, 'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"'],
         "signal_delay_s": SIGNAL_S,
-        "stderr_to_stdout": True,
-        "wckey": None,  # submitit's default is refused where workload keys are enforced
         # A dead rank would leave the others waiting: srun ends them. And srun takes no --cpus-per-task from its job.
         "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={shape.cpus_per_rank}"],
-        "additional_parameters": {"requeue": True, **extra},
+        "additional_parameters": {"requeue": True, **user_options(shape.slurm, OWN)},
     }
-
-
-def _reason(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return ([line for line in lines if "error" in line.lower()] or lines or ["no reason given"])[-1][:300]

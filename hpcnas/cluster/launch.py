@@ -1,17 +1,21 @@
 """The choice of a launcher; and the one for debugging, whose workers are threads."""
 
 import importlib
+import os
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 
+from hpcnas.cluster.gpus import visible_gpus
 from hpcnas.cluster.launcher import WORKER, Launcher
 from hpcnas.config import ClusterConfig, RunConfig
-from hpcnas.errors import ClusterError
+from hpcnas.errors import ClusterError, UsageError
 from hpcnas.run_folder import RunFolder
 
 PROBE_TIMEOUT_S = 20.0
+SLURM_OPTIONS = ("partition", "account", "qos", "time", "mem", "exclude", "slurm")
 
 
 class DebugLauncher(Launcher):
@@ -56,6 +60,43 @@ def slurm_answers() -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return answer.returncode == 0
+
+
+def settle_workers(config: ClusterConfig, *, is_asked: bool) -> ClusterConfig:
+    """The configuration, with no more workers than fit if they run on this machine and nobody asked for a number.
+
+    A search that was meant for a cluster never starts its trainings on the login node.
+
+    Args:
+        is_asked: whether a person asked for this number of workers, now or when the run began.
+    Raises:
+        UsageError: workers would run on this machine, and an option of Slurm or more workers than fit were given.
+    """
+    if config.cluster in ("slurm", "debug") or (config.cluster == "auto" and slurm_answers()):
+        return config
+    is_told = config.cluster == "local"
+    why = (
+        "--cluster local runs workers on this machine" if is_told else "sbatch does not answer, so workers run on this machine"
+    )
+    for name in SLURM_OPTIONS:
+        if getattr(config, name):
+            raise UsageError(
+                f"--{name} is an option of Slurm, but {why}; start the head where sbatch answers, or give --cluster local "
+                f"and leave --{name} out (--{name} '' takes it from a run that has it)"
+            )
+    most = _workers_that_fit(config)
+    if config.workers > most and is_asked and not is_told:
+        raise UsageError(
+            f"--workers {config.workers} is more than the {most} that fit here, and {why}; start the head where sbatch "
+            "answers, or give --cluster local too to start as many here"
+        )
+    return config if is_asked else replace(config, workers=min(config.workers, most))
+
+
+def _workers_that_fit(config: ClusterConfig) -> int:
+    """One for each GPU where workers get GPUs and there are any, else one for each core."""
+    gpus = len(visible_gpus()) // config.gpus_per_worker if config.gpus_per_worker else 0
+    return max(1, gpus or len(os.sched_getaffinity(0)))
 
 
 def make_launcher(folder: RunFolder, config: RunConfig) -> Launcher:

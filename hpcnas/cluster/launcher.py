@@ -1,11 +1,14 @@
 """How the head gets workers, whatever the machine: the contract of the launchers, and what a task does."""
 
 import importlib
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import NoReturn
+
+from hpcnas.processes import end_process
 
 WORKER = ("hpcnas.worker", "run_worker")  # named, not imported: the worker stands above this room
+COMMAND = ("hpcnas.worker", "main")  # the same as a process of its own
 
 
 class Launcher(ABC):
@@ -17,6 +20,8 @@ class Launcher(ABC):
     - A task is one worker process. Its name stays the same when Slurm requeues it.
     - "Unknown" is None, never an empty answer: nothing may be concluded from it.
     """
+
+    reaches_other_hosts = False  # than the one that it runs on
 
     def check(self, count: int) -> None:
         """Ask, before anything of a run is made, whether `count` workers could be submitted.
@@ -77,11 +82,11 @@ class Launcher(ABC):
         return 0
 
 
-def run_task(run: str) -> None:
+def run_task(run: str) -> NoReturn:
     """What submitit runs in every task: one worker, until it leaves with its exit code.
 
-    SystemExit passes through submitit, which then writes no result file: nobody reads it, and a run
-    of thousands of tasks would leave thousands of them.
+    The process ends here: submitit would write a result file that nobody reads, thousands of them in a run
+    of thousands of tasks, and a thread that a fitness function left would keep the task until its time limit.
     """
-    module, function = WORKER
-    sys.exit(getattr(importlib.import_module(module), function)(run))
+    module, function = COMMAND
+    end_process(getattr(importlib.import_module(module), function)(["--run", run]))

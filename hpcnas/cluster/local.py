@@ -23,6 +23,7 @@ from hpcnas.processes import boot_id, start_ticks
 from hpcnas.run_folder import RunFolder
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+INTENT_VARIABLE = "HPCNAS_INTENT"  # in a worker's environment: its line in the ledger
 FOREVER_MIN = 60 * 24 * 365
 
 
@@ -42,20 +43,25 @@ class LocalLauncher(Launcher):
             raise ClusterError(f"cannot start workers here: {error.strerror} ({error.filename or 'a new process'})") from error
 
     def _start(self) -> str:
-        intent = self._ledger.new("local", 1, gpus=self._next_gpus())
-        executor = _DetachedExecutor(self._folder.slurm)
+        intent = self._ledger.new("local", 1, gpus=self._next_gpus(), identity=f"{_boot()}:")
+        executor = _DetachedExecutor(self._folder.slurm, intent.intent)
         executor.update_parameters(**self._parameters(intent.gpus))
-        job = executor.submit(run_task, str(self._folder.path))
-        return self._ledger.write(replace(intent, job=job.job_id, identity=identity(int(job.job_id)))).job
+        try:
+            job = executor.submit(run_task, str(self._folder.path))
+        except OSError:
+            self._ledger.end(intent)
+            raise
+        return self._ledger.write(_started(intent, int(job.job_id))).job
 
     def alive(self) -> dict[str, str]:
         """The worker processes of this run that are there, whichever head started them."""
         states = {}
-        for entry in self._ledger.open("local"):
+        for found in self._ledger.open("local"):
+            entry = found if found.job else self._find_started(found)
             if entry.job and self._is_there(entry):
                 states[entry.job] = "RUNNING"
-            elif _is_of_this_boot(entry):
-                self._ledger.write(replace(entry, ended=True))
+            elif _is_of_this_boot(entry) and (entry.job or not self._ledger.is_new(entry)):
+                self._ledger.end(entry)
         return states
 
     def cancel(self, tasks: Iterable[str] | None = None, *, waiting_only: bool = False) -> int:
@@ -80,6 +86,11 @@ class LocalLauncher(Launcher):
     def prune(self) -> int:
         """Delete submitit's files of ended workers, but for the newest logs."""
         return prune_folder(self._folder.slurm, {entry.job for entry in self._ledger.open("local")})
+
+    def _find_started(self, entry: Submission) -> Submission:
+        """The entry with its process, if the head before was killed after the start and before it could write so."""
+        process = None if self._ledger.is_new(entry) else _process_of(entry.intent)
+        return entry if process is None else self._ledger.write(_started(entry, process))
 
     def _is_there(self, entry: Submission) -> bool:
         _reap(int(entry.job))
@@ -112,12 +123,17 @@ class _DetachedExecutor(submitit.LocalExecutor):
     kills it, and with the head's output open, so that a pipe behind the head never ends.
     """
 
+    def __init__(self, folder: Path, intent: str) -> None:
+        super().__init__(folder)
+        self._intent = intent
+
     def _submit_command(self, command: str) -> LocalJob[Any]:
         controller = shlex.join([sys.executable, "-m", "submitit.local._local", str(self.folder)])
         # exec: the controller names its files by its own process id, which must be the one we know.
         text = "\n".join([*self.parameters["setup"], f"exec {controller}"])
         environment = {
             **os.environ,
+            INTENT_VARIABLE: self._intent,
             "SUBMITIT_EXECUTOR": "local",
             "SUBMITIT_LOCAL_COMMAND": command,
             "SUBMITIT_LOCAL_NTASKS": "1",
@@ -143,6 +159,31 @@ def identity(pid: int) -> str:
     """What tells this process from every other one with its number: boot, start time; "" if it is not there or a zombie."""
     started = start_ticks(pid)
     return "" if started is None else f"{_boot()}:{started}"
+
+
+def _started(entry: Submission, pid: int) -> Submission:
+    return replace(entry, job=str(pid), identity=identity(pid))
+
+
+def _process_of(intent: str) -> int | None:
+    """The process that was started for an intent: the first of the session that it leads."""
+    mark = f"{INTENT_VARIABLE}={intent}".encode()
+    found = [int(name) for name in os.listdir("/proc") if name.isdecimal() and mark in _environment(name).split(b"\0")]
+    return min((pid for pid in found if _leads_a_session(pid)), key=lambda pid: start_ticks(pid) or 0, default=None)
+
+
+def _environment(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""  # another user's, or it ended meanwhile
+
+
+def _leads_a_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def _boot() -> str:

@@ -21,6 +21,8 @@ from pathlib import Path
 from hpcnas.cluster.command import ask_slurm, clean_environment
 from hpcnas.cluster.doctor import Finding, Level, ok
 from hpcnas.config import ClusterConfig
+from hpcnas.population.address import this_address
+from hpcnas.population.service import listen
 from hpcnas.run_folder import RunFolder
 
 TORCH = "torch"  # asked for, not used: this room trains nothing
@@ -29,19 +31,24 @@ LARGEST_OFFSET_S = 60.0
 MAX_REPORT = 1 << 16
 
 
-def ask_node(folder: RunFolder, config: ClusterConfig, data: str, wait_s: float, precision: str = "auto") -> list[Finding]:
+def ask_node(
+    folder: RunFolder, config: ClusterConfig, data: str, wait_s: float, address: str, precision: str = "auto"
+) -> list[Finding]:
     """Start the probe on a node of the partition and judge what it says.
 
     Args:
         data: folder of the data set; "" if none is needed.
         wait_s: how long the job may wait in the queue and run.
+        address: that the head will be given by --address; "" for none.
         precision: of the search's trainings.
     """
     token = secrets.token_hex(16)
     place = _existing(folder.path)
-    with _mark(place, token), socket.create_server(("", 0)) as server:
+    with _mark(place, token), listen() as server:
         call = _Callback(server, token)
-        asked = {"hosts": _own_names(), "port": server.getsockname()[1], "token": token, "place": str(place), "data": data}
+        port = server.getsockname()[1]
+        hosts = this_address(port, 0, address).hosts_elsewhere()
+        asked = {"hosts": hosts, "port": port, "token": token, "place": str(place), "data": data}
         asked["precision"] = precision
         answer = _srun(config, json.dumps(asked), wait_s)
         call.close()
@@ -169,7 +176,7 @@ def _judge(answer: dict[str, object], call: _Callback, place: Path, data: str, c
     node = answer["node"]
     findings = [ok(f"a job ran on {node} with {answer['python']}")]
     if answer["reached"]:
-        findings.append(ok(f"{node} reaches a head here, as {answer['reached']}"))
+        findings += _judge_way(answer)
     else:
         advice = "a firewall between them: run the head as a job (sbatch jobs/search.sh), or use --store postgresql://..."
         findings.append(Finding(Level.FAILED, f"{node} does not reach this machine ({answer['refusals']})", advice))
@@ -184,6 +191,14 @@ def _judge(answer: dict[str, object], call: _Callback, place: Path, data: str, c
         text = f"{node} {'reads' if sees else 'cannot read'} the data folder {data}"
         findings.append(ok(text) if sees else Finding(Level.FAILED, text, "name a folder on the shared disk with --data"))
     return [*findings, _judge_devices(answer, config)]
+
+
+def _judge_way(answer: dict[str, object]) -> list[Finding]:
+    node, reached, refusals = answer["node"], answer["reached"], answer["refusals"]
+    findings = [ok(f"{node} reaches a head here, as {reached}")]
+    if refusals:
+        findings.append(Finding(Level.WARNING, f"{node} tried others in vain ({refusals})", f"--address {reached} comes first"))
+    return findings
 
 
 def _judge_clock(node: str, call: _Callback) -> Finding:
@@ -222,14 +237,6 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
-
-
-def _own_names() -> list[str]:
-    host = socket.gethostname()
-    found: list[str] = []
-    with suppress(OSError):
-        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
-    return list(dict.fromkeys([host, *found]))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ ENDED_STATES = frozenset(
 )
 
 
+# A line of `queue`. Names and comments are whatever users write, line breaks and bars included: what does not begin as a task
+# does is the rest of somebody's comment. Our own names and comments have neither.
+_TASK = re.compile(r"(\d+(?:[_+][\d\[\],%*-]+)*)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)\|([^|]*)")
+
+
 @dataclass(frozen=True, slots=True)
 class QueuedTask:
     """A line of squeue: one job, or one task of an array.
@@ -75,12 +80,12 @@ def queue(timeout_s: float = ASK_TIMEOUT_S) -> list[QueuedTask] | None:
     answer = ask_slurm(command, timeout_s)
     if answer is None:
         return None
-    lines = [line.split("|", 6) for line in answer.splitlines() if line.strip()]
-    if any(len(fields) != 7 for fields in lines):
+    found = [match for line in answer.splitlines() if (match := _TASK.fullmatch(line))]
+    if not found and answer.strip():
         return None  # whatever this is, it is not squeue's answer
     return [
         QueuedTask(name, state, node, reason, duration_s(elapsed) or 0.0, job_name, comment.strip())
-        for name, state, node, elapsed, reason, job_name, comment in lines
+        for name, state, node, elapsed, reason, job_name, comment in (match.groups() for match in found)
     ]
 
 
@@ -128,8 +133,13 @@ def find_partition(name: str, known: Iterable[Partition]) -> Partition | None:
 def gpus_of(partition: str) -> int:
     """How many GPUs the nodes of a partition have by their generic resources, down or not; 0 without an answer."""
     answer = ask_slurm(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
-    # As in gpu:4, gpu:a100:4(S:0-1), and several kinds with commas between.
-    return sum(int(count) for count in re.findall(r"[|,]gpu:(?:[^:,()\s]+:)?(\d+)", answer))
+    return sum(_gpus_of_line(line) for line in answer.splitlines())
+
+
+def most_gpus_of_a_node(partition: str) -> int:
+    """How many GPUs the best-equipped node of a partition has by its generic resources; 0 without an answer."""
+    answer = ask_slurm(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
+    return max((_gpus_of_line(line) for line in answer.splitlines()), default=0)
 
 
 def node_names() -> set[str]:
@@ -159,8 +169,14 @@ def gpu_seconds(jobs: Iterable[str], timeout_s: float = ASK_TIMEOUT_S) -> float 
     total = 0.0
     for line in answer.splitlines():
         elapsed, _, resources = line.partition("|")
-        total += float(elapsed or 0) * _gpus(resources)
+        if elapsed.isdigit():  # a line of words is no job's
+            total += int(elapsed) * _gpus(resources)
     return total
+
+
+def _gpus_of_line(line: str) -> int:
+    """GPUs of one node as sinfo shows it: gpu:4, gpu:a100:4(S:0-1), and several kinds with commas between."""
+    return sum(int(count) for count in re.findall(r"[|,]gpu:(?:[^:,()\s]+:)?(\d+)", line))
 
 
 def _partition(values: Mapping[str, str]) -> Partition:

@@ -20,7 +20,7 @@ class Task:
     Attributes:
         host: the node's name in Slurm, else this machine's: what a quarantine excludes.
         job: the raw job id, which stays the same over requeues.
-        name: array job and index such as 123_4, as squeue and `Launcher.alive` name it.
+        name: array job and index such as 123_4, or the process of a local worker, as `Launcher.alive` names it.
         restarts: how often Slurm requeued it.
         gpus: CUDA_VISIBLE_DEVICES as it was given, never changed here; "" for none.
     """
@@ -37,10 +37,12 @@ def this_task(environment: Mapping[str, str] = os.environ) -> Task:
     job = environment.get("SLURM_JOB_ID", "")
     array, index = environment.get("SLURM_ARRAY_JOB_ID", ""), environment.get("SLURM_ARRAY_TASK_ID", "")
     name = f"{array}_{index}" if array and index else job
+    if environment.get("SUBMITIT_EXECUTOR") == "local":  # perhaps inside a Slurm job, which many of them share
+        name = environment.get("SUBMITIT_LOCAL_JOB_ID", "")
     return Task(
         host=environment.get("SLURMD_NODENAME") or socket.gethostname(),
         job=job,
-        name=name or environment.get("SUBMITIT_LOCAL_JOB_ID", ""),
+        name=name,
         restarts=int(environment.get("SLURM_RESTART_COUNT") or 0),  # unset at the first start, then 1
         gpus=",".join(visible_gpus()),
     )
@@ -65,7 +67,8 @@ class Deadline:
             return cls(int(end) - int(start) - _process_age_s())
         if limit.isdigit():
             return cls(int(limit) - _process_age_s())
-        return cls(_time_left_by_squeue(job)) if job else cls()
+        # By its name: the id of an array's last task is the array's own.
+        return cls(_time_left_by_squeue(this_task(environment).name)) if job else cls()
 
     def left_s(self) -> float | None:
         """Seconds left, negative when over; None when there is no limit, or none is known."""

@@ -39,7 +39,7 @@ class SlurmView:
         parts = [f"{self.running} running{_listed(self.nodes)}"]
         parts.append(f"{sum(count for _, count in self.pending)} waiting{_listed(self.pending)}")
         if self.gpu_seconds is not None:
-            parts.append(f"{self.gpu_seconds / 3600:.1f} GPU-hours by its accounting")
+            parts.append(f"{self.gpu_seconds / 3600:.1f} GPU-hours by its accounting, idle time included")
         return ", ".join(parts)
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from hpcnas.networks.blueprint import Model
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versions, rows, summary.")]
 
 
@@ -21,7 +23,7 @@ def train(
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; a GPU also shows each lever's share.")
     ] = "cpu",
-    model: Annotated[str, typer.Option("--model", help="small, cifar or imagenet.")] = "small",
+    model: Annotated[Model, typer.Option("--model", help="Whose network is trained.")] = "small",
     channels: Annotated[int | None, typer.Option("--channels", help="c0 (default: the model's).")] = None,
     only: Annotated[
         str,
@@ -54,13 +56,18 @@ def train(
     _show(report, text(report), as_json)
 
 
-def store(as_json: AsJson = False) -> None:
+def store(
+    postgres: Annotated[
+        str, typer.Option("--postgres", help="Measure this server too: postgresql://USER@HOST:PORT/DATABASE.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Claims, results and breeding: the population's store and the head's service."""
     from hpcnas.population.bench_store import run
     from hpcnas.population.bench_text import text
     from hpcnas.search.breeder import Breeder
 
-    report = run(lambda store, config: Breeder(store, config).breed)
+    report = run(lambda store, config: Breeder(store, config).breed, postgres=postgres, say=_say)
     _show(report, text(report), as_json)
 
 
@@ -74,3 +81,7 @@ def loader(as_json: AsJson = False) -> None:
 
 def _show(report: dict[str, Any], table: str, as_json: bool) -> None:
     typer.echo(json.dumps(report, indent=2) if as_json else table)
+
+
+def _say(what: str) -> None:
+    typer.echo(f"measuring: {what}", err=True)

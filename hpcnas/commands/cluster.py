@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpcnas.commands.options import RunOption
+from hpcnas.commands.options import AddressOption, RunOption
 from hpcnas.config import RunConfig, read_config
 from hpcnas.run_folder import RunFolder
 
@@ -51,6 +51,7 @@ def doctor(
     ] = None,
     dataset: Annotated[str, typer.Option("--dataset", help="Data set of the search. [cifar10]")] = "",
     data: Annotated[str, typer.Option("--data", metavar="DIR", help="Its folder. [$HPCNAS_DATA, else ~/.cache/hpcnas]")] = "",
+    address: AddressOption = "",
     wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long the job may wait for a node.")] = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> int:
@@ -69,7 +70,7 @@ def doctor(
         given["cluster"]["gpus_per_worker"] = 0
     config = RunConfig.from_dict(given, config)
     findings = []
-    for finding in _findings(folder, config, bool(partition), wait):
+    for finding in _findings(folder, config, bool(partition), wait, address):
         findings.append(finding)
         if not as_json:
             print(finding, flush=True)
@@ -83,12 +84,12 @@ def _config(folder: RunFolder) -> RunConfig:
     return RunConfig.from_dict(read_config(folder.config)) if folder.config.is_file() else RunConfig()
 
 
-def _findings(folder: RunFolder, config: RunConfig, ask_a_node: bool, wait_s: float) -> Iterator["Finding"]:
+def _findings(folder: RunFolder, config: RunConfig, ask_a_node: bool, wait_s: float, address: str) -> Iterator["Finding"]:
     from hpcnas.cluster import doctor as checks
     from hpcnas.cluster.launch import slurm_answers
 
     yield from checks.check_folder(folder)
-    yield from checks.check_network()
+    yield from checks.check_network(address)
     yield from _check_data(config)
     if config.cluster.cluster in ("local", "debug") or (config.cluster.cluster == "auto" and not slurm_answers()):
         yield from checks.check_local(config)
@@ -101,7 +102,7 @@ def _findings(folder: RunFolder, config: RunConfig, ask_a_node: bool, wait_s: fl
     if ask_a_node:
         from hpcnas.cluster.probe import ask_node
 
-        yield from ask_node(folder, config.cluster, _data_folder(config), wait_s, config.recipe.precision)
+        yield from ask_node(folder, config.cluster, _data_folder(config), wait_s, address, config.recipe.precision)
     else:
         yield checks.ok("no node was asked: with --partition P a job of a few seconds looks from there")
 

@@ -1,14 +1,16 @@
 """The command that trains at full size: final."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP
 from hpcnas.commands.options import RunOption, grouped
 from hpcnas.errors import UsageError
+from hpcnas.networks.blueprint import Tail
 from hpcnas.run_folder import RunFolder
+from hpcnas.training.full_recipe import FullModel, FullPrecision
 
 if TYPE_CHECKING:
     from hpcnas.commands.final_options import FinalOptions
@@ -35,7 +37,7 @@ def final(
         ),
     ],
     run: RunOption = None,
-    model: Annotated[str, grouped("cifar or imagenet. [cifar]", _RECIPE)] = "cifar",
+    model: Annotated[FullModel, grouped("The full-size network. [cifar]", _RECIPE)] = "cifar",
     dataset: Annotated[
         str | None, grouped("cifar10, cifar100, fashion-mnist, digits, folder:PATH. [the run's, else cifar10]", _RECIPE)
     ] = None,
@@ -45,7 +47,7 @@ def final(
     download: Annotated[bool, grouped("Fetch a missing data set.", _RECIPE, "--download")] = False,
     channels: Annotated[int | None, grouped("c0, the width of the first cell. [64]", _RECIPE, metavar="C")] = None,
     cells: Annotated[int | None, grouped("N, cells of a group. [2]", _RECIPE, metavar="N")] = None,
-    tail: Annotated[str | None, grouped("Between last cell and pooling: none, stride1, stride2. [none]", _RECIPE)] = None,
+    tail: Annotated[Tail | None, grouped("Convolution between last cell and pooling. [none]", _RECIPE)] = None,
     steps: Annotated[
         int | None, grouped("Steps; the learning rate drops at the same shares. [80000, imagenet 200000]", _RECIPE, metavar="N")
     ] = None,
@@ -60,7 +62,7 @@ def final(
     ] = None,
     run_index: Annotated[int | None, grouped("Only this one of them, from 0: for job arrays.", _RECIPE, metavar="K")] = None,
     seed: Annotated[int | None, grouped("Of all runs. [0]", _RECIPE, metavar="N")] = None,
-    precision: Annotated[str | None, grouped("auto, fp32, bf16 or fp16. [auto: bf16 on a GPU]", _RECIPE)] = None,
+    precision: Annotated[FullPrecision | None, grouped("Of the training. [auto: bf16 on a GPU]", _RECIPE)] = None,
     sync_bn: Annotated[
         bool, grouped("Batch statistics over all ranks instead of each rank's own.", _RECIPE, "--sync-bn")
     ] = False,
@@ -75,7 +77,7 @@ def final(
         int | None, grouped("Processes per rank that decode images. [CPUs of the task less one]", _RUN, metavar="N")
     ] = None,
     tensorboard: Annotated[bool, grouped("Write TensorBoard scalars into the output folder.", _RUN, "--tensorboard")] = False,
-    cluster: Annotated[str, grouped("here, or slurm: submit a job per genotype. [here]", _JOB)] = "here",
+    cluster: Annotated[Literal["here", "slurm"], grouped("slurm submits a job per genotype. [here]", _JOB)] = "here",
     nodes: Annotated[int, grouped("Nodes of a job. [1]", _JOB, metavar="N")] = 1,
     gpus_per_node: Annotated[int, grouped("GPUs of a node, each with a rank. 0 trains on CPUs. [1]", _JOB, metavar="N")] = 1,
     ranks_per_node: Annotated[int | None, grouped("Ranks on a node. [one per GPU]", _JOB, metavar="N")] = None,

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from hpcnas.cluster.full_jobs import is_job_gone, requeue_this_job
+from hpcnas.cluster.full_jobs import requeue_this_job
 from hpcnas.cluster.signals import STOP_SIGNALS, StopFlag
 from hpcnas.commands.final_options import FinalOptions
 from hpcnas.commands.final_pin import Named, pinned
+from hpcnas.commands.final_preparation import Preparation
 from hpcnas.commands.final_record import record_final
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
@@ -41,16 +42,18 @@ def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], 
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         stop = StopFlag().install(STOP_SIGNALS)
-        group.connect(folder.path / "final")
-        group.use(options.device)
-        return _train_all(options, recipe, group, stop, _agreed(group, folder, options.genotype, resolve))
+        preparing = Preparation(stop, partial(_leave, group=group))
+        with preparing():
+            group.connect(folder.path / "final")
+            group.use(options.device)
+            genotypes = _agreed(group, folder, options.genotype, resolve)
+        return _train_all(options, recipe, group, stop, preparing, genotypes)
     except StoppedElsewhere as stopped:
         return stopped.exit_code
     except RankLost as lost:
-        print(f"hpcnas: {lost}", file=sys.stderr, flush=True)
         # At once: closing connections to a dead rank may hang, and Python gives up its signal handlers while it ends, so that
         # srun's SIGTERM would show as the cause (143) and hide the killed rank (137) from the script that requeues the job.
-        os._exit(lost.exit_code)
+        os._exit(_leave_without(lost, stop, group))
     except Stopped as stopped:
         return _leave(stopped, group)
     finally:
@@ -67,13 +70,15 @@ def _agreed(group: Group, folder: RunFolder, word: str, resolve: Callable[[], li
     return [(genotype_from_json(text), individual) for text, individual in json.loads(said)]
 
 
-def _train_all(options: FinalOptions, recipe: FullRecipe, group: Group, stop: StopFlag, genotypes: list[Named]) -> int:
+def _train_all(
+    options: FinalOptions, recipe: FullRecipe, group: Group, stop: StopFlag, preparing: Preparation, genotypes: list[Named]
+) -> int:
     around = Surroundings(
         checkpoint_minutes=options.checkpoint_minutes,
         log_s=options.log_seconds,
         loaders=options.loaders,
         stop_code=lambda: stop.exit_code,
-        is_job_gone=is_job_gone if os.environ.get("SLURM_JOB_ID") else lambda job: False,
+        preparing=preparing,
         tensorboard=options.tensorboard,
         download=options.download,
     )
@@ -84,7 +89,7 @@ def _train_all(options: FinalOptions, recipe: FullRecipe, group: Group, stop: St
             task = Task(genotype, recipe, run, _output(options, recipe, task.digest, run), individual)
             group.first_only(partial(_check_weights_out, options, task))
             result = train_full(task, group, around)
-            group.first_only(partial(_hand_over, options, task, result))
+            group.first_only(partial(_hand_over, options, stop, task, result))
             results.append(result)
         if group.is_first and len(results) > 1:
             print(_summary(results), flush=True)
@@ -116,7 +121,7 @@ def _check_weights_out(options: FinalOptions, task: Task) -> None:
         raise UsageError(f"--weights-out {target} is there already; give another name, or move it away")
 
 
-def _hand_over(options: FinalOptions, task: Task, result: FullResult) -> None:
+def _hand_over(options: FinalOptions, stop: StopFlag, task: Task, result: FullResult) -> None:
     """What rank 0 does with a finished run; all of it may be done twice."""
     top5 = "" if result.error_top5 is None else f", top-5 {result.error_top5:.2f} %"
     print(
@@ -131,7 +136,7 @@ def _hand_over(options: FinalOptions, task: Task, result: FullResult) -> None:
             beside = target.with_name(f".{target.name}.{os.getpid()}")
             shutil.copyfile(source, beside)
             os.replace(beside, target)
-    told = record_final(options.folder, result.as_final())
+    told = record_final(options.folder, result.as_final(), is_stopping=lambda: bool(stop))
     if told:
         print(told, flush=True)
 
@@ -150,5 +155,15 @@ def _leave(stopped: Stopped, group: Group) -> int:
     if stopped.exit_code == REQUEUE_CODE and os.environ.get("SLURM_JOB_ID"):
         refusal = requeue_this_job()
         if refusal:
-            raise HpcnasError(f"Slurm does not requeue this job ({refusal}); submit it again: it goes on where it stopped")
+            sentence = f"Slurm does not requeue this job ({refusal}); submit it again: it goes on where it stopped"
+            print(f"hpcnas: {sentence}", file=sys.stderr, flush=True)
+            return HpcnasError.exit_code
     return stopped.exit_code
+
+
+def _leave_without(lost: RankLost, stop: StopFlag, group: Group) -> int:
+    """Say that another rank is lost, unless all were told to stop, and some of them left sooner."""
+    if stop.exit_code:
+        return _leave(Stopped.by(stop.exit_code, "the training"), group)
+    print(f"hpcnas: {lost}", file=sys.stderr, flush=True)
+    return lost.exit_code

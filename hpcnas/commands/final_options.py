@@ -7,6 +7,7 @@ from hpcnas.cluster.full_jobs import JobShape
 from hpcnas.config import RunConfig
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
+from hpcnas.system.home import expand_home
 from hpcnas.training.full_recipe import FullRecipe, full_recipe
 
 # Options that only say how a job is submitted.
@@ -88,7 +89,7 @@ class FinalOptions:
         recipe = full_recipe(
             self.model,
             dataset=dataset,
-            data=str(Path(data).expanduser().absolute()) if data else None,
+            data=str(expand_home(data, "name a folder with --data").absolute()) if data else None,
             channels=self.channels,
             cells=self.cells,
             tail=self.tail,

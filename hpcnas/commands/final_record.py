@@ -1,60 +1,113 @@
 """The errors of a full-size training enter the population: through the head, the store, or the outbox."""
 
+import random
+import time
+from collections.abc import Callable
+
 from hpcnas.errors import HpcnasError, RunHeldError, StoreUnavailable
 from hpcnas.population.records import Final
+from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
 
+PATIENCE_S = 60.0  # jobs of an array end together: each holds the lock for a moment
+POLL_S = 0.2
 
-def record_final(folder: RunFolder, final: Final) -> str:
-    """Write a row of `final` by the way that is open.
 
+def record_final(folder: RunFolder, final: Final, *, is_stopping: Callable[[], bool] = lambda: False) -> str:
+    """Write a row of `final` by the way that is open; wait for a head, or another training's end, that holds the run.
+
+    Args:
+        is_stopping: whether to leave the result in the outbox instead of waiting.
     Returns:
         What was done, for the person; "" when the folder holds no run.
     """
     if not folder.config.is_file():
         return ""
-    from hpcnas.population import open_queue
     from hpcnas.population.outbox import final_message, write_outbox
+
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if _tell_head(folder, final) or _record_without_head(folder, final):
+                return "recorded in the population"
+            break
+        except RunHeldError:
+            if is_stopping() or time.monotonic() > deadline:
+                break
+        time.sleep(POLL_S * (1 + random.random()))  # those that wait together must not ask together
+    write_outbox(folder, final_message(final))
+    return f"no head is in reach: left in {folder.outbox}, from where the next head or report takes it"
+
+
+def take_in(folder: RunFolder) -> int:
+    """Merge what waits in the outbox, as the next head would, where no head holds the run.
+
+    Returns:
+        How many messages still wait: a head holds the run, or the run cannot be written from here.
+    """
+    from hpcnas.population.outbox import waiting
+
+    if waiting(folder):
+        try:
+            _as_head(folder, lambda store: None)
+        except (HpcnasError, OSError):  # what can only be read, or is held, is counted
+            return waiting(folder)
+    return waiting(folder)
+
+
+def _tell_head(folder: RunFolder, final: Final) -> bool:
+    """Whether the head, or the run's own database server, took the result."""
+    from hpcnas.population import open_queue
     from hpcnas.search.creation import require_config
 
     config = require_config(folder)
-    if config.store != "sqlite" or folder.head_address.exists():
+    if config.store == "sqlite" and not folder.head_address.exists():
+        return False
+    try:
+        queue = open_queue(folder, config)
         try:
-            queue = open_queue(folder, config)
-            try:
-                queue.record_final(final)
-            finally:
-                queue.close()
-        except StoreUnavailable:
-            pass  # no head in reach: the two other ways follow
-        else:
-            return "recorded in the population"
-    if config.store == "sqlite" and _record_without_head(folder, final):
-        return "recorded in the population"
-    write_outbox(folder, final_message(final))
-    return f"no head is in reach: left in {folder.outbox}, from where the next head takes it"
+            queue.record_final(final)
+        finally:
+            queue.close()
+    except StoreUnavailable:
+        return False
+    return True
 
 
 def _record_without_head(folder: RunFolder, final: Final) -> bool:
-    """Write to the database as the head would, under its lock; False where a head holds it or the database cannot be opened."""
-    from hpcnas.population import open_store
-    from hpcnas.search.creation import require_config
-    from hpcnas.search.head_lock import HeadLock
-
-    lock = HeadLock(folder.lock)
     try:
-        lock.acquire()
+        return _as_head(folder, lambda store: store.record_final(final))
     except RunHeldError:
-        return False
-    try:
-        store = open_store(folder, require_config(folder))
-        try:
-            store.begin_epoch()
-            store.record_final(final)
-        finally:
-            store.close()
+        raise
     except HpcnasError:
         return False  # damaged or away for the moment: the outbox keeps the result
+
+
+def _as_head(folder: RunFolder, work: Callable[[Store], object]) -> bool:
+    """Write to the database as a head would, under its lock, and merge the outbox; False for other stores than SQLite.
+
+    Raises:
+        RunHeldError: a head, or another process that writes like this, holds the run.
+        HpcnasError: the database cannot be opened or written.
+    """
+    from hpcnas.population import open_store
+    from hpcnas.population.outbox import merge_outbox
+    from hpcnas.search.creation import require_config
+    from hpcnas.system.lock_file import head_lock
+
+    config = require_config(folder)
+    if config.store != "sqlite":
+        return False
+    lock = head_lock(folder.lock)
+    lock.acquire()
+    try:
+        store = open_store(folder, config)
+        try:
+            store.begin_epoch()
+            work(store)
+            merge_outbox(folder, store)
+        finally:
+            store.close()
     finally:
         lock.release()
     return True

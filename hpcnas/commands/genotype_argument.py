@@ -63,4 +63,4 @@ def _individual(population: "Population", text: str, folder: RunFolder) -> "Indi
     try:
         return population.individual(min(int(text[:20]), _LARGEST_ID))
     except KeyError as error:
-        raise UsageError(f"{folder.path} has no individual {text[:20]}; `hpcnas population` lists the ids") from error
+        raise UsageError(f"{folder.path} has no genotype {text[:20]}; `hpcnas population` lists the ids") from error

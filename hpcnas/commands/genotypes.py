@@ -63,7 +63,7 @@ def _drawing(text: str, folder: RunFolder, kind: str, live: bool) -> bytes:
         return (genotype_to_json(pruned(genotype) if live else genotype, indent=2) + "\n").encode()
     from hpcnas.report.drawing import draw
 
-    name = text if individual_id is None else f"individual {individual_id}"
+    name = text if individual_id is None else f"genotype {individual_id}"
     drawing = draw(genotype, title=f"{name}, {genotype.space}{', what is live' if live else ''}", live=live)
     if kind == "text":
         from hpcnas.report.drawing_text import drawing_text
@@ -86,7 +86,7 @@ def _lineage(text: str, folder: RunFolder, kind: str) -> bytes:
     if text != "best" and not text.isdecimal():
         raise UsageError(f"{text} has no lineage; --lineage goes with an id of the run, or best")
     _, individual_id = resolve_genotype(text, folder)
-    assert individual_id is not None, "best and ids are individuals"
+    assert individual_id is not None, "best and ids are genotypes of the run"
     with Population.open(folder) as population:
         chain = lineage(individual_id, population.individual)
     if kind in ("svg", "png"):

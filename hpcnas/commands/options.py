@@ -8,6 +8,18 @@ RunOption = Annotated[
     str | None, typer.Option("--run", metavar="RUN", help="The run folder (default $HPCNAS_RUN, else runs/default).")
 ]
 
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        envvar="HPCNAS_ADDRESS",
+        metavar="ADDR",
+        help="Address or name of this machine that workers try first; else its name, then those of all interfaces.",
+        rich_help_panel="Run",
+        show_default=False,
+    ),
+]
+
 
 def grouped(text: str, panel: str, *names: str, metavar: str | None = None) -> Any:
     """An option shown in one panel of the help; `text` says its default itself.

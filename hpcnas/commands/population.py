@@ -5,18 +5,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hpcnas.commands.options import RunOption
-from hpcnas.errors import check_at_least, check_one_of
+from hpcnas.errors import check_at_least
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from hpcnas.report.status import RunStatus
 
-FORMATS = ("text", "csv", "json")
+Form = Literal["text", "csv", "json"]
 WATCH_S = 2.0
 PENDING_EVERY_S = 60.0
 
@@ -36,6 +36,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Counts, workers, best genotype, ETA and GPU-hours of a run."""
+    from hpcnas.commands.final_record import take_in
     from hpcnas.report.status import read_status
     from hpcnas.report.status_view import status_text
     from hpcnas.search.wishes import running_head
@@ -44,6 +45,7 @@ def status(
     if watch and not as_json:
         _watch(folder)
         return
+    take_in(folder)
     found = read_status(folder, has_head=bool(running_head(folder)))
     print(json.dumps(found.to_json()) if as_json else status_text(found) + _as_slurm_says(folder))
 
@@ -58,13 +60,12 @@ def _as_slurm_says(folder: RunFolder) -> str:
 def population(
     run: RunOption = None,
     top: Annotated[int | None, typer.Option("--top", metavar="K", help="Only the K fittest.")] = None,
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, csv or json.")] = "text",
+    form: Annotated[Form, typer.Option("--format", help="A table to read, or for programs.")] = "text",
 ) -> None:
     """The table of genotypes, the fittest first."""
     from hpcnas.population.queries import Population
     from hpcnas.report.leaderboard import population_csv, population_json, population_text, rank
 
-    check_one_of("--format", form, FORMATS)
     if top is not None:
         check_at_least("--top", top, 1)
     with Population.open(RunFolder.from_option(run).require()) as opened:

@@ -37,6 +37,7 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
 ) -> None:
     """The paper's Tables 1 to 3 and Figures 3 and 4 with your numbers in them."""
+    from hpcnas.commands.final_record import take_in
     from hpcnas.report.assemble import write_report
     from hpcnas.report.files import refuse_existing, write_file
     from hpcnas.report.read_run import read_runs
@@ -46,6 +47,8 @@ def report(
     own_page = folders[0].path / "report.html" if form is ReportFormat.HTML else None  # replaced at every report
     if out is not None:
         refuse_existing([out], force=force)
+    for folder in folders:
+        take_in(folder)
     rows = read_runs(folders)
     if figures is not None:
         _write_figures(rows, figures, force=force)

@@ -1,8 +1,11 @@
 """The command that rebuilds a damaged population: restore."""
 
+from typing import Annotated
+
 import typer
 
 from hpcnas.commands.options import RunOption
+from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
 
@@ -11,27 +14,29 @@ def register(app: typer.Typer) -> None:
     app.command()(restore)
 
 
-def restore(run: RunOption = None) -> None:
+def restore(
+    run: RunOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild a sound population too.")] = False,
+) -> None:
     """Rebuild a damaged population from backup, journal and outbox; what was there is kept under another name.
 
-    Start the same head again afterwards. Workers that still run go on.
+    Start the same head again afterwards. Workers that still run go on. A sound population is left alone (exit code 2).
     """
+    from hpcnas.population.restore import is_sound
     from hpcnas.population.restore import restore as rebuild
-    from hpcnas.search.head_lock import HeadLock
+    from hpcnas.system.lock_file import head_lock
 
     folder = RunFolder.from_option(run).require()
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     try:
+        if not force and is_sound(folder):
+            raise UsageError(f"the population of {folder.path} is sound; nothing was rebuilt (--force rebuilds it anyway)")
         done = rebuild(folder)
     finally:
         lock.release()
-    for remark in done.remarks:
-        typer.echo(remark, err=True)
     typer.echo(f"restored {done.population} from {done.start}; merged {done.outbox} messages of the outbox")
     typer.echo(f"{done.born} genotypes, {done.evaluated} of them evaluated")
-    if done.lost_since:
-        typer.echo(f"what was acknowledged after {done.lost_since} is lost with the old data, and will be trained again")
     for path in done.kept:
         typer.echo(f"kept {path}")
     for problem in done.problems:

@@ -1,18 +1,22 @@
 """The commands that run a search: head, worker, stop, retry."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hpcnas.commands.head_options import Layer, file_layer, option_layer, preset_layer, resolve
-from hpcnas.commands.options import RunOption, grouped
+from hpcnas.commands.options import AddressOption, RunOption, grouped
+from hpcnas.config import Duplicates, Precision, Preset, Search, Where
+from hpcnas.representation.space import Kind
 from hpcnas.run_folder import RunFolder
 
 _WORKERS = "Workers"
 _SEARCH = "Search (section 3)"
 _RECIPE = "Fitness (section 4.1)"
 _RUN = "Run"
+_NOT_OF_THE_RUN = ("run", "download", "preset", "config", "dry_run", "address")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,9 +30,7 @@ def register(app: typer.Typer) -> None:
 def head(
     run: RunOption = None,
     workers: Annotated[int | None, grouped("Workers to keep running. [200]", _WORKERS, metavar="N")] = None,
-    cluster: Annotated[
-        str | None, grouped("Where they run: auto, slurm, local, debug. [auto: Slurm when sbatch answers]", _WORKERS)
-    ] = None,
+    cluster: Annotated[Where | None, grouped("Where they run. [auto: Slurm when sbatch answers]", _WORKERS)] = None,
     partition: Annotated[str | None, grouped("Slurm partition of the workers.", _WORKERS, "--partition", metavar="P")] = None,
     account: Annotated[str | None, grouped("Slurm account.", _WORKERS)] = None,
     qos: Annotated[str | None, grouped("Slurm quality of service.", _WORKERS)] = None,
@@ -45,7 +47,7 @@ def head(
     slurm: Annotated[
         list[str] | None, grouped("Any further sbatch option; give it once per option.", _WORKERS, metavar="KEY=VALUE")
     ] = None,
-    space: Annotated[str | None, grouped("hierarchical, flat or flat-constrained. [hierarchical]", _SEARCH)] = None,
+    space: Annotated[Kind | None, grouped("The search space. [hierarchical]", _SEARCH)] = None,
     motifs: Annotated[
         str | None, grouped("Motifs of each level above the primitives. [6,1]", _SEARCH, metavar="M,...,1")
     ] = None,
@@ -54,7 +56,7 @@ def head(
         int | None,
         grouped("Admit only genotypes whose small model has no more. [550000 if flat-constrained]", _SEARCH, metavar="T"),
     ] = None,
-    search: Annotated[str | None, grouped("evolution or random. [evolution]", _SEARCH)] = None,
+    search: Annotated[Search | None, grouped("How new genotypes come about. [evolution]", _SEARCH)] = None,
     steps: Annotated[int | None, grouped("Genotypes to evaluate in all. [7000]", _SEARCH, metavar="N")] = None,
     population: Annotated[
         int | None, grouped("Random genotypes that evolution starts from. [200]", _SEARCH, metavar="N")
@@ -63,7 +65,7 @@ def head(
         float | None, grouped("Share of the population in a tournament. [0.05]", _SEARCH, metavar="SHARE")
     ] = None,
     duplicates: Annotated[
-        str | None, grouped("A genotype with the network of an earlier one: evaluate, redraw, reuse. [evaluate]", _SEARCH)
+        Duplicates | None, grouped("What is done with a genotype that has the network of an earlier one. [evaluate]", _SEARCH)
     ] = None,
     seed: Annotated[int | None, grouped("Seed of the search and of all trainings. [0]", _SEARCH, metavar="N")] = None,
     fitness: Annotated[str | None, grouped("train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION. [train]", _RECIPE)] = None,
@@ -80,14 +82,15 @@ def head(
     channels: Annotated[int | None, grouped("Channels of the first group, c0. [16]", _RECIPE, metavar="C")] = None,
     cells: Annotated[int | None, grouped("Cells of a group, N. [1]", _RECIPE, metavar="N")] = None,
     crop: Annotated[int | None, grouped("Side of the random crop, in pixels. [24]", _RECIPE, metavar="PX")] = None,
-    precision: Annotated[str | None, grouped("auto, fp32 or bf16. [auto]", _RECIPE)] = None,
+    precision: Annotated[Precision | None, grouped("Of the training. [auto: bf16 on a GPU that has it]", _RECIPE)] = None,
     store: Annotated[str | None, grouped("sqlite or postgresql://... [sqlite]", _RUN)] = None,
-    preset: Annotated[str | None, grouped("paper, quick or smoke. [paper]", _RUN)] = None,
+    address: AddressOption = "",
+    preset: Annotated[Preset | None, grouped("Sizes to begin with. [paper]", _RUN)] = None,
     config: Annotated[
         Path | None, grouped("A file like run.toml; options given here beat it.", _RUN, metavar="FILE.toml")
     ] = None,
     dry_run: Annotated[
-        bool, grouped("Show the configuration and what would be submitted; do nothing.", _RUN, "--dry-run")
+        bool, grouped("Show the configuration and what would be submitted; start nothing.", _RUN, "--dry-run")
     ] = False,
 ) -> None:
     """Search: breed genotypes, keep workers running, stop at exactly --steps evaluated.
@@ -95,22 +98,19 @@ def head(
     The same command again goes on where the run stands; --workers and --steps may change. Ctrl-C once
     drains (what runs is finished), twice leaves (workers go on).
     """
-    options = {
-        name: value for name, value in locals().items() if name not in ("run", "download", "preset", "config", "dry_run")
-    }
-    layers: list[Layer] = []
-    if preset is not None:
-        layers.append(preset_layer(preset))
-    if config is not None:
-        layers.append(file_layer(config))
-    layers.append(option_layer(options))
+    options = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
     folder = RunFolder.from_option(run)
+    from hpcnas.cluster.launch import settle_workers
     from hpcnas.head import run_head
     from hpcnas.search.creation import stored_config
 
-    resolved = resolve(layers, stored_config(folder))
-
-    raise typer.Exit(run_head(resolved, folder, download=download, dry_run=dry_run))
+    stored = stored_config(folder)
+    given: list[Layer] = [file_layer(config)] if config is not None else []
+    given.append(option_layer(options))
+    resolved = resolve([*([preset_layer(preset)] if preset is not None else []), *given], stored)
+    is_asked = stored is not None or any("workers" in layer.get("cluster", {}) for layer in given)
+    resolved = replace(resolved, cluster=settle_workers(resolved.cluster, is_asked=is_asked))
+    raise typer.Exit(run_head(resolved, folder, download=download, dry_run=dry_run, address=address))
 
 
 def worker(run: RunOption = None) -> None:
@@ -133,7 +133,7 @@ def stop(
 
 
 def retry(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Failed individuals, as `hpcnas failures` lists them.")],
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Failed genotypes, as `hpcnas failures` lists them.")],
     run: RunOption = None,
 ) -> None:
     """Queue failed genotypes anew, with their attempts back."""

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcnas.config import SearchConfig, default_space
+from hpcnas.config import Search, SearchConfig, default_space
 from hpcnas.durations import duration as readable_duration
 from hpcnas.errors import UsageError, check_at_least
+from hpcnas.representation.space import Kind
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def simulate(
     workers: Annotated[int, typer.Option("--workers", help="Workers, one GPU each.")] = 200,
     steps: Annotated[int, typer.Option("--steps", help="Genotypes to evaluate.")] = 7000,
     population: Annotated[int, typer.Option("--population", help="Initial random genotypes.")] = 200,
-    search: Annotated[str, typer.Option("--search", help="evolution or random.")] = "evolution",
-    space: Annotated[str, typer.Option("--space", help="hierarchical, flat or flat-constrained.")] = "hierarchical",
+    search: Annotated[Search, typer.Option("--search", help="How new genotypes come about.")] = "evolution",
+    space: Annotated[Kind, typer.Option("--space", help="The search space.")] = "hierarchical",
     tournament: Annotated[float, typer.Option("--tournament", help="Share of the population in a tournament.")] = 0.05,
     repeats: Annotated[int, typer.Option("--repeats", help="Trainings of a genotype; finished ones survive a preemption.")] = 4,
     duration: Annotated[
@@ -142,6 +143,6 @@ def _text(summary: dict[str, object]) -> str:
         ("head", f"{value['head_share']:.3%} of the wall time answering claims"),
     ]
     if value["best_fitness"] is not None:
-        lines.append(("best fitness", f"{value['best_fitness']:.4f} (synthetic: it says nothing about architectures)"))
+        lines.append(("best fitness", f"{value['best_fitness']:.2%} (synthetic: it says nothing about architectures)"))
     lines.append(("simulated in", f"{value['took_s']:.1f} s"))
     return "\n".join(f"{name:<13} {text}" for name, text in lines)

@@ -9,7 +9,9 @@ import typer
 
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
 from hpcnas.commands.options import RunOption
+from hpcnas.config import Precision
 from hpcnas.errors import check_at_least
+from hpcnas.networks.blueprint import Tail
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def count(
     cells: Annotated[
         int | None, typer.Option("--cells", help="N, cells of a group (default: the model's).", show_default=False)
     ] = None,
-    tail: Annotated[str, typer.Option("--tail", help="After the last cell: none, stride1 or stride2.")] = "none",
+    tail: Annotated[Tail, typer.Option("--tail", help="Convolution after the last cell.")] = "none",
     as_json: AsJson = False,
 ) -> None:
     """Parameters, multiply-adds and widths of a genotype's network; nothing is built."""
@@ -67,7 +69,7 @@ def evaluate(
     crop: Annotated[
         int | None, typer.Option("--crop", help="Side of the training crops in pixels.", show_default=False)
     ] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16.", show_default=False)] = None,
+    precision: Annotated[Precision | None, typer.Option("--precision", help="Of the training.", show_default=False)] = None,
     fitness: Annotated[
         str | None,
         typer.Option("--fitness", help="train, synthetic[:SECONDS], PACKAGE.MODULE:FUNCTION.", show_default=False),
@@ -116,6 +118,8 @@ def _recipe(folder: RunFolder, run: str | None, options: dict[str, Any]) -> "Rec
     if folder.config.is_file():
         base = RunConfig.from_dict(read_config(folder.config))
     given = {name: value for name, value in options.items() if value is not None}
+    if "dataset" in given:
+        given["fingerprint"] = ""  # that of the run is of its own data set
     return RunConfig.from_dict({"recipe": given}, base).recipe
 
 
@@ -153,7 +157,7 @@ def _results_text(results: "list[Fitness]", recipe: "RecipeConfig") -> str:
     values = _results_json(results, recipe)
     how = f"{recipe.train_steps} steps on {recipe.dataset}" if recipe.fitness == "train" else recipe.fitness
     spread = f" ± {100 * values['std']:.2f}" if values["std"] is not None else ""
-    lines = [f"repeat {r.repeat}: {100 * r.accuracy:.2f} % in {r.seconds:.1f} s" for r in results]
+    lines = [f"repeat {r.repeat + 1}: {100 * r.accuracy:.2f} % in {r.seconds:.1f} s" for r in results]
     return "\n".join(
         [*lines, f"fitness {100 * values['fitness']:.2f}{spread} % (n = {len(results)}), {how}, {values['device'] or 'here'}"]
     )

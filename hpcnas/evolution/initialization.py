@@ -11,23 +11,25 @@ from hpcnas.representation.presets import identity_chain
 from hpcnas.representation.space import SearchSpace
 
 
-def random_genotype(space: SearchSpace, rng: Random, mutations: int = 1000, admits: Admits | None = None) -> Genotype:
+def random_genotype(
+    space: SearchSpace, rng: Random, mutations: int = 1000, admits: Admits | None = None, draws: int = MAX_DRAWS
+) -> Genotype:
     """A random genotype: the identity chain after `mutations` random mutations, drawn again until valid and admitted.
 
     The cell may be unreachable on the way; only the last genotype has to be valid. So the edges of
     what is drawn are independent and, after 1000 mutations of the paper's spaces, uniform to 1e-4.
 
     Raises:
-        UsageError: none of MAX_DRAWS genotypes was valid and admitted.
+        UsageError: none of `draws` genotypes was valid and admitted.
     Source: Liu et al. 2018, section 3.2.
     """
     chain = identity_chain(space)
-    for _ in range(MAX_DRAWS):
+    for _ in range(draws):
         genotype = _walk(chain, mutations, rng)
         if is_valid(genotype) and (admits is None or admits(genotype)):
             return genotype
     raise UsageError(
-        f"none of {MAX_DRAWS} random genotypes was valid and admitted; raise --max-parameters (now {space.max_parameters})"
+        f"none of {draws} random genotypes was valid and admitted; raise --max-parameters (now {space.max_parameters})"
     )
 
 

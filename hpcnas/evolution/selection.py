@@ -9,11 +9,12 @@ class RankedPopulation:
     """The evaluated individuals in order of fitness.
 
     The order depends on what was inserted, not on when, so that a head that reads the population
-    anew draws the same tournaments. Of equal fitnesses the younger individual (higher id) ranks first.
+    anew draws the same tournaments. Of equal fitnesses the older individual (lower id) ranks first, as
+    wherever the best is named.
     """
 
     def __init__(self) -> None:
-        self._ascending: list[tuple[float, int]] = []
+        self._ascending: list[tuple[float, int]] = []  # (fitness, -id)
         self._ids: set[int] = set()
 
     def __len__(self) -> int:
@@ -21,6 +22,12 @@ class RankedPopulation:
 
     def __contains__(self, individual_id: int) -> bool:
         return individual_id in self._ids
+
+    def copy(self) -> "RankedPopulation":
+        """The same individuals, whatever is inserted here later."""
+        other = RankedPopulation()
+        other._ascending, other._ids = self._ascending.copy(), self._ids.copy()
+        return other
 
     def insert(self, individual_id: int, fitness: float) -> None:
         """Add an individual in O(log n) comparisons.
@@ -33,7 +40,7 @@ class RankedPopulation:
         if fitness != fitness:
             raise ValueError(f"individual {individual_id} has a fitness that is not a number; it cannot be ranked")
         self._ids.add(individual_id)
-        insort(self._ascending, (fitness, individual_id))
+        insort(self._ascending, (fitness, -individual_id))
 
     def tournament(self, rng: Random, fraction: float) -> int:
         """Draw a tournament of a share `fraction` of the population without replacement; the fittest wins.
@@ -46,7 +53,7 @@ class RankedPopulation:
         if not self._ascending:
             raise IndexError("a tournament needs at least one evaluated individual")
         winner = winner_rank(len(self), tournament_size(len(self), fraction), 1.0 - rng.random())
-        return self._ascending[-1 - winner][1]
+        return -self._ascending[-1 - winner][1]
 
 
 def tournament_size(population: int, fraction: float) -> int:

@@ -1,11 +1,13 @@
 """The three skeletons around the cell as plain data (paper section 4.1), shared by counts, reference and plan."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from hpcnas.errors import check_at_least, check_one_of
 
-MODELS = ("small", "cifar", "imagenet")
-TAILS = ("none", "stride1", "stride2")
+Model = Literal["small", "cifar", "imagenet"]
+Tail = Literal["none", "stride1", "stride2"]
+MODELS, TAILS = get_args(Model), get_args(Tail)
 
 DEFAULT_CHANNELS = {"small": 16, "cifar": 64, "imagenet": 64}  # c0, section 4.1
 DEFAULT_CELLS = {"small": 1, "cifar": 2, "imagenet": 2}  # N, section 4.1

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpcnas.file_lock import CannotLock, acquire_lock
+from hpcnas.system import home
+from hpcnas.system.home import expand_home
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +25,9 @@ COMPILE_TIMEOUT_S = 300
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: $HPCNAS_KERNELS, else ~/.cache/hpcnas/kernels."""
-    return Path(os.environ.get("HPCNAS_KERNELS") or "~/.cache/hpcnas/kernels").expanduser()
+    """Where compiled kernels are kept: $HPCNAS_KERNELS, else ~/.cache/hpcnas/kernels, or a temporary folder without a home."""
+    named = os.environ.get("HPCNAS_KERNELS")
+    return expand_home(named, "name a folder by $HPCNAS_KERNELS") if named else home.cache_folder("kernels")
 
 
 @functools.cache

@@ -11,8 +11,6 @@ from hpcnas.population.reader import Reader
 from hpcnas.population.store import Store, WorkQueue
 from hpcnas.run_folder import RunFolder
 
-PRIVATE = "postgres"  # --store postgres: a server of the run's own
-
 
 def create_store(folder: RunFolder, config: RunConfig) -> None:
     """An empty population in `folder`, for a head to open later.
@@ -25,7 +23,7 @@ def create_store(folder: RunFolder, config: RunConfig) -> None:
         from hpcnas.population.sqlite_store import SQLiteStore
 
         SQLiteStore.create(folder, config).close()
-    elif config.store != PRIVATE:  # the private one is made where its head runs, when it first does
+    else:
         _check_is_postgres(config)
         from hpcnas.population.postgres_store import PostgresStore
 
@@ -34,8 +32,6 @@ def create_store(folder: RunFolder, config: RunConfig) -> None:
 
 def open_store(folder: RunFolder, config: RunConfig) -> Store:
     """The store of a run, for its head and for commands; created if the run has none yet.
-
-    With the private PostgreSQL this starts its server where it does not run, and `close` stops what this started.
 
     Raises:
         DamagedRunError: the database is damaged, newer, of another run, or gone while its backups are there.
@@ -48,10 +44,6 @@ def open_store(folder: RunFolder, config: RunConfig) -> Store:
         if folder.database.exists() or any(folder.backup.glob("*")):
             return SQLiteStore.open(folder)
         return SQLiteStore.create(folder, config)
-    if config.store == PRIVATE:
-        from hpcnas.population.private_store import open_private_store
-
-        return open_private_store(folder, config)
     _check_is_postgres(config)
     from hpcnas.population.postgres_store import PostgresStore
 
@@ -68,10 +60,6 @@ def open_queue(folder: RunFolder, config: RunConfig) -> WorkQueue:
         from hpcnas.population.client import ServiceClient
 
         return ServiceClient(folder)
-    if config.store == PRIVATE:
-        from hpcnas.population.private_store import open_private_queue
-
-        return open_private_queue(folder, config)
     return open_store(folder, config)
 
 
@@ -81,20 +69,23 @@ def open_reader(folder: RunFolder, config: RunConfig) -> Reader:
     Raises:
         DamagedRunError: the database is damaged or of a newer hpcnas.
         StoreUnavailable: it cannot be reached at the moment.
+        UsageError: the store's name is unknown.
     """
     if config.store == "sqlite":
         from hpcnas.population.sqlite_reader import SQLiteReader
 
         return SQLiteReader(folder.database)
-    if config.store == PRIVATE:
-        from hpcnas.population.private_store import open_private_reader
-
-        return open_private_reader(folder, config)
+    _check_is_postgres(config)
     from hpcnas.population.postgres_store import PostgresReader
 
     return PostgresReader(folder, config)
 
 
 def _check_is_postgres(config: RunConfig) -> None:
+    if config.store == "postgres":  # a run of 0.1.0
+        raise UsageError(
+            "--store postgres was a server of the run's own, which only hpcnas 0.1.0 starts; go on with this run there, "
+            "or begin one with --store sqlite or postgresql://USER@HOST:PORT/DATABASE"
+        )
     if not config.store.startswith(("postgresql://", "postgres://")):
-        raise UsageError("--store must be sqlite, postgres or postgresql://USER@HOST:PORT/DATABASE")
+        raise UsageError("--store must be sqlite or postgresql://USER@HOST:PORT/DATABASE")

@@ -10,6 +10,7 @@ from hpcnas.population import seam
 from hpcnas.population.messages import MessageError, decode, encode, parse
 from hpcnas.processes import boot_id
 from hpcnas.run_folder import RunFolder
+from hpcnas.system.network import own_addresses
 
 _MAX_BYTES = 1 << 16
 
@@ -19,8 +20,8 @@ class HeadAddress:
     """Where a head listens.
 
     Attributes:
-        host: name of the machine; its port is open on all its interfaces.
-        addresses: its IP addresses, for machines whose names do not resolve everywhere.
+        host: name of the machine, or the address that its user named; its port is open on all its interfaces.
+        addresses: of all its interfaces, as its name may resolve nowhere, or to one that others do not see.
         boot_id: of the machine's kernel, to know one's own machine by.
     """
 
@@ -34,17 +35,20 @@ class HeadAddress:
     def hosts(self) -> list[str]:
         """What to connect to, in the order of trying."""
         here = ["127.0.0.1"] if self.boot_id and self.boot_id == boot_id() else []
-        return list(dict.fromkeys([*here, self.host, *self.addresses]))
+        return [*here, *self.hosts_elsewhere()]
+
+    def hosts_elsewhere(self) -> list[str]:
+        """What another machine connects to, in the order of trying."""
+        return list(dict.fromkeys([self.host, *self.addresses]))
 
 
-def this_address(port: int, epoch: int) -> HeadAddress:
-    """The address of a head in this process."""
-    host = socket.gethostname()
-    found: list[str] = []
-    with contextlib.suppress(OSError):  # a machine that does not know its own name is found by that name or not at all
-        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    outside = [address for address in dict.fromkeys(found) if not address.startswith(("127.", "::1"))]
-    return HeadAddress(host, port, os.getpid(), epoch, tuple(outside), boot_id())
+def this_address(port: int, epoch: int, named: str = "") -> HeadAddress:
+    """The address of a head in this process.
+
+    Args:
+        named: what to try first, by the user's word; "" for the machine's name.
+    """
+    return HeadAddress(named or socket.gethostname(), port, os.getpid(), epoch, tuple(own_addresses()), boot_id())
 
 
 def write_address(folder: RunFolder, address: HeadAddress) -> None:

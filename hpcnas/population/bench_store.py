@@ -4,7 +4,6 @@ A cycle is a claim and the record of its one repeat, both durable. Ratios are of
 that take turns in one process, so that a busy machine slows both sides alike.
 """
 
-import importlib
 import os
 import statistics
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcnas.config import RecipeConfig, RunConfig
+from hpcnas.population import create_store, open_queue, open_store
 from hpcnas.population.bench_clients import drive_apart
 from hpcnas.population.bench_rows import GENOTYPE, RawCycles, fill, queue_more
 from hpcnas.population.bench_text import machine, versions
@@ -38,7 +38,7 @@ def run(
     clients: int = 200,
     seconds: float = 10.0,
     sizes: tuple[int, int, int] = (100, 7_000, 100_000),
-    postgres: bool = True,
+    postgres: str = "",
     folder: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def run(
         rounds, cycles: medians are over `rounds` rounds of `cycles` cycles each.
         clients, seconds: of the service's measurement.
         sizes: small, paper's and large population.
-        postgres: whether to measure PostgreSQL too, if it is installed.
+        postgres: connection string of a server to measure too; empty: none.
         folder: where to put the databases; by default a temporary folder, which is what the disk's speed is of.
         say: is told what is being measured.
 
@@ -63,7 +63,7 @@ def run(
         summary |= bench.service(clients, seconds)
         summary |= bench.breeding((paper, large), make_breeder)
         if postgres:
-            bench.postgres()
+            bench.postgres(postgres)
     return {
         "machine": machine(Path(folder or tempfile.gettempdir())),
         "versions": versions(),
@@ -154,27 +154,19 @@ class _Bench:
             summary[f"breed_ms_{size}"] = 1000 * statistics.median(durable)
         return summary
 
-    def postgres(self) -> None:
-        """Cycles with 1, 8 and 32 connections to a private PostgreSQL."""
-        try:
-            programs = importlib.import_module("hpcnas.population.postgres_programs")
-            private = importlib.import_module("hpcnas.population.private_store")
-            programs.program_folder()
-        except (ImportError, importlib.import_module("hpcnas.errors").UsageError) as error:
-            self.say(f"PostgreSQL is not measured: {error}")
-            return
+    def postgres(self, address: str) -> None:
+        """Cycles with 1, 8 and 32 connections to a PostgreSQL server; leaves a schema of its own there."""
         self.say("PostgreSQL with 1, 8 and 32 connections")
         folder = RunFolder(self.path / "postgres")
         folder.path.mkdir()
-        config = RunConfig.from_dict({"store": "postgres", "recipe": {"repeats": 1}})
-        head = private.open_private_store(folder, config, backup_s=None)
+        config = RunConfig.from_dict({"store": address, "recipe": {"repeats": 1}})
+        create_store(folder, config)
+        head = open_store(folder, config)
         try:
             head.begin_epoch()
             head.join(_WORKER)
             for connections in (1, 8, 32):
-                queues = [private.open_private_queue(folder, config) for _ in range(connections)]
-                for queue in queues:
-                    queue.keep_connection()
+                queues = [open_queue(folder, config) for _ in range(connections)]
                 cycles = max(1, 4 * self.n // connections)
                 queue_more(head, cycles * connections)
                 self._row(f"PostgreSQL, {connections} connections", [_race(queues, cycles)], "cycles/s", cycles * connections)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hpcnas.errors import StoreUnavailable, UsageError
+from hpcnas.errors import NeverJoined, StoreUnavailable
 from hpcnas.population import seam
 from hpcnas.population.address import HeadAddress, read_address
 from hpcnas.population.messages import MessageError, clip, decode, encode_call
@@ -54,6 +54,7 @@ class ServiceClient(WorkQueue):
         self._jitter = random.Random(os.urandom(8))
         self._lock = threading.Lock()
         self._link: _Link | None = None
+        self._reached = ""  # by which of its addresses the head answered last
         self._worker: WorkerInfo | None = None
 
     def join(self, worker: WorkerInfo) -> str:
@@ -63,7 +64,7 @@ class ServiceClient(WorkQueue):
     def claim(self, worker_id: str, claim_id: str) -> Claim:
         try:
             return self._claim(worker_id, claim_id)
-        except UsageError:
+        except NeverJoined:
             if self._worker is None or self._worker.worker_id != worker_id:
                 raise
         self.join(self._worker)  # the head's database was restored from before we joined
@@ -116,7 +117,7 @@ class ServiceClient(WorkQueue):
 
     def _ask(self, request: bytes) -> Any:
         if self._link is None:
-            self._link = _connect(read_address(self._folder), self._secret)
+            self._link, self._reached = _connect(read_address(self._folder), self._secret, self._reached)
         return decode(self._link.ask(request, self._answer_s))
 
     def _hang_up(self) -> None:
@@ -172,14 +173,15 @@ class _Link:
         self._socket.settimeout(left)
 
 
-def _connect(address: HeadAddress, secret: bytes) -> _Link:
+def _connect(address: HeadAddress, secret: bytes, first: str) -> tuple[_Link, str]:
+    """A connection and the host that gave it; `first` is tried before the others, which may each take their time-out."""
     problem: Exception = ConnectionError("no address")
-    for host in address.hosts():
+    for host in sorted(address.hosts(), key=lambda host: host != first):
         try:
             connected = socket.create_connection((host, address.port), timeout=CONNECT_S)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
-                return _Link(connected, secret)
+                return _Link(connected, secret), host
             except BaseException:
                 connected.close()
                 raise

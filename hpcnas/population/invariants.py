@@ -12,6 +12,7 @@ from hpcnas.population import rules
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Individual, State
 from hpcnas.population.rows import AttemptRow, FitnessRow
+from hpcnas.population.sqlite_file import translate
 from hpcnas.run_folder import RunFolder
 
 
@@ -26,6 +27,8 @@ def check_database(folder: RunFolder) -> list[str]:
     try:
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
         broken = connection.execute("PRAGMA foreign_key_check").fetchall()
+    except sqlite3.Error as error:
+        raise translate(error, folder.database) or error from error
     finally:
         connection.close()
     return [f"10: integrity_check: {text}" for text in found if text != "ok"] + [
@@ -48,7 +51,7 @@ def _check(population: Population) -> list[str]:
             *_check_tokens(individual, attempts[individual.id], fitness[individual.id]),
             *_check_limits(individual, attempts[individual.id]),
         ]
-        problems += [f"individual {individual.id}: {problem}" for problem in found]
+        problems += [f"genotype {individual.id}: {problem}" for problem in found]
     problems += _check_order(individuals, population)
     return problems
 
@@ -111,7 +114,7 @@ def _check_order(individuals: list[Individual], population: Population) -> Itera
     order = population.evaluation_order()
     means = {individual.id: individual.fitness for individual in individuals if individual.state is State.EVALUATED}
     if sorted(individual_id for individual_id, _ in order) != sorted(means):
-        yield "1: the order of evaluation does not hold every evaluated individual once"
+        yield "1: the order of evaluation does not hold every evaluated genotype once"
     for individual_id, value in order:
         if means.get(individual_id) != value:
-            yield f"1: individual {individual_id} has mean {means.get(individual_id)}, {value} is kept"
+            yield f"1: genotype {individual_id} has mean {means.get(individual_id)}, {value} is kept"

@@ -5,7 +5,7 @@ Shared by every store: SQLite and PostgreSQL differ in their statements, not her
 
 import math
 
-from hpcnas.errors import DamagedRunError, UsageError
+from hpcnas.errors import DamagedRunError, NeverJoined
 from hpcnas.population import rules
 from hpcnas.population.messages import clip
 from hpcnas.population.records import Claim, Failure, Fitness, Lease, LeaseView, State, Verdict
@@ -19,7 +19,7 @@ def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
     At the end of a search, when all genotypes have their workers, the others are sent home.
 
     Raises:
-        UsageError: the worker never joined this run.
+        NeverJoined: the worker never joined this run.
     """
     before = tx.row("read_attempt_of_claim", claim_id=claim_id)
     if before:
@@ -31,7 +31,7 @@ def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
         return Claim(Verdict.FINISHED)
     worker = tx.row("read_worker", id=worker_id)
     if worker is None:
-        raise UsageError(f"worker {worker_id} never joined this run; a worker joins before it claims")
+        raise NeverJoined(f"worker {worker_id} never joined this run; a worker joins before it claims")
     host, ended, waiting, quarantined = worker
     if tx.draining or quarantined:
         return Claim(Verdict.DRAIN)
@@ -163,7 +163,7 @@ def _judge(tx: Transaction, individual_id: int, token: int) -> tuple[Standing, J
     if standing is None or judgement is Judgement.NEWER:
         raise DamagedRunError(
             f"a worker holds token {token} of genotype {individual_id}, which this database never granted: it is older than "
-            "the worker's lease, or of another run; stop the workers, then run `hpcnas restore`"
+            "the worker's lease, or of another run; stop the workers, then run `hpcnas restore --force`"
         )
     return standing, judgement
 

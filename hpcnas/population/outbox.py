@@ -4,9 +4,12 @@ One file per message, complete or not there: written under another name, flushed
 cannot be understood is set aside in outbox/refused and named in the event log, never deleted.
 """
 
+import logging
 import os
 import stat
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hpcnas.errors import DamagedRunError
@@ -15,6 +18,8 @@ from hpcnas.population.messages import Call, MessageError, decode, encode, parse
 from hpcnas.population.records import Failure, Final, Fitness
 from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 FORMAT, VERSION = "hpcnas-outbox", 1
 MAX_BYTES = 1 << 20
@@ -54,14 +59,17 @@ def write_outbox(folder: RunFolder, message: Call) -> Path:
     name = uuid.uuid4().hex
     unfinished, path = folder.outbox / f".{name}.new", folder.outbox / f"{name}.json"
     content = {"format": FORMAT, "version": VERSION, "call": message.method, **message.arguments}
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        _write_all(descriptor, encode(content) + b"\n")
-        seam.fsync(descriptor)
+        _write_new(unfinished, encode(content) + b"\n")
+        seam.rename(unfinished, path)
     finally:
-        os.close(descriptor)
-    seam.rename(unfinished, path)
+        unfinished.unlink(missing_ok=True)  # of a disk that refused: every further try would leave another one
     return path
+
+
+def waiting(folder: RunFolder) -> int:
+    """How many messages wait for a head to merge them."""
+    return len(list(folder.outbox.glob("*.json")))
 
 
 def merge_outbox(folder: RunFolder, store: Store) -> int:
@@ -78,12 +86,22 @@ def merge_outbox(folder: RunFolder, store: Store) -> int:
             call = _read(path)
             verdict = getattr(store, call.method)(**call.arguments)
         except (MessageError, ValueError, DamagedRunError) as error:
-            _set_aside(path, store, str(error))
+            _tidy(path, partial(_set_aside, path, store, str(error)))
             continue
         store.note("outbox", file=path.name, call=call.method, verdict=str(verdict), id=call.arguments.get("individual_id"))
-        path.unlink(missing_ok=True)  # only now: merging twice changes nothing, losing it would
-        merged += 1
+        # Only now: merging twice changes nothing, losing it would.
+        merged += _tidy(path, partial(path.unlink, missing_ok=True))
     return merged
+
+
+def _tidy(path: Path, take_away: Callable[[], None]) -> bool:
+    """Take a message out of the outbox; one that the disk holds fast keeps no other from being merged."""
+    try:
+        take_away()
+    except OSError as error:
+        log.warning("%s stays where it is: %s", path, error.strerror)
+        return False
+    return True
 
 
 def _read(path: Path) -> Call:
@@ -117,6 +135,15 @@ def _set_aside(path: Path, store: Store, why: str) -> None:
         target = refused / f"{path.stem}.{uuid.uuid4().hex[:8]}.json"
     seam.rename(path, target)
     store.note("refused", file=str(target.relative_to(path.parent)), why=why[:500])
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        _write_all(descriptor, data)
+        seam.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

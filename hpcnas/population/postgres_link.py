@@ -39,11 +39,11 @@ class PostgresLink:
             30 s and lets go in between, so that 500 of them share the usual 100 connections.
     """
 
-    def __init__(self, address: Callable[[], str], schema: str, *, keeps: bool = False, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, address: str, schema: str, *, keeps: bool = False, patience_s: float = PATIENCE_S) -> None:
         """Connects with the first call.
 
         Args:
-            address: gives the connection string, anew for every connection: a restarted server may have moved.
+            address: the connection string.
         """
         self.keeps = keeps
         self._address, self._schema, self._patience_s = address, schema, patience_s
@@ -95,7 +95,7 @@ class PostgresLink:
     def _open(self) -> "psycopg.Connection[tuple[object, ...]]":
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(
-                self._address(),
+                self._address,
                 connect_timeout=CONNECT_S,
                 application_name="hpcnas",
                 keepalives_idle=30,

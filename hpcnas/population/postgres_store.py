@@ -44,33 +44,30 @@ class PostgresStore(SQLStore):
         self.run_id, self.repeats = str(row[0]), int(row[4])
 
     @classmethod
-    def create(cls, folder: RunFolder, config: RunConfig, address: Callable[[], str] | None = None) -> Self:
+    def create(cls, folder: RunFolder, config: RunConfig) -> Self:
         """A new, empty population for the run of `folder`.
 
         Raises:
             UsageError: there is one already, or the connection string is none.
             StoreUnavailable: the server does not answer.
         """
-        link = _link(folder, config, address)
+        link = _link(folder, config)
         run_id = read_or_create_run_id(folder)
         try:
             link.call(lambda connection: _create_schema(connection, schema_name(run_id), run_id, config), repeatable=False)
         finally:
             link.close()
-        return cls.open(folder, config, address)
+        return cls.open(folder, config)
 
     @classmethod
-    def open(cls, folder: RunFolder, config: RunConfig, address: Callable[[], str] | None = None) -> Self:
+    def open(cls, folder: RunFolder, config: RunConfig) -> Self:
         """The population of the run of `folder`.
-
-        Args:
-            address: gives the connection string; by default that of the configuration.
 
         Raises:
             DamagedRunError: the database has no population of this run, or one of a newer hpcnas.
             StoreUnavailable: the server does not answer.
         """
-        link = _link(folder, config, address)
+        link = _link(folder, config)
         try:
             _check_version(link)
             store = cls(link)
@@ -106,14 +103,14 @@ class PostgresStore(SQLStore):
 class PostgresReader(Reader):
     """Read-only queries, each over a connection that is closed again."""
 
-    def __init__(self, folder: RunFolder, config: RunConfig, address: Callable[[], str] | None = None) -> None:
+    def __init__(self, folder: RunFolder, config: RunConfig) -> None:
         """Open and check.
 
         Raises:
             DamagedRunError: the database has no population of this run.
             StoreUnavailable: the server does not answer.
         """
-        self._link = _link(folder, config, address)
+        self._link = _link(folder, config)
         self._link.keeps = True
         self._statements = load_statements("postgres")
         try:
@@ -155,30 +152,16 @@ def schema_name(run_id: str) -> str:
     return f"hpcnas_{run_id[:16]}"
 
 
-def has_schema(folder: RunFolder, config: RunConfig, address: Callable[[], str] | None = None) -> bool:
-    """Whether the database has anything of the run of `folder`."""
-    schema = schema_name(read_or_create_run_id(folder))
-    found = "SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s"
-    link = _link(folder, config, address)
-    return link.call(lambda connection: connection.execute(found, {"schema": schema}).fetchone() is not None)
-
-
-def _link(folder: RunFolder, config: RunConfig, address: Callable[[], str] | None) -> PostgresLink:
-    if address is None:
-        try:
-            values = psycopg.conninfo.conninfo_to_dict(config.store)
-            ports = [int(port) for port in str(values.get("port") or 5432).split(",")]
-        except (psycopg.Error, ValueError):
-            ports = [0]
-        if not all(0 < port < 65536 for port in ports):
-            # The string may hold a password, so neither it nor the library's error is shown.
-            raise UsageError("--store is no connection string; give postgresql://USER@HOST:PORT/DATABASE")
-        address = _constant(config.store)
-    return PostgresLink(address, schema_name(read_or_create_run_id(folder)))
-
-
-def _constant(text: str) -> Callable[[], str]:
-    return lambda: text
+def _link(folder: RunFolder, config: RunConfig) -> PostgresLink:
+    try:
+        values = psycopg.conninfo.conninfo_to_dict(config.store)
+        ports = [int(port) for port in str(values.get("port") or 5432).split(",")]
+    except (psycopg.Error, ValueError):
+        ports = [0]
+    if not all(0 < port < 65536 for port in ports):
+        # The string may hold a password, so neither it nor the library's error is shown.
+        raise UsageError("--store is no connection string; give postgresql://USER@HOST:PORT/DATABASE")
+    return PostgresLink(config.store, schema_name(read_or_create_run_id(folder)))
 
 
 def _create_schema(connection: psycopg.Connection[Any], schema: str, run_id: str, config: RunConfig) -> None:

@@ -90,7 +90,7 @@ class Population:
         return _individual(rows[0], [(row[1], row[2]) for row in repeats])
 
     def best(self) -> Individual | None:
-        """The fittest individual, the earlier one of equals; None before the first is evaluated."""
+        """The fittest individual, the older one of equals (lower id); None before the first is evaluated."""
 
         def read() -> Individual | None:
             rows = self._rows("find_best")
@@ -113,6 +113,10 @@ class Population:
     def attempts(self) -> list[AttemptRow]:
         """All grants, by individual and token."""
         return [AttemptRow(*row) for row in self._rows("list_attempts")]
+
+    def recent_attempts(self, last: int) -> list[AttemptRow]:
+        """Grants that run and the `last` ones that ended, in no order and without tracebacks."""
+        return [AttemptRow(*row) for row in self._rows("list_recent_attempts", last=last)]
 
     def workers(self) -> list[WorkerRow]:
         """All worker processes that ever joined, the first one first."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+UNFIT_HOST = "unfit host: "  # begins the reason of a worker that leaves because its machine cannot work
+
 
 class State(StrEnum):
     """Where an individual stands; the arrows are those of the lease table in docs/reliability.md."""

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from hpcnas.errors import DamagedRunError, HpcnasError, RunHeldError, StoreUnavailable, UsageError
+from hpcnas.errors import DamagedRunError, HpcnasError, NeverJoined, RunHeldError, StoreUnavailable, UsageError
 from hpcnas.population.messages import MessageError, encode, parse
 
 _ERRORS: dict[str, type[Exception]] = {
     "unavailable": StoreUnavailable,
     "damaged": DamagedRunError,
+    "never-joined": NeverJoined,
     "usage": UsageError,
     "value": ValueError,
 }

@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -16,8 +16,6 @@ class Restored:
         outbox: messages merged from the outbox.
         evaluated, born: individuals that are there now.
         kept: where the old files are now.
-        lost_since: when the backup was made, if what was acknowledged after it is lost; "" when nothing is.
-        remarks: what was passed over or set aside on the way.
         problems: what could not be restored, or does not fit together; empty when nothing is missing.
     """
 
@@ -28,8 +26,6 @@ class Restored:
     born: int
     kept: list[Path]
     problems: list[str]
-    lost_since: str = ""
-    remarks: list[str] = field(default_factory=list)
 
 
 def keep_aside(paths: list[Path]) -> list[Path]:

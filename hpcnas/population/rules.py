@@ -63,16 +63,13 @@ def judge(standing: Standing, token: int) -> Judgement:
     return Judgement.LAPSED if standing.state is State.QUEUED and standing.lapsed else Judgement.OVER
 
 
-def next_generation(epoch: int, missed: int = 0) -> int:
+def next_generation(epoch: int) -> int:
     """The epoch that a population goes on from which may be older than what was granted.
 
     Tokens and epochs that were given after it was copied are below those that are given from now on: no worker
     holds a token that another is granted, no earlier head has the epoch of a later one.
-
-    Args:
-        missed: generations that may have begun since the copy was made.
     """
-    return (epoch // GENERATION + 1 + missed) * GENERATION
+    return (epoch // GENERATION + 1) * GENERATION
 
 
 def follows(token: int, previous: int) -> bool:

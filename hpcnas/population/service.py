@@ -6,7 +6,9 @@ while another waits) and its rate does not hang on the disk's: 200 messages shar
 """
 
 import contextlib
+import errno
 import logging
+import resource
 import selectors
 import socket
 import threading
@@ -25,6 +27,9 @@ from hpcnas.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_EXHAUSTED_EVERY_S = 60.0  # how often the log says so
+_SPARE_FILES = 256  # beside one per connection
 _MAX_BREEDINGS = 100  # for one claim: with duplicates=reuse a child may be evaluated at birth
 
 
@@ -63,13 +68,16 @@ class Service:
         self.error: HpcnasError | None = None
         self._store, self._secret, self._on_claim_empty = store, secret, on_claim_empty
         self._limits = limits or Limits()
+        _allow_files(self._limits.connections + _SPARE_FILES)
         self._connections: dict[int, Connection] = {}
-        self._listener = _listen(host, port)
+        self._listener = listen(host, port)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._wake_up, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._stopping, self._next_sweep = False, 0.0
+        self._deaf_until: float | None = None  # while nobody is accepted
+        self._next_complaint = 0.0
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
     @property
@@ -85,9 +93,9 @@ class Service:
         """Begin to answer, in a thread of its own."""
         self._thread.start()
 
-    def publish(self, folder: RunFolder, epoch: int) -> HeadAddress:
-        """Write head.json."""
-        address = this_address(self.port, epoch)
+    def publish(self, folder: RunFolder, epoch: int, named: str = "") -> HeadAddress:
+        """Write head.json; `named` is the address that workers are to try first, "" for the machine's name."""
+        address = this_address(self.port, epoch, named)
         write_address(folder, address)
         return address
 
@@ -166,7 +174,10 @@ class Service:
     def _breed(self) -> bool:
         try:
             return self._on_claim_empty()
-        except HpcnasError:
+        except (StoreUnavailable, DamagedRunError, RunHeldError):
+            raise  # of the population, not of breeding
+        except HpcnasError as error:
+            self.error = error  # no worker can do anything about it
             raise
         except Exception as error:
             self.error = HpcnasError(f"breeding failed by a bug: {error!r}; its traceback is in the head's log")
@@ -179,13 +190,31 @@ class Service:
             log.error("%s", error)
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # gone again, or out of file descriptors: the next turn tries anew
+        try:
             accepted, _ = self._listener.accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._back_off(error)
+            return  # else it is gone again
+        with contextlib.suppress(OSError):  # gone again
             self._make_room()
             connection = Connection(accepted, self._secret, self._limits, time.monotonic())
             self._connections[accepted.fileno()] = connection
             self._selector.register(accepted, selectors.EVENT_READ, connection)
             self._flush(connection)
+
+    def _back_off(self, error: OSError) -> None:
+        """Accept nobody for a while: who waits stays readable, and would be looked at without pause."""
+        self._selector.unregister(self._listener)
+        now = time.monotonic()
+        self._deaf_until = now + self._limits.sweep_s
+        if now >= self._next_complaint:
+            self._next_complaint = now + _EXHAUSTED_EVERY_S
+            log.error(
+                "no further worker can connect (%s) beside %d connections; raise the limit of open files, ulimit -n",
+                error.strerror,
+                len(self._connections),
+            )
 
     def _make_room(self) -> None:
         """Strangers cannot crowd out workers: the oldest unproved connection goes first."""
@@ -216,6 +245,9 @@ class Service:
         if now < self._next_sweep:
             return
         self._next_sweep = now + self._limits.sweep_s
+        if self._deaf_until is not None and now >= self._deaf_until:
+            self._deaf_until = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
         for connection in [connection for connection in self._connections.values() if connection.is_overdue(now)]:
             self._drop(connection)
 
@@ -234,7 +266,16 @@ class Service:
             end.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _allow_files(count: int) -> None:
+    """Raise the soft limit of open files to `count`, or as far as the hard one allows: many sites set it to 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def listen(host: str = "", port: int = 0) -> socket.socket:
+    """A socket that listens on an interface, "" for all of IPv4 and IPv6, at a port, 0 for any free one."""
     if not host and socket.has_dualstack_ipv6():
         with contextlib.suppress(OSError):  # IPv6 compiled in and switched off
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)

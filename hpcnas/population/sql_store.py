@@ -27,6 +27,7 @@ class SQLStore(Store):
 
     repeats: int
     epoch: int | None = None
+    _began = 0  # ended_order of the last attempt before this head
 
     @abstractmethod
     def _do(self, work: Callable[[Transaction], T], *, fenced: bool = True, repeatable: bool = True) -> T:
@@ -69,7 +70,7 @@ class SQLStore(Store):
         return self._do(lambda tx: leases.release(tx, individual_id, token, reason))
 
     def leave(self, worker_id: str, reason: str) -> None:
-        self._do(lambda tx: tx.run("end_worker", id=worker_id, reason=reason))
+        self._do(lambda tx: hosts.leave(tx, worker_id, reason))
 
     def record_final(self, final: Final) -> Verdict:
         return self._do(lambda tx: breeding.record_final(tx, final))
@@ -79,15 +80,12 @@ class SQLStore(Store):
     def begin_epoch(self) -> int:
         self.epoch = None
         self.epoch = self._do(_next_epoch)
+        self._began = self._read(lambda tx: int(tx.value("next_ended_order")) - 1)
         return self.epoch
 
-    def begin_generation(self, missed: int = 0) -> None:
-        """After a restore that may have lost grants: epochs and tokens go on where none was ever given.
-
-        Args:
-            missed: generations that may have begun since the backup was made.
-        """
-        self._do(lambda tx: tx.run("write_epoch", epoch=rules.next_generation(tx.epoch, missed)), fenced=False)
+    def begin_generation(self) -> None:
+        """After a restore that may have lost grants: epochs and tokens go on where none was ever given."""
+        self._do(lambda tx: tx.run("write_epoch", epoch=rules.next_generation(tx.epoch)), fenced=False)
 
     def add(self, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:
         return self._do(lambda tx: breeding.add(tx, births, rng_state), repeatable=False)
@@ -126,6 +124,9 @@ class SQLStore(Store):
     def rng_state(self) -> str:
         return str(self._read(lambda tx: tx.value("read_rng_state")))
 
+    def claims(self) -> int:
+        return int(self._read(lambda tx: tx.value("count_attempts")))
+
     def waiting_workers(self) -> int:
         return int(self._read(lambda tx: tx.value("count_waiting")))
 
@@ -142,10 +143,13 @@ class SQLStore(Store):
     # ------------------------------------------------------------------ bugs and bad hosts
 
     def failure_share(self, last: int = 50) -> float:
-        return self._read(lambda tx: hosts.failure_share(tx, last))
+        return self._read(lambda tx: hosts.failure_share(tx, last, self._began))
 
     def first_failure(self) -> str:
-        return self._read(hosts.first_failure)
+        return self._read(lambda tx: hosts.first_failure(tx, self._began))
+
+    def failures_only(self) -> tuple[int, int]:
+        return self._read(lambda tx: hosts.failures_only(tx, self._began))
 
     def suspicious_hosts(self) -> list[str]:
         return self._read(hosts.suspicious_hosts)
@@ -165,6 +169,7 @@ def _join(tx: Transaction, worker: WorkerInfo) -> str:
 
 def _next_epoch(tx: Transaction) -> int:
     tx.run("next_epoch")
+    hosts.readmit(tx)
     return int(tx.value("read_flags"))
 
 
@@ -176,6 +181,6 @@ def _counts(tx: Transaction) -> Counts:
 def _retry(tx: Transaction, individual_id: int) -> None:
     standing = tx.read_standing(individual_id)
     if standing is None or standing.state is not State.FAILED:
-        state = f"is {standing.state}" if standing else "is no individual of this run"
+        state = f"is {standing.state}" if standing else "is no genotype of this run"
         raise UsageError(f"genotype {individual_id} {state}; only a failed one can be retried (see `hpcnas failures`)")
     tx.write_standing(individual_id, rules.retried(standing))

@@ -1,15 +1,17 @@
 # ruff: noqa: D102  (the base class documents every method)
-"""Read-only access to population.db: retries what passes, changes nothing."""
+"""Read-only access to population.db, also where nothing may be written: retries what passes, changes nothing."""
 
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population import sqlite_file
 from hpcnas.population.reader import Query, Reader
+from hpcnas.population.sqlite_read_only import BeingWritten, open_read_only
 from hpcnas.population.statements import load_statements
 
 RETRY_FOR_S = 10.0
@@ -28,6 +30,7 @@ class SQLiteReader(Reader):
         self.path = path
         self._statements = load_statements("sqlite")
         self._connection: sqlite3.Connection | None = None
+        self._files = ExitStack()
         if not path.is_file():
             raise sqlite_file.damaged(path, "there is no such file")
         self._retrying(sqlite_file.check_version)
@@ -45,9 +48,8 @@ class SQLiteReader(Reader):
         return self._retrying(read)
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._files.close()
+        self._connection = None
 
     def _retrying(self, read: Callable[[sqlite3.Connection, Path], T]) -> T:
         """A read that meets a writer on a network file system can look damaged for a moment; a second one does not."""
@@ -56,7 +58,7 @@ class SQLiteReader(Reader):
         while True:
             try:
                 return read(self._open(), self.path)
-            except (sqlite3.Error, DamagedRunError) as error:
+            except (sqlite3.Error, DamagedRunError, BeingWritten) as error:
                 self.close()
                 if time.monotonic() > deadline or not _passes(error):
                     raise self._explain(error) from error
@@ -65,8 +67,7 @@ class SQLiteReader(Reader):
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            address = f"{self.path.absolute().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(address, uri=True, timeout=RETRY_FOR_S, isolation_level=None)
+            self._connection = open_read_only(self.path, self._files, RETRY_FOR_S)
         return self._connection
 
     def _explain(self, error: Exception) -> Exception:
@@ -83,4 +84,6 @@ def _check_is_current(connection: sqlite3.Connection, path: Path) -> None:
 
 def _passes(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
+    # read-only: what a killed head left is to be recovered, which the next opening does in a copy
+    passing = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+    return isinstance(error, BeingWritten) or code in passing

@@ -40,7 +40,7 @@ class WorkQueue(ABC):
         that find nothing at the end of a search, when every genotype still open has its worker and one is in reserve.
 
         Raises:
-            UsageError: the worker never joined.
+            NeverJoined: the worker never joined.
         """
 
     @abstractmethod
@@ -71,7 +71,11 @@ class WorkQueue(ABC):
 
     @abstractmethod
     def leave(self, worker_id: str, reason: str) -> None:
-        """Note that a worker process ended by itself."""
+        """Note that a worker process ended by itself.
+
+        A reason that begins with `records.UNFIT_HOST` speaks against its machine: the host is quarantined at once,
+        until the next head begins its epoch.
+        """
 
     @abstractmethod
     def record_final(self, final: Final) -> Verdict:
@@ -94,7 +98,10 @@ class Store(WorkQueue):
 
     @abstractmethod
     def begin_epoch(self) -> int:
-        """Become the run's head. Every later write of an earlier epoch's head raises RunHeldError."""
+        """Become the run's head. Every later write of an earlier epoch's head raises RunHeldError.
+
+        Hosts that their workers called unfit may work again: the cause may be mended.
+        """
 
     @abstractmethod
     def add(self, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:
@@ -149,6 +156,10 @@ class Store(WorkQueue):
         """Once finished, claims are answered FINISHED."""
 
     @abstractmethod
+    def claims(self) -> int:
+        """How many claims were granted in the whole run."""
+
+    @abstractmethod
     def waiting_workers(self) -> int:
         """How many workers asked and found nothing since they last got a lease (for stores without a service)."""
 
@@ -176,12 +187,20 @@ class Store(WorkQueue):
     def failure_share(self, last: int = 50) -> float:
         """Failed genotypes among the last `last` that ended, divided by `last` (not by how many there were).
 
-        So the rule of 20 % needs 11 failures among the first 50. Quarantined hosts do not count.
+        So the rule of 20 % needs 11 failures among the first 50. Quarantined hosts do not count, nor does what ended
+        before this epoch: a person may have repaired it.
         """
 
     @abstractmethod
     def first_failure(self) -> str:
-        """The first failed attempt, with its traceback, as text; "" when nothing failed."""
+        """The first attempt that failed in this epoch, with its traceback, as text; "" when nothing failed."""
+
+    @abstractmethod
+    def failures_only(self) -> tuple[int, int]:
+        """(attempts that failed in this epoch, hosts where they did) while nothing has ever succeeded; else (0, 0).
+
+        Also (0, 0) while a host trains on which nothing has failed yet.
+        """
 
     @abstractmethod
     def suspicious_hosts(self) -> list[str]:

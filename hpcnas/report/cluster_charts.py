@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
+from hpcnas.population.rules import LOST, NEUTRAL_OUTCOMES, PREEMPTED
 from hpcnas.report.chart import Chart, Panel, Scalar, Series
 from hpcnas.report.run_rows import Evaluation, RunRows
 
 BINS = 120  # of the time axis: enough to see a break of 1 % of the run
-# Ended well, or running still; every other outcome is a cause.
-NO_FAILURE = frozenset({"evaluated", ""})
 
 
 def workers_chart(runs: Sequence[RunRows]) -> Chart:
@@ -101,8 +100,8 @@ def _rates(run: RunRows) -> list[tuple[float, float]]:
 
 
 def failures_chart(runs: Sequence[RunRows]) -> Chart:
-    """Attempts that ended without a fitness, by cause."""
-    counts = [(run, Counter(row.outcome for row in run.attempts if row.outcome not in NO_FAILURE)) for run in runs]
+    """Failed attempts by cause; lost and preempted ones are no failures."""
+    counts = [(run, Counter(row.outcome for row in run.attempts if row.outcome not in NEUTRAL_OUTCOMES)) for run in runs]
     causes = [cause for cause, _ in sum((count for _, count in counts), Counter()).most_common()]
     series = tuple(
         Series(run.label, tuple(range(len(causes))), tuple(count[cause] for cause in causes), "bars")
@@ -112,7 +111,8 @@ def failures_chart(runs: Sequence[RunRows]) -> Chart:
     panel = Panel("Failed attempts", "cause", "attempts", series, categories=tuple(causes), from_zero=True, is_counted=True)
     records: list[tuple[Scalar, ...]] = [(run.label, cause, count[cause]) for run, count in counts for cause in causes]
     numbers = "; ".join(
-        f"{run.label}: {sum(count.values()):,} of {len(run.attempts):,} attempts, {run.counts.failed} genotypes given up"
+        f"{run.label}: {sum(count.values()):,} of {len(run.attempts):,} attempts, {run.counts.failed} genotypes given up, "
+        f"{sum(row.outcome in (LOST, PREEMPTED) for row in run.attempts):,} attempts lost or preempted, which are no failures"
         for run, count in counts
     )
     return Chart("failures", "Failures by cause", f"{numbers}.", (panel,), ("run", "cause", "attempts"), tuple(records))

@@ -8,13 +8,8 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.path import Path as Curve
-
 from hpcnas.report.drawing import Drawing, Edge, Node, Panel
+from hpcnas.report.own_matplotlib import Axes, Curve, FancyArrowPatch, FancyBboxPatch, Figure, own_settings
 
 # All lengths in inches, so that letters keep their size however large the drawing grows.
 _BOX = (0.56, 0.36)
@@ -70,7 +65,7 @@ class _Placed:
 def drawing_svg(drawing: Drawing) -> str:
     """The drawing as an SVG document; the same drawing gives the same text."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hpcnas"}):
+    with own_settings(svg_fonttype="none"):
         _figure(drawing).savefig(buffer, format="svg", metadata={"Date": None, "Title": drawing.title})
     return buffer.getvalue()
 
@@ -78,8 +73,9 @@ def drawing_svg(drawing: Drawing) -> str:
 def drawing_png(drawing: Drawing) -> bytes:
     """The drawing as a PNG image of 150 dots an inch, less where it would be wider than 16,000 dots."""
     buffer = io.BytesIO()
-    figure = _figure(drawing)
-    figure.savefig(buffer, format="png", dpi=_dpi(figure))
+    with own_settings():
+        figure = _figure(drawing)
+        figure.savefig(buffer, format="png", dpi=_dpi(figure))
     return buffer.getvalue()
 
 

@@ -21,13 +21,15 @@ def refuse_existing(paths: list[Path], *, force: bool) -> None:
 def write_file(path: Path, data: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never half of it.
 
+    Bytes of a path that are no UTF-8 are written as "?".
+
     Raises:
         UsageError: it cannot be written there.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(data if isinstance(data, bytes) else data.encode())
+        unfinished.write_bytes(data if isinstance(data, bytes) else data.encode(errors="replace"))
         os.replace(unfinished, path)
     except OSError as error:
         with contextlib.suppress(OSError):

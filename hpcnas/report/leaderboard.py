@@ -13,8 +13,7 @@ from tabulate import tabulate
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Individual, State
 from hpcnas.population.rows import AttemptRow
-
-NO_FAILURE = ("", "evaluated", "lost", "preempted")
+from hpcnas.population.rules import LOST, NEUTRAL_OUTCOMES
 
 
 def rank(individuals: Sequence[Individual]) -> list[Individual]:
@@ -41,13 +40,13 @@ def population_csv(individuals: Sequence[Individual]) -> str:
 
 
 def population_text(individuals: Sequence[Individual]) -> str:
-    """A table for people."""
+    """A table for people, in percent like the report; CSV and JSON keep shares of 1."""
     rows = [
         (
             one.id,
             one.state,
-            "-" if one.fitness is None else f"{one.fitness:.4f}",
-            " ".join(f"{accuracy:.4f}" for accuracy in one.accuracies) or "-",
+            "-" if one.fitness is None else f"{100 * one.fitness:.2f}",
+            " ".join(f"{100 * accuracy:.2f}" for accuracy in one.accuracies) or "-",
             f"{one.parameters:,}",
             "-" if one.parent_id is None else one.parent_id,
             one.attempts,
@@ -55,7 +54,7 @@ def population_text(individuals: Sequence[Individual]) -> str:
         )
         for one in individuals
     ]
-    headers = ("id", "state", "fitness", "accuracies", "parameters", "parent", "attempts", "mutation or reason")
+    headers = ("id", "state", "fitness (%)", "accuracies (%)", "parameters", "parent", "attempts", "mutation or reason")
     return str(
         tabulate(rows, headers, disable_numparse=True, colalign=("right", *["left"] * 3, "right", "right", "right", "left"))
     )
@@ -64,8 +63,8 @@ def population_text(individuals: Sequence[Individual]) -> str:
 def failures_text(population: Population, *, traces: bool = True) -> str:
     """Every failed attempt, newest last: genotype, kind, machine, time, message and traceback."""
     everything = population.attempts()
-    attempts = sorted((row for row in everything if row.outcome not in NO_FAILURE), key=lambda row: row.ended or 0.0)
-    lost = [row for row in everything if row.outcome == "lost"]
+    attempts = sorted((row for row in everything if row.outcome not in NEUTRAL_OUTCOMES), key=lambda row: row.ended or 0.0)
+    lost = [row for row in everything if row.outcome == LOST]
     failed = population.individuals(State.FAILED)
     if not attempts and not lost and not failed:
         return "nothing failed"

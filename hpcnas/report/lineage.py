@@ -5,8 +5,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from hpcnas.population.records import Individual
+
+if TYPE_CHECKING:
+    from hpcnas.report.own_matplotlib import Figure
 
 _ROW_INCHES = 0.26
 
@@ -79,29 +83,34 @@ def lineage_dot(chain: Sequence[Ancestor]) -> str:
 
 def lineage_image(chain: Sequence[Ancestor], ending: str) -> bytes:
     """Mutations in words on the left, the fitness they led to on the right; `ending` is svg or png."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    from hpcnas.report.own_matplotlib import own_settings  # matplotlib takes half a second
+
+    buffer = io.BytesIO()
+    with own_settings(svg_fonttype="none"):
+        figure = _figure(chain)
+        dpi = min(150, 16_000 / figure.get_figheight())
+        figure.savefig(buffer, format=ending, dpi=dpi, metadata={"Date": None} if ending == "svg" else None)
+    return buffer.getvalue()
+
+
+def _figure(chain: Sequence[Ancestor]) -> "Figure":
+    from hpcnas.report.own_matplotlib import Figure
 
     height = 1.1 + _ROW_INCHES * len(chain)
     figure = Figure(figsize=(9, height), facecolor="white")
     axes = figure.add_axes((0.58, 0.6 / height, 0.39, 1 - 0.85 / height))
     rows = range(len(chain))
-    known = [(ancestor.fitness, row) for row, ancestor in zip(rows, chain, strict=True) if ancestor.fitness is not None]
+    known = [(100 * ancestor.fitness, row) for row, ancestor in zip(rows, chain, strict=True) if ancestor.fitness is not None]
     axes.plot([fitness for fitness, _ in known], [row for _, row in known], "-o", color="0.15", markersize=4, linewidth=1)
     axes.set_ylim(len(chain) - 0.5, -0.5)
     labels = [f"{_what(ancestor)}  {ancestor.id:>6}" for ancestor in chain]
     axes.set_yticks(list(rows), labels, fontsize=8, family="monospace")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.85", linewidth=0.6)
-    axes.set_xlabel("fitness (validation accuracy, 0 to 1)", fontsize=9)
+    axes.set_xlabel("fitness (validation accuracy, %)", fontsize=9)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hpcnas"}):
-        figure.savefig(
-            buffer, format=ending, dpi=min(150, 16_000 / height), metadata={"Date": None} if ending == "svg" else None
-        )
-    return buffer.getvalue()
+    return figure
 
 
 def _what(ancestor: Ancestor) -> str:
@@ -110,8 +119,8 @@ def _what(ancestor: Ancestor) -> str:
 
 
 def _fitness(ancestor: Ancestor) -> str:
-    return "-" if ancestor.fitness is None else f"{ancestor.fitness:.4f}"
+    return "-" if ancestor.fitness is None else f"{100 * ancestor.fitness:.2f} %"
 
 
 def _gain(ancestor: Ancestor) -> str:
-    return "-" if ancestor.gain is None else f"{ancestor.gain:+.4f}"
+    return "-" if ancestor.gain is None else f"{100 * ancestor.gain:+.2f} %"

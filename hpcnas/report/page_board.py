@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpcnas.report.cluster_charts import NO_FAILURE
+from hpcnas.population.rules import NEUTRAL_OUTCOMES
 from hpcnas.report.run_rows import Attempt, Evaluation, RunRows
 from hpcnas.report.values import MISSING, Spread
 
@@ -120,12 +120,12 @@ def ancestors(run: RunRows, row: Evaluation) -> list[Evaluation]:
 
 
 def failures(runs: Sequence[RunRows]) -> list[dict[str, Any]]:
-    """Attempts without a fitness by run and cause, the most frequent first, each with an example."""
+    """Failed attempts by run and cause, the most frequent first, each with an example."""
     rows = []
     for run in runs:
         causes: dict[str, list[Attempt]] = {}
         for attempt in run.attempts:
-            if attempt.outcome not in NO_FAILURE:
+            if attempt.outcome not in NEUTRAL_OUTCOMES:
                 causes.setdefault(attempt.outcome, []).append(attempt)
         rows += [_failure(run, cause, attempts) for cause, attempts in sorted(causes.items(), key=lambda item: -len(item[1]))]
     return rows

@@ -7,16 +7,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
-
 from hpcnas.report.chart import Chart, Panel, Series
 from hpcnas.report.files import refuse_existing, write_file
+from hpcnas.report.own_matplotlib import Artist, Axes, Figure, Line2D, MaxNLocator, Patch, own_settings
 
 # Okabe and Ito's colours, ordered so that neighbours differ in brightness too.
 COLOURS = ("#0072b2", "#e69f00", "#000000", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
@@ -37,11 +30,11 @@ def save_charts(charts: Sequence[Chart], folder: Path, *, force: bool = False) -
     paths = [folder / f"{chart.name}.{ending}" for chart in drawn for ending in ("svg", "png", "csv")]
     refuse_existing(paths, force=force)
     for chart in drawn:
-        figure = draw(chart)
         # Without a date and with a fixed salt, the same data gives the same file.
-        with mpl.rc_context({"svg.hashsalt": chart.name}):
+        with own_settings(svg_hashsalt=chart.name):
+            figure = draw(chart)
             write_file(folder / f"{chart.name}.svg", _rendered(figure, "svg", {"Date": None, "Title": chart.title}))
-        write_file(folder / f"{chart.name}.png", _rendered(figure, "png", {"Title": chart.title}))
+            write_file(folder / f"{chart.name}.png", _rendered(figure, "png", {"Title": chart.title}))
         write_file(folder / f"{chart.name}.csv", chart.csv())
     return paths
 

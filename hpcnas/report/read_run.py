@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hpcnas.population.outbox import waiting
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Individual, State
 from hpcnas.report.run_rows import Attempt, Evaluation, GivenUp, RunRows, WorkerSpan, fittest
@@ -53,6 +54,7 @@ def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
         started=run.created,
         ended=_last_sign(attempts, workers),
         version=run.hpcnas,
+        waiting=waiting(folder),
     )
 
 

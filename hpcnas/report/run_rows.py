@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from hpcnas.config import RunConfig
+from hpcnas.population.pace import spent_s
 from hpcnas.population.records import Counts, Final
 from hpcnas.report.values import Spread
 
@@ -78,6 +79,7 @@ class RunRows:
         evaluations: by ascending id.
         devices: what the repeats were trained on: cpu, the name of a GPU, synthetic.
         best_genotype: JSON of `best`; empty when there is none.
+        waiting: results in the outbox, which the rows do not hold yet.
         started: seconds since 1970.
         ended: when the last attempt ended or began; None before the first.
     """
@@ -96,6 +98,7 @@ class RunRows:
     started: float = 0.0
     ended: float | None = None
     version: str = ""
+    waiting: int = 0
 
     @property
     def is_synthetic(self) -> bool:
@@ -135,13 +138,11 @@ class RunRows:
 
         None when the run has no attempts on record; running attempts count up to the run's last sign of life.
         """
-        gpus = max(1, self.config.cluster.gpus_per_worker)
-        spans = [
-            max(0.0, (attempt.ended if attempt.ended is not None else self.ended or attempt.started) - attempt.started)
-            for attempt in self.attempts
-            if through is None or attempt.individual_id <= through
-        ]
-        return sum(spans) * gpus / 3600 if spans else None
+        attempts = [attempt for attempt in self.attempts if through is None or attempt.individual_id <= through]
+        if not attempts:
+            return None
+        until = max(self.ended or 0.0, max(attempt.started for attempt in attempts))
+        return spent_s(attempts, self.config.cluster.gpus_per_worker, until) / 3600
 
     def wall_seconds(self, through: int) -> float | None:
         """From the start of the run until individuals 1..through were done with; None without attempts on record."""

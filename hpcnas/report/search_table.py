@@ -59,6 +59,9 @@ def run_notes(runs: Sequence[RunRows], *, fitness: bool = True, full_size: Seque
         full_size: the full-size models that the table shows, cifar and imagenet.
     """
     notes = [f"{run.name}: {run.fitness_note}." for run in runs if run.fitness_note]
+    notes += [
+        f"{run.name}: not counted: {run.waiting} in its outbox, waiting for the next head." for run in runs if run.waiting
+    ]
     notes += [f"{run.name}: {note}." for run in runs if fitness and (note := _short_search(run))]
     notes += [f"{run.name}: {note}." for model in full_size for run in runs if (note := _short_training(run, model))]
     without_gpu = [

@@ -5,11 +5,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from hpcnas.population.outbox import waiting
+from hpcnas.population.pace import remaining_s, spent_s
 from hpcnas.population.queries import Population
-from hpcnas.population.rows import AttemptRow, WorkerRow
+from hpcnas.population.rows import WorkerRow
 from hpcnas.run_folder import RunFolder
-
-RECENT = 50  # evaluations whose pace gives the ETA
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,13 @@ class RunStatus:
         state: running, draining, stopped (no head) or finished.
         best: (id, fitness); None before the first evaluation.
         seconds: wall time from the run's creation to now, or to its last attempt's end when no head runs.
-        gpu_seconds: what workers spent on attempts, times the GPUs of a worker.
-        eta_s: at the pace of the last evaluations; None while unknown or not running.
+        gpu_seconds: what the attempts took (population.pace).
+        eta_s: as the head itself shows it; None while unknown or not running.
+        live: workers that have not said that they left, nor were found gone.
+        wanted: workers that the head keeps running; 0 without one, and while it drains.
         curve: best fitness so far after every evaluation.
         hosts: live workers by machine.
+        outbox: results that wait for a head to merge them, and are not counted yet.
         pending: why waiting jobs wait -> how many, as the cluster says; empty when it was not asked or none wait.
     """
 
@@ -47,6 +50,7 @@ class RunStatus:
     hosts: tuple[tuple[str, int], ...]
     quarantined: tuple[str, ...]
     pending: tuple[tuple[str, int], ...] = ()
+    outbox: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The shape that scripts depend on (docs/design.md, section 5)."""
@@ -64,6 +68,7 @@ class RunStatus:
             "best": None if self.best is None else {"id": self.best[0], "fitness": self.best[1]},
             "seconds": round(self.seconds, 3),
             "gpu_seconds": round(self.gpu_seconds, 3),
+            "outbox": self.outbox,
         }
 
 
@@ -102,30 +107,18 @@ def _status_of(population: Population, folder: RunFolder, has_head: bool, pendin
         queued=counts.queued,
         leased=counts.leased,
         failed=counts.failed,
-        live=len(live) if has_head else 0,
-        wanted=min(config.cluster.workers, max(0, config.search.steps - counts.evaluated)) if has_head else 0,
+        live=len(live),
+        wanted=min(config.cluster.workers, config.search.steps - counts.evaluated) if state == "running" else 0,
         best=max(order, key=lambda row: (row[1], -row[0]), default=None),
         seconds=max(0.0, last - run.created),
-        gpu_seconds=_spent_s(attempts, last) * max(1, config.cluster.gpus_per_worker),
-        eta_s=_eta_s(attempts, config.search.steps - counts.evaluated, now) if state == "running" else None,
+        gpu_seconds=spent_s(attempts, config.cluster.gpus_per_worker, last),
+        eta_s=remaining_s(attempts, config.search.steps - counts.evaluated, len(live), now) if state == "running" else None,
         curve=_best_so_far([fitness for _, fitness in order]),
-        hosts=_by_host(live) if has_head else (),
+        hosts=_by_host(live),
         quarantined=tuple(population.quarantined_hosts()),
         pending=pending,
+        outbox=waiting(folder),
     )
-
-
-def _spent_s(attempts: list[AttemptRow], now: float) -> float:
-    return sum(max(0.0, (now if attempt.ended is None else attempt.ended) - attempt.started) for attempt in attempts)
-
-
-def _eta_s(attempts: list[AttemptRow], left: int, now: float) -> float | None:
-    ends = sorted(attempt.ended for attempt in attempts if attempt.ended is not None and attempt.outcome == "evaluated")[
-        -RECENT:
-    ]
-    if len(ends) < 2:
-        return None
-    return left * (now - ends[0]) / (len(ends) - 1)
 
 
 def _best_so_far(fitness: list[float]) -> tuple[float, ...]:

@@ -24,17 +24,18 @@ def status_picture(status: RunStatus) -> "Panel":
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column()
     table.add_row("", ProgressBar(total=status.steps, completed=status.evaluated, width=WIDTH))
-    for name, value in _rows(status):
-        table.add_row(name, value, style="yellow" if name in ("failed", "quarantined", "waiting") else None)
+    for name, value in _rows(status):  # as Text: rich takes [brackets] in a path or a name for markup
+        table.add_row(name, Text(value), style="yellow" if name in ("failed", "quarantined", "waiting") else None)
     if len(status.curve) > 1:
         table.add_row("best so far", sparkline(status.curve))
-        table.add_row("", f"{status.curve[0]:.4f} at the first, {status.curve[-1]:.4f} now")
-    return Panel(table, title=f"hpcnas {status.run}", title_align="left", expand=False)
+        table.add_row("", f"{100 * status.curve[0]:.2f} % at the first, {100 * status.curve[-1]:.2f} % now")
+    return Panel(table, title=Text(f"hpcnas {status.run}"), title_align="left", expand=False)
 
 
 def sparkline(curve: tuple[float, ...], width: int = WIDTH) -> str:
@@ -54,18 +55,26 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
         ("now", f"{status.leased} in training, {status.queued} queued"),
     ]
     if status.failed:
-        rows.append(("failed", f"{status.failed}; see `hpcnas failures`"))
-    rows.append(("workers", f"{status.live} of {status.wanted}" + _hosts(status)))
+        rows.append(("failed", f"{status.failed} given up; see `hpcnas failures`"))
+    rows.append(("workers", _workers(status) + _hosts(status)))
     if status.pending:
         rows.append(("waiting", ", ".join(f"{count} for {reason}" for reason, count in status.pending)))
     if status.quarantined:
         rows.append(("quarantined", ", ".join(status.quarantined)))
+    if status.outbox:
+        rows.append(("outbox", f"{status.outbox} waiting for the next head, not counted yet"))
     if status.best is not None:
-        rows.append(("best", f"{status.best[1]:.4f}, genotype {status.best[0]}"))
+        rows.append(("best", f"{100 * status.best[1]:.2f} %, genotype {status.best[0]}"))
     if status.eta_s is not None:
         rows.append(("ETA", duration(status.eta_s)))
-    rows.append(("time", f"{duration(status.seconds)} since the start, {status.gpu_seconds / 3600:.2f} GPU-hours"))
+    rows.append(("time", f"{duration(status.seconds)} since the start, {status.gpu_seconds / 3600:.2f} GPU-hours of attempts"))
     return rows
+
+
+def _workers(status: RunStatus) -> str:
+    if status.state == "running":
+        return f"{status.live} of {status.wanted}"
+    return f"{status.live}, none wanted" if status.live else "none"
 
 
 def _hosts(status: RunStatus) -> str:

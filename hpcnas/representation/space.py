@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from math import prod
+from typing import Literal, get_args
 
 from hpcnas.errors import UsageError, check_at_least, check_one_of
 
-KINDS = ("hierarchical", "flat", "flat-constrained")
+Kind = Literal["hierarchical", "flat", "flat-constrained"]
+KINDS = get_args(Kind)
 MAX_LEVELS = 8
 MAX_MOTIFS = 64
 MAX_NODES = 64

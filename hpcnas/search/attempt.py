@@ -4,11 +4,9 @@ import logging
 import math
 import sys
 import traceback
-from collections.abc import Callable
 from enum import StrEnum
 
 from hpcnas.config import RunConfig
-from hpcnas.errors import HpcnasError
 from hpcnas.population.records import Failure, FailureKind, Fitness, Lease, Verdict
 from hpcnas.representation.codec import genotype_from_json
 from hpcnas.search.courier import Courier, Undeliverable
@@ -31,33 +29,27 @@ class Outcome(StrEnum):
 
 
 class Attempt:
-    """A lease, and what to do with it. The evaluator is made inside, so that torch is imported after the claim."""
+    """A lease, and what to do with it."""
 
-    def __init__(self, lease: Lease, config: RunConfig, courier: Courier, pulse: Pulse, load: Callable[[], Evaluator]) -> None:
+    def __init__(self, lease: Lease, config: RunConfig, courier: Courier, pulse: Pulse, evaluator: Evaluator) -> None:
         self.lease = lease
         self.config = config
         self.courier = courier
         self.pulse = pulse
-        self.load = load
+        self.evaluator = evaluator
 
     def run(self) -> Outcome:
         """Evaluate under the heartbeat.
 
         Raises:
-            HpcnasError: this worker cannot work at all (its data set is gone, say), and the lease is given back;
-                or the population refuses what it says.
+            Undeliverable: the population refuses what this worker says.
         """
         with self.pulse:
-            try:
-                evaluator = self.load()
-            except HpcnasError:
-                self.courier.release("worker cannot work")
-                raise
-            return self._run(evaluator)
+            return self._run()
 
-    def _run(self, evaluator: Evaluator) -> Outcome:
+    def _run(self) -> Outcome:
         try:
-            self._evaluate(evaluator)
+            self._evaluate()
         except Stopped:
             return self._stopped()
         except Undeliverable:
@@ -70,11 +62,11 @@ class Attempt:
             return self._failed(Failure(_kind(error), _message(error), _trace()))
         return Outcome.STALE if self.courier.settle() is Verdict.STALE else Outcome.DONE
 
-    def _evaluate(self, evaluator: Evaluator) -> None:
+    def _evaluate(self) -> None:
         genotype = genotype_from_json(self.lease.genotype)
         missing = [repeat for repeat in range(self.config.recipe.repeats) if repeat not in self.lease.done]
         seeds = {repeat: repeat_seed(self.config.search.seed, self.lease.genotype, repeat) for repeat in missing}
-        for fitness in evaluator.evaluate(genotype, seeds, progress=self.pulse.report):
+        for fitness in self.evaluator.evaluate(genotype, seeds, progress=self.pulse.report):
             _check(fitness)
             if self.courier.record(fitness) is Verdict.STALE:
                 self.pulse.verdict = Verdict.STALE
@@ -101,7 +93,7 @@ class Attempt:
 def _check(fitness: Fitness) -> None:
     if not (math.isfinite(fitness.accuracy) and 0 <= fitness.accuracy <= 1):
         raise EvaluationFailed(
-            FailureKind.NOT_A_NUMBER, f"fitness {fitness.accuracy} of repeat {fitness.repeat} is no number in [0, 1]"
+            FailureKind.NOT_A_NUMBER, f"fitness {fitness.accuracy} of repeat {fitness.repeat + 1} is no number in [0, 1]"
         )
 
 
@@ -113,7 +105,8 @@ def _kind(error: BaseException) -> FailureKind:
 
 
 def _message(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:MAX_ERROR].rstrip(": ")
+    """The last line of the traceback, as far as one line tells it: the head shows the first line of what is said here."""
+    return f"{type(error).__name__}: {str(error).strip()}"[:MAX_ERROR].rstrip(": ")
 
 
 def _trace() -> str:

@@ -1,21 +1,35 @@
 """Birth of the next genotype, in the moment a worker asks and nothing is queued (Algorithm 1)."""
 
 import threading
-from collections.abc import Callable
+import time
+from concurrent.futures import Future
 from functools import lru_cache
 
-from hpcnas.config import RunConfig
+from hpcnas.config import RecipeConfig, RunConfig
+from hpcnas.errors import UsageError
 from hpcnas.evolution.breeding import breed, rng_for_step
 from hpcnas.evolution.duplicates import Newborn, resolve_duplicate
+from hpcnas.evolution.initialization import random_genotype
+from hpcnas.evolution.mutation import Admits
 from hpcnas.evolution.selection import RankedPopulation
 from hpcnas.networks.counts import count
 from hpcnas.population.records import Birth
 from hpcnas.population.store import Store
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.representation.genotype import Genotype
+from hpcnas.search.asking import ask
 
 # The fittest win most tournaments, so the same few parents are read again and again.
 _parsed = lru_cache(maxsize=1024)(genotype_from_json)
+
+# A claim holds the store's lock while its genotype is bred; what takes longer is bred beside, and the worker asks again.
+PROMPT_S = 0.1
+# Random genotypes that are drawn when a run is made, about a second's worth, to see that the limit on parameters can be met.
+TRIAL_DRAWS = 1000
+
+
+class _TooLong(Exception):
+    """The draws of a birth take longer than a claim may wait."""
 
 
 class Breeder:
@@ -26,7 +40,7 @@ class Breeder:
 
     Attributes:
         is_open: False while draining: nothing is born any more.
-        best: (id, fitness) of the fittest so far; None before the first.
+        best: (id, fitness) of the fittest so far, the older one of equals; None before the first.
     """
 
     def __init__(self, store: Store, config: RunConfig, *, classes: int = 10, in_channels: int = 3) -> None:
@@ -38,6 +52,7 @@ class Breeder:
         self.best: tuple[int, float] | None = None
         self._population = RankedPopulation()
         self._last: int | None = None  # the individual taken in last
+        self._slow: tuple[int, Future[Birth]] | None = None  # a step, and its birth that is drawn without any lock
         # Taken after the store's own lock, never before it: the service breeds inside a transaction.
         self._lock = threading.Lock()
 
@@ -46,6 +61,9 @@ class Breeder:
 
         Returns:
             Whether a genotype is queued now. With duplicates=reuse a birth may be evaluated at once; then another follows.
+            False, too, while a birth takes long: it goes on in a thread of its own, and a later call queues it.
+        Raises:
+            UsageError: hardly any genotype meets --max-parameters.
         """
         with self._lock:
             while self.is_open:
@@ -53,6 +71,8 @@ class Breeder:
                 if counts.evaluated + counts.queued + counts.leased >= self.config.search.steps:
                     return False
                 birth = self._birth(counts.born + 1)
+                if birth is None:
+                    return False
                 self.store.add([birth])
                 if birth.copied_from is None:
                     return True
@@ -75,21 +95,39 @@ class Breeder:
         for individual_id, fitness in rows[self._last is not None :]:
             self._population.insert(individual_id, fitness)
             self._last = individual_id
-            if self.best is None or fitness > self.best[1]:
+            if self.best is None or (fitness, -individual_id) > (self.best[1], -self.best[0]):
                 self.best = (individual_id, fitness)
 
     def _continues(self, rows: list[tuple[int, float]]) -> bool:
         return self._last is None or (bool(rows) and rows[0][0] == self._last)
 
-    def _birth(self, step: int) -> Birth:
+    def _birth(self, step: int) -> Birth | None:
+        """The birth of a step; None while it is still being drawn."""
+        if self._slow is not None and self._slow[0] == step:
+            return self._take_slow(self._slow[1])
         self._take_in(self.store.evaluated(max(0, len(self._population) - 1)))
-        search = self.config.search
+        try:
+            return self._draw(step, self._population, time.monotonic() + PROMPT_S)
+        except _TooLong:
+            population = self._population.copy()  # as it is when the worker asks, whatever is evaluated meanwhile
+            self._slow = step, ask(lambda: self._draw(step, population))
+            return None
+
+    def _take_slow(self, answer: "Future[Birth]") -> Birth | None:
+        if not answer.done():
+            return None
+        self._slow = None
+        return answer.result()
+
+    def _draw(self, step: int, population: RankedPopulation, until_s: float | None = None) -> Birth:
+        search, space = self.config.search, self.config.space
         rng = rng_for_step(search.seed, step)
+        admits = _in_time(self._admits(), until_s)
         newborn = resolve_duplicate(
             search.duplicates,
-            lambda: breed(step, self.config.space, search, self._population, self._genotype_of, rng, self._admits()),
+            lambda: breed(step, space, search, population, self._genotype_of, rng, admits),
             self.store.find_digest,
-            self._population.__contains__,
+            population.__contains__,
         )
         return self._as_birth(newborn)
 
@@ -107,13 +145,52 @@ class Breeder:
     def _genotype_of(self, individual_id: int) -> Genotype:
         return _parsed(self.store.genotype(individual_id))
 
-    def _admits(self) -> Callable[[Genotype], bool] | None:
+    def _admits(self) -> Admits | None:
         limit = self.config.space.max_parameters
         return None if limit is None else lambda genotype: self._parameters(genotype) <= limit
 
     def _parameters(self, genotype: Genotype) -> int:
-        recipe = self.config.recipe
-        small = count(
-            genotype, "small", channels=recipe.channels, cells=recipe.cells, classes=self.classes, in_channels=self.in_channels
-        )
-        return small.trainable
+        return small_parameters(genotype, self.config.recipe, self.classes, self.in_channels)
+
+
+def small_parameters(genotype: Genotype, recipe: RecipeConfig, classes: int, in_channels: int) -> int:
+    """Trainable parameters of the network that the run trains for its fitness."""
+    small = count(genotype, "small", channels=recipe.channels, cells=recipe.cells, classes=classes, in_channels=in_channels)
+    return small.trainable
+
+
+def check_limit(config: RunConfig, classes: int, in_channels: int) -> None:
+    """See that --max-parameters is met by random genotypes, with which every search begins.
+
+    Raises:
+        UsageError: by none of TRIAL_DRAWS.
+    """
+    limit, seen = config.space.max_parameters, [0]
+    if limit is None:
+        return
+
+    def admits(genotype: Genotype) -> bool:
+        seen.append(small_parameters(genotype, config.recipe, classes, in_channels))
+        return seen[-1] <= limit
+
+    search = config.search
+    try:
+        random_genotype(config.space, rng_for_step(search.seed, 1), search.initial_mutations, admits, TRIAL_DRAWS)
+    except UsageError as error:
+        raise UsageError(
+            f"--max-parameters {limit} is met by none of {TRIAL_DRAWS} random genotypes, the smallest of which has "
+            f"{min(seen[1:], default=0)}; raise it"
+        ) from error
+
+
+def _in_time(admits: Admits | None, until_s: float | None) -> Admits | None:
+    """The same condition, that raises _TooLong when it is asked after `until_s`."""
+    if until_s is None:
+        return admits
+
+    def check(genotype: Genotype) -> bool:
+        if time.monotonic() > until_s:
+            raise _TooLong
+        return admits is None or admits(genotype)
+
+    return check

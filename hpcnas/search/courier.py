@@ -1,13 +1,16 @@
 """What a worker has to say reaches the population: at once, a little later, or by the outbox."""
 
 import logging
+import socket
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.errors import HpcnasError, StoreUnavailable
-from hpcnas.population.messages import Call
+from hpcnas.population.messages import Call, encode
 from hpcnas.population.outbox import fail_message, record_message, release_message, write_outbox
 from hpcnas.population.records import Failure, Fitness, Lease, Verdict
 from hpcnas.population.store import WorkQueue
@@ -16,6 +19,8 @@ from hpcnas.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+LONGEST_RETRY_S = 15.0  # a disk that is full is not asked every second by 200 workers
+HOLD_S = 3600.0  # how long what neither head nor disk takes is held in memory, after the patience with the head
 
 
 class Undeliverable(HpcnasError):
@@ -43,6 +48,7 @@ class Courier:
     patience_s: float
     clock: Callable[[], float] = time.monotonic
     _waiting: list[Call] = field(default_factory=list)
+    _is_held: bool = False
 
     def record(self, fitness: Fitness) -> Verdict:
         """Send one accuracy, after what still waits; OK too when it has to wait itself."""
@@ -59,20 +65,27 @@ class Courier:
         self.settle()
 
     def settle(self) -> Verdict:
-        """Deliver what still waits: try for `patience_s` or until told to stop, then leave it in the outbox."""
-        deadline = self.clock() + self.patience_s
+        """Deliver what still waits: try for `patience_s` or until told to stop, then leave it in the outbox.
+
+        What the disk refuses too is held for `HOLD_S`, or until told to stop, and then kept on this machine.
+        """
+        began_s, pause_s = self.clock(), RETRY_S
         verdict = self._send()
         while self._waiting:
-            is_told = self.flag.wait(RETRY_S)
+            is_told = self.flag.wait(pause_s)
             verdict = self._send()
-            if (is_told or self.clock() >= deadline) and (self._post() or is_told):
-                return verdict
+            away_s = self.clock() - began_s
+            if (is_told or away_s >= self.patience_s) and not self._post(self.folder):
+                if is_told or away_s >= self.patience_s + HOLD_S:
+                    self._keep_here()
+                    return verdict
+                pause_s = min(LONGEST_RETRY_S, 1.5 * pause_s)
         return verdict
 
     def abandon(self, reason: str) -> None:
         """Leave everything and the release in the outbox at once: the process ends, its own thread is stuck."""
         self._waiting.append(release_message(self.lease.individual_id, self.lease.token, reason))
-        self._post()
+        self._leave_behind()
 
     def _say(self, call: Call) -> Verdict:
         self._waiting.append(call)
@@ -88,21 +101,46 @@ class Courier:
                 log.info("no head at the moment (%s); going on", error)
                 return verdict
             except HpcnasError as refusal:
-                self._post()
+                self._leave_behind()
                 raise Undeliverable(refusal) from refusal
             del self._waiting[0]
             if verdict is Verdict.STALE:
                 self._waiting.clear()
         return verdict
 
-    def _post(self) -> bool:
-        """Leave everything in the outbox; whether the disk took it. What it does not take is tried again."""
+    def _leave_behind(self) -> None:
+        if not self._post(self.folder):
+            self._keep_here()
+
+    def _post(self, folder: RunFolder) -> bool:
+        """Leave everything in the outbox of `folder`; whether the disk took it. What it does not take still waits."""
         while self._waiting:
             try:
-                path = write_outbox(self.folder, self._waiting[0])
+                path = write_outbox(folder, self._waiting[0])
             except OSError as error:
-                log.error("neither head nor outbox takes the result of genotype %d: %s", self.lease.individual_id, error)
+                if not self._is_held:
+                    self._is_held = True
+                    log.error(
+                        "neither head nor outbox takes what there is to say of genotype %d (%s); it is held for %.0f min more, "
+                        "or until this worker is told to end",
+                        self.lease.individual_id,
+                        error,
+                        HOLD_S / 60,
+                    )
                 return False
             log.warning("no head: %s of genotype %d is in %s", self._waiting[0].method, self.lease.individual_id, path)
             del self._waiting[0]
         return True
+
+    def _keep_here(self) -> None:
+        """The last resort, a folder on this machine's own disk; the log when that is full too."""
+        try:
+            here = RunFolder(Path(tempfile.mkdtemp(prefix="hpcnas-")))
+            is_kept = self._post(here)
+        except OSError as error:
+            log.error("%s has no room for it either: %s", socket.gethostname(), error)
+            is_kept = False
+        if is_kept:
+            log.error("on %s, move the files of %s into %s by hand", socket.gethostname(), here.outbox, self.folder.outbox)
+        for call in self._waiting:
+            log.error("nothing takes %s of genotype %d: %s", call.method, self.lease.individual_id, encode(call.arguments))

@@ -62,8 +62,11 @@ def rewrite_config(folder: RunFolder, config: RunConfig) -> None:
     text = config_toml(config)
     if folder.config.read_text(encoding="utf-8") != text:
         beside = folder.config.with_name(f"run.toml.{uuid.uuid4().hex[:8]}")
-        _write(beside, text, 0o644)
-        os.replace(beside, folder.config)
+        try:
+            _write(beside, text, 0o644)
+            os.replace(beside, folder.config)
+        finally:
+            beside.unlink(missing_ok=True)  # of a disk that refused
 
 
 def stored_config(folder: RunFolder) -> RunConfig | None:

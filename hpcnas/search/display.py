@@ -21,7 +21,7 @@ class Snapshot:
 
     Attributes:
         best: (id, fitness) of the fittest so far.
-        eta_s: seconds until the last step at the pace of this head; None while unknown.
+        eta_s: seconds until the last step (population.pace); None while unknown.
         note: what the head is doing beside searching, such as draining; mostly "".
     """
 
@@ -40,16 +40,19 @@ class Snapshot:
 
     def line(self) -> str:
         """One line of a log."""
+        eta = "" if self.eta_s is None else f", ETA {duration(self.eta_s)}"
+        return self.facts() + eta + (f"; {self.note}" if self.note else "")
+
+    def facts(self) -> str:
+        """What changes when something happened, not by time alone; without the note."""
         parts = [f"{self.evaluated}/{self.steps} evaluated", f"{self.leased} training", f"{self.workers}/{self.wanted} workers"]
         if self.queued:
             parts.append(f"{self.queued} queued")
         if self.failed:
             parts.append(f"{self.failed} failed")
         if self.best:
-            parts.append(f"best {self.best[1]:.4f} (genotype {self.best[0]})")
-        if self.eta_s is not None:
-            parts.append(f"ETA {duration(self.eta_s)}")
-        return ", ".join(parts) + (f"; {self.note}" if self.note else "")
+            parts.append(f"best {100 * self.best[1]:.2f} % (genotype {self.best[0]})")
+        return ", ".join(parts)
 
 
 class Display(ABC):
@@ -73,16 +76,16 @@ class PlainDisplay(Display):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._shown = ""
+        self._shown = ("", "")
         self._shown_s = -LINE_EVERY_S
         self._is_open = True
 
     def show(self, snapshot: Snapshot) -> None:
         """Print the state if it changed."""
-        line = snapshot.line()
-        if line.split(", ETA")[0] != self._shown.split(", ETA")[0] and self._clock() - self._shown_s >= LINE_EVERY_S:
-            self._shown, self._shown_s = line, self._clock()
-            self.say(line)
+        news = (snapshot.facts(), snapshot.note.partition("; trying again in")[0])  # a countdown is no news
+        if news != self._shown and self._clock() - self._shown_s >= LINE_EVERY_S:
+            self._shown, self._shown_s = news, self._clock()
+            self.say(snapshot.line())
 
     def say(self, line: str) -> None:
         """Print with the time of day; a closed pipe or terminal ends the printing, not the search."""
@@ -134,6 +137,7 @@ def make_display() -> Display:
 def _picture(snapshot: Snapshot) -> "Table":
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
@@ -147,10 +151,11 @@ def _picture(snapshot: Snapshot) -> "Table":
     table.add_row("training", f"{snapshot.leased}" + (f"   queued {snapshot.queued}" if snapshot.queued else ""))
     table.add_row("workers", f"{snapshot.workers} of {snapshot.wanted}")
     if snapshot.best:
-        table.add_row("best", f"{snapshot.best[1]:.4f}   genotype {snapshot.best[0]}")
+        table.add_row("best", f"{100 * snapshot.best[1]:.2f} %   genotype {snapshot.best[0]}")
     if snapshot.failed:
-        table.add_row("failed", f"{snapshot.failed}   hpcnas failures --run {snapshot.run}", style="yellow")
+        # As Text: rich takes [brackets] in a path or a sentence for markup.
+        table.add_row("failed", Text(f"{snapshot.failed}   hpcnas failures --run {snapshot.run}"), style="yellow")
     table.add_row("elapsed", duration(snapshot.elapsed_s))
     if snapshot.note:
-        table.add_row("", snapshot.note, style="cyan")
+        table.add_row("", Text(snapshot.note), style="cyan")
     return table

@@ -6,21 +6,25 @@ from collections.abc import Callable
 from hpcnas.durations import duration
 from hpcnas.errors import ClusterError, HpcnasError
 from hpcnas.population.outbox import merge_outbox
+from hpcnas.population.pace import RECENT
 from hpcnas.population.queries import Population
-from hpcnas.population.rows import WorkerRow
+from hpcnas.population.rows import AttemptRow, WorkerRow
 from hpcnas.search.asking import ask, is_answered
 from hpcnas.search.display import Display
 from hpcnas.search.lease_watch import LeaseWatch
 from hpcnas.search.opening import OpenRun
 from hpcnas.search.staffing import PROMPT_S, Staffing
+from hpcnas.search.unfit import UnfitHosts
 
 log = logging.getLogger(__name__)
 
 OUTBOX_EVERY_S = 5.0
 JUDGE_EVERY_S = 2.0
 ROLL_EVERY_S = 5.0
+PACE_EVERY_S = 5.0
 PRUNE_EVERY_S = 600.0
 LARGEST_FAILED_SHARE = 0.2  # of the last 50 genotypes: more is a bug in the recipe, not bad genotypes
+FEW = 5  # attempts that failed, when none has succeeded: that is a bug, too
 
 
 class Duties:
@@ -28,6 +32,7 @@ class Duties:
 
     Attributes:
         note: what hinders the search at the moment, for people; mostly "".
+        attempts: those of late, whose pace tells how long the search still takes.
     """
 
     def __init__(self, run: OpenRun, display: Display, clock: Callable[[], float]) -> None:
@@ -38,11 +43,13 @@ class Duties:
         cluster = run.config.cluster
         self.watch = LeaseWatch(cluster.lease_s, cluster.stall_s, cluster.heartbeat_s, clock)
         self.staffing = Staffing(run.launcher, clock)
+        self.unfit = UnfitHosts(run.folder, run.store, run.launcher, display)
         self.note = ""
+        self.attempts: list[AttemptRow] = []
         self._started: set[str] = set()  # tasks that are this run's own
         self._gone: set[str] = set()
         self._left: set[str] | None = None
-        self._claims: set[tuple[int, int]] = set()
+        self._has_told_failure = False
         self._due: dict[str, float] = {}
 
     def do(self, wanted: int) -> None:
@@ -57,6 +64,7 @@ class Duties:
         self._every(OUTBOX_EVERY_S, self.merge)
         self._every(JUDGE_EVERY_S, self._judge)
         self._every(ROLL_EVERY_S, self.call_roll)
+        self._every(PACE_EVERY_S, self._read_pace)
         self._every(PRUNE_EVERY_S, self._prune)
         if wanted:
             self._staff(wanted)
@@ -100,7 +108,6 @@ class Duties:
 
     def _watch_leases(self) -> None:
         leases = self.store.leases()
-        self._claims.update((lease.individual_id, lease.token) for lease in leases)
         verdicts = self.watch.look(leases, self._gone)
         for lease in verdicts.lost:
             if self.store.expire(lease, "no heartbeat"):
@@ -123,15 +130,39 @@ class Duties:
 
     def _judge(self) -> None:
         """Send bad hosts away, and stop when it is not the genotypes that are bad."""
+        self.unfit.look()
         for host in self.store.suspicious_hosts():
             again = self.store.quarantine(host)
             self.run.launcher.exclude([host])
             self.display.say(f"{host} is quarantined: three genotypes failed there in a row; {len(again)} queued again")
+        self._tell_first_failure()
+        self._stop_if_all_fail()
         if self.store.failure_share() > LARGEST_FAILED_SHARE:
             raise HpcnasError(
                 f"more than {LARGEST_FAILED_SHARE:.0%} of the last 50 genotypes failed, which is no fault of genotypes; "
                 f"repair the cause and start the head again. The first failure was {self.store.first_failure()}"
             )
+
+    def _tell_first_failure(self) -> None:
+        """At once, since a fault in one's own fitness function shows in the first attempt."""
+        first = "" if self._has_told_failure else self.store.first_failure().partition("\n")[0]
+        if first:
+            self._has_told_failure = True
+            self.display.say(f"first failure: {first}; its traceback: hpcnas failures --run {self.run.folder.path}")
+
+    def _stop_if_all_fail(self) -> None:
+        failed, hosts = self.store.failures_only()
+        if failed < FEW or (hosts == 1 and self._are_others_to_come()):
+            return
+        raise HpcnasError(
+            f"all {failed} attempts so far have failed, which is no fault of genotypes; repair the cause and start the head "
+            f"again. The first failure was {self.store.first_failure()}"
+        )
+
+    def _are_others_to_come(self) -> bool:
+        """Whether workers wait or start, perhaps on better hosts than the one that fails."""
+        alive = self.run.launcher.alive()
+        return alive is None or len(alive) > self.store.counts().workers
 
     def _cancel(self, waiting: list[str]) -> None:
         try:
@@ -139,12 +170,16 @@ class Duties:
         except ClusterError as error:
             log.warning("waiting jobs could not be cancelled: %s", error)
 
+    def _read_pace(self) -> None:
+        with Population.open(self.run.folder) as population:
+            self.attempts = population.recent_attempts(RECENT)
+
     def _prune(self) -> None:
         if not self.staffing.is_asking:  # the files of a job whose number is not known yet would seem nobody's
             self.run.launcher.prune()
 
     def _staff(self, wanted: int) -> None:
-        tasks = self.staffing.top_up(wanted, len(self._claims) + self.store.counts().evaluated)
+        tasks = self.staffing.top_up(wanted, self.store.claims())
         if tasks:
             self.store.note("submitted", tasks=tasks)
             self.display.say(f"started {len(tasks)} worker{'s' if len(tasks) > 1 else ''}")

@@ -3,21 +3,25 @@
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from hpcnas.cluster import Launcher, make_launcher
 from hpcnas.config import RunConfig, config_toml
+from hpcnas.errors import DataError
 from hpcnas.population import open_store
 from hpcnas.population.outbox import merge_outbox
 from hpcnas.population.secret import read_secret
 from hpcnas.population.service import Service
 from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.breeder import Breeder
+from hpcnas.search.breeder import Breeder, check_limit
 from hpcnas.search.creation import check_resumable, create_run, rewrite_config, stored_config
 from hpcnas.search.feeder import Feeder
-from hpcnas.search.head_lock import HeadLock
+from hpcnas.search.head_log import log_to_file
 from hpcnas.search.wishes import drop_stops
+from hpcnas.system.lock_file import LockFile, head_lock
+from hpcnas.system.network import check_own
 from hpcnas.training.evaluators import check_fitness
 
 log = logging.getLogger(__name__)
@@ -33,7 +37,7 @@ class OpenRun:
 
     folder: RunFolder
     config: RunConfig
-    lock: HeadLock
+    lock: LockFile
     store: Store
     breeder: Breeder
     launcher: Launcher
@@ -46,60 +50,76 @@ class OpenRun:
 
 
 @contextlib.contextmanager
-def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False) -> Iterator[OpenRun]:
+def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False, address: str = "") -> Iterator[OpenRun]:
     """Check, lock, make or resume; let go of everything at the end.
+
+    Args:
+        address: of this machine, which workers are to try first; "" for its name.
 
     Raises:
         HpcnasError: a refusal, with nothing left behind.
     """
+    if address:
+        check_own("--address", address)
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
-    classes, in_channels = check_recipe(config, download=download)
+    config, classes, in_channels = check_recipe(config, stored, download=download)
+    if stored is None:
+        check_limit(config, classes, in_channels)
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
     if stored is None:
         create_run(folder, config)
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
-        _log_to_file(folder, stack)
+        log_to_file(folder, stack)
         store = open_store(folder, config)
         stack.callback(store.close)
         epoch = store.begin_epoch()
         _start_anew(folder, config, store, epoch)
         launcher.exclude(store.quarantined_hosts())
         breeder = Breeder(store, config, classes=classes, in_channels=in_channels)
-        answer = _serve if config.store == "sqlite" else _feed
+        answer = partial(_serve, address) if config.store == "sqlite" else _feed
         yield OpenRun(folder, config, lock, store, breeder, launcher, answer(folder, store, breeder, epoch, stack))
 
 
-def check_recipe(config: RunConfig, *, download: bool = False) -> tuple[int, int]:
-    """See that workers will be able to evaluate: the data set is there, the fitness function can be imported.
+def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool = False) -> tuple[RunConfig, int, int]:
+    """See that workers will be able to evaluate: the data set is there and the run's, the fitness function can be imported.
 
     Returns:
-        Classes and input channels of the networks, (10, 3) when nothing is trained.
+        The configuration with the data set's fingerprint; classes and input channels of the networks, (10, 3) when nothing
+        is trained.
     Raises:
-        UsageError: the fitness or data set is unknown; DataError: the data set is missing or damaged.
+        UsageError: the fitness or data set is unknown; DataError: the data set is missing, damaged, or another one than the
+            run's.
     """
     check_fitness(config.recipe.fitness)
     if config.recipe.fitness != "train":
-        return 10, 3
-    from hpcnas.training.prepare import prepare  # numpy only with real training
+        return config, 10, 3
+    from hpcnas.training.prepare import changed, prepare  # numpy only with real training
 
+    # Without the fingerprint: prepared images must not hide that their files have changed.
     prepared = prepare(config.recipe.dataset, config.recipe.data, download)
+    began_with = stored.recipe.fingerprint if stored is not None else ""
+    if began_with and began_with != prepared.fingerprint:
+        raise DataError(changed(config.recipe.dataset, began_with, prepared.fingerprint))
     images = prepared.load("train_images")
-    return prepared.classes, 1 if images is None or images.ndim == 3 else int(images.shape[-1])
+    channels = 1 if images is None or images.ndim == 3 else int(images.shape[-1])
+    return replace(config, recipe=replace(config.recipe, fingerprint=prepared.fingerprint)), prepared.classes, channels
 
 
-def show_plan(folder: RunFolder, config: RunConfig) -> str:
+def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:
     """What a head would do: its configuration and how it would start its workers."""
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
     launcher = make_launcher(folder, config)
-    check_recipe(config)
+    config, classes, in_channels = check_recipe(config, stored, download=download)
+    if stored is None:
+        check_limit(config, classes, in_channels)
     verb = "resume" if stored is not None else "start"
     script = launcher.script(config.cluster.workers)
     return f"# would {verb} the run in {folder.path}\n\n{config_toml(config)}\n# workers:\n{script}"
@@ -117,11 +137,11 @@ def _start_anew(folder: RunFolder, config: RunConfig, store: Store, epoch: int) 
     log.info("head of epoch %d, %d messages merged from the outbox", epoch, merged)
 
 
-def _serve(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Service:
+def _serve(address: str, folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Service:
     service = Service(store, read_secret(folder), breeder.breed)
     stack.callback(service.stop)
     service.start()
-    stack.callback(service.withdraw, folder, service.publish(folder, epoch))
+    stack.callback(service.withdraw, folder, service.publish(folder, epoch, address))
     return service
 
 
@@ -130,15 +150,3 @@ def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: 
     stack.callback(feeder.stop)
     feeder.start()
     return feeder
-
-
-def _log_to_file(folder: RunFolder, stack: contextlib.ExitStack) -> None:
-    logging.raiseExceptions = False  # a full disk must not fill the terminal with its own report
-    folder.logs.mkdir(exist_ok=True)
-    handler = logging.FileHandler(folder.logs / "head.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger("hpcnas")
-    root.setLevel(logging.INFO)
-    root.addHandler(handler)
-    stack.callback(handler.close)
-    stack.callback(root.removeHandler, handler)

@@ -3,6 +3,8 @@
 One small file per wish, its name says it all: `drain`, `cancel` or `retry-ID`. Without a head the wish is done here.
 """
 
+import contextlib
+import logging
 import os
 import uuid
 
@@ -14,7 +16,9 @@ from hpcnas.population.records import State
 from hpcnas.processes import read_holder
 from hpcnas.run_folder import RunFolder
 from hpcnas.search.creation import require_config
-from hpcnas.search.head_lock import HeadLock
+from hpcnas.system.lock_file import head_lock
+
+log = logging.getLogger(__name__)
 
 DRAIN, CANCEL, RETRY = "drain", "cancel", "retry-"
 
@@ -54,33 +58,77 @@ def retry_failed(folder: RunFolder, individual_id: int) -> str:
     if head:
         _leave_wish(folder, f"{RETRY}{individual_id}")
         return f"asked the head ({head}) to queue genotype {individual_id} anew"
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     try:
         store = open_store(folder, require_config(folder))
-        store.begin_epoch()
-        store.retry(individual_id)
-        store.close()
+        with contextlib.closing(store):
+            store.begin_epoch()
+            store.retry(individual_id)
     finally:
         lock.release()
     return f"genotype {individual_id} is queued anew; the head trains it when it is started again"
 
 
-def take_wishes(folder: RunFolder) -> list[str]:
-    """The wishes left since the last look, each once."""
-    try:
-        names = sorted(os.listdir(folder.wishes))
-    except FileNotFoundError:
-        return []
-    for name in names:
-        (folder.wishes / name).unlink(missing_ok=True)
-    return [name for name in names if name in (DRAIN, CANCEL) or _is_retry(name)]
+class Wishes:
+    """The wishes in a run folder, as its head sees them.
+
+    A wish is removed only when it is done, so that a fault in between loses none. One that is done and cannot be
+    removed, because the disk refuses, is not done again.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._done: set[str] = set()
+
+    def open(self) -> list[str]:
+        """The wishes that are still to be done, by name; files that are no wishes are removed.
+
+        Raises:
+            OSError: the folder cannot be read at the moment.
+        """
+        for wish in sorted(self._done):
+            self._remove(wish)
+        names = _file_names(self._folder)
+        for name in names:
+            if not _is_wish(name):
+                self.close(name)
+        return [name for name in names if _is_wish(name) and name not in self._done]
+
+    def close(self, wish: str) -> None:
+        """Take note that `wish` is done, and remove it."""
+        self._done.add(wish)
+        self._remove(wish)
+
+    def _remove(self, wish: str) -> None:
+        try:
+            (self._folder.wishes / wish).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s is done and cannot be removed: %s", self._folder.wishes / wish, error.strerror)
+        else:
+            self._done.discard(wish)
 
 
 def drop_stops(folder: RunFolder) -> None:
-    """Forget wishes to stop: they were meant for the head before."""
+    """Forget wishes to stop that are older than the head's lock: they were meant for the head before."""
+    locked_ns = folder.lock.stat().st_mtime_ns
     for wish in (DRAIN, CANCEL):
-        (folder.wishes / wish).unlink(missing_ok=True)
+        path = folder.wishes / wish
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime_ns < locked_ns:
+                path.unlink()
+
+
+def _file_names(folder: RunFolder) -> list[str]:
+    try:
+        with os.scandir(folder.wishes) as entries:
+            return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def _is_wish(name: str) -> bool:
+    return name in (DRAIN, CANCEL) or _is_retry(name)
 
 
 def _is_retry(name: str) -> bool:
@@ -94,7 +142,15 @@ def running_head(folder: RunFolder) -> str:
 
 
 def _leave_wish(folder: RunFolder, wish: str) -> None:
-    folder.wishes.mkdir(exist_ok=True)
     beside = folder.path / f"wish.{uuid.uuid4().hex[:8]}"
-    beside.touch()
-    os.replace(beside, folder.wishes / wish)
+    try:
+        folder.wishes.mkdir(exist_ok=True)
+        beside.touch()
+        os.replace(beside, folder.wishes / wish)
+    except OSError as error:
+        raise HpcnasError(
+            f"the head cannot be asked, because {folder.wishes} cannot be written ({error.strerror}); "
+            "end its process by Ctrl-C or SIGTERM, or make room and ask again"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)

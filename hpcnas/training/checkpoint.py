@@ -56,7 +56,17 @@ def save_checkpoint(folder: Path, step: int, settings: dict[str, Any], state: di
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoint files of a folder by name, newest step first; their content is not looked at."""
     found = [path for path in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: (int(path.name.split("-")[1]), path.stat().st_mtime_ns), reverse=True)
+    return sorted(found, key=lambda path: (step_of(path.name), path.stat().st_mtime_ns), reverse=True)
+
+
+def step_of(name: str) -> int:
+    """The finished steps that the name of a checkpoint's file tells."""
+    return int(name.split("-")[1])
+
+
+def half_written(folder: Path) -> list[Path]:
+    """What was left of checkpoints by processes that were killed while they wrote."""
+    return list(folder.glob(".checkpoint-*.part"))
 
 
 def newest_sound(folder: Path, say: Callable[[str], None]) -> Path | None:

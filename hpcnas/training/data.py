@@ -65,7 +65,7 @@ class FinalData:
     std: tuple[float, ...]
 
 
-def load_dataset(name: str, folder: str = "", download: bool = False, split_seed: int = 0) -> Dataset:
+def load_dataset(name: str, folder: str = "", download: bool = False, split_seed: int = 0, fingerprint: str = "") -> Dataset:
     """Load a data set for a search.
 
     CIFAR's 50,000 training images are split 40,000 to 10,000, Fashion-MNIST's 60,000 50,000 to 10,000, any
@@ -75,12 +75,13 @@ def load_dataset(name: str, folder: str = "", download: bool = False, split_seed
         name: cifar10, cifar100, fashion-mnist, digits or folder:PATH.
         folder: empty for $HPCNAS_DATA, else ~/.cache/hpcnas.
         split_seed: which images validate.
+        fingerprint: that of the run, so that no other images are taken for its own; "" takes any.
     Raises:
         UsageError: an unknown name.
         DataError: missing or damaged data, with the way to get it.
     Source: Liu et al. 2018, section 4.1.
     """
-    prepared = prepare(name, folder, download)
+    prepared = prepare(name, folder, download, fingerprint)
     images, labels = _tensors(prepared.load("train_images"), prepared.load("train_labels"), name)
     train, validation = split(len(labels), split_seed)
     mean, std = channel_statistics(images[train])

@@ -6,9 +6,12 @@ torch is imported only when a genotype is really trained, so that a worker with 
 import importlib
 import math
 import os
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
 
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import UsageError
@@ -44,19 +47,20 @@ class FunctionEvaluator:
             raise EvaluationFailed(FailureKind.CRASH, f"{self._name} returned {accuracy!r}; {expected}")
 
 
-def load_evaluator(recipe: RecipeConfig, *, device: str = "auto") -> Evaluator:
+def load_evaluator(recipe: RecipeConfig, *, device: str = "auto", is_gpu_optional: bool = False) -> Evaluator:
     """The evaluator that `recipe.fitness` names: train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION.
 
     Args:
         device: auto (CUDA where there is one), cpu, cuda or cuda:N; only `train` looks at it.
+        is_gpu_optional: train on the CPU although this process was given a GPU that cannot be seen.
     Raises:
         UsageError: a name that is none of these, or a function that cannot be imported; for `train` also
-            DataError, a data set that is missing or damaged.
+            DataError, a data set that is missing or damaged, and UnfitHostError, a GPU that cannot be seen.
     """
     if recipe.fitness == "train":
         from hpcnas.training.trained import TrainedEvaluator
 
-        return TrainedEvaluator(recipe, device=device)
+        return TrainedEvaluator(recipe, device=device, is_gpu_optional=is_gpu_optional)
     if recipe.fitness.partition(":")[0] == "synthetic":
         from hpcnas.training.synthetic import SyntheticEvaluator
 
@@ -99,12 +103,34 @@ def _import_function(name: str) -> Callable[..., float]:
     # The console script does not have the working folder on its path, `python -m` does.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except ImportError as error:
-        raise UsageError(f"--fitness {name} cannot be imported: {error}; it must be importable where workers run") from error
-    except AttributeError as error:
-        raise UsageError(f"--fitness {name}: module {module} has no function {function}") from error
+    found: Callable[..., float] | None = getattr(_import_module(name, module), function, None)
+    if found is None:
+        raise UsageError(f"--fitness {name}: module {module} has no function {function}")
     if not callable(found):
         raise UsageError(f"--fitness {name} is not a function; it must be callable as f(genotype, repeat=, seed=, progress=)")
     return found
+
+
+def _import_module(name: str, module: str) -> ModuleType:
+    """Import a user's module; whatever it does at that, leaving the program too, becomes one sentence."""
+    arguments, sys.argv = sys.argv, [module]  # a script without a guard must not read ours, nor complain in our name
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UsageError(f"--fitness {name} cannot be imported: {error}; it must be importable where workers run") from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            raise  # a person's
+        raise UsageError(f"--fitness {name} cannot be imported: module {module} {_fault_at_import(error)}") from error
+    finally:
+        sys.argv = arguments
+
+
+def _fault_at_import(error: BaseException) -> str:
+    what = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    if isinstance(error, SystemExit):
+        return f"ends the program ({what}); put what it does as a script below `if __name__ == '__main__':`"
+    if isinstance(error, SyntaxError):  # its text names file and line
+        return f"cannot be read ({what}); mend it first"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"fails ({what}; {os.path.basename(place.filename)}, line {place.lineno}); mend it first"

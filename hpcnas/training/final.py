@@ -2,7 +2,10 @@
 
 import contextlib
 import importlib.util
+import itertools
 import json
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +14,20 @@ from torch import nn
 
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.representation.codec import genotype_to_json
+from hpcnas.system.lock_file import training_lock
 from hpcnas.training import full_result
-from hpcnas.training.checkpoint import checkpoints, refuse_other_settings
+from hpcnas.training.agreement import MORE, agree, attempt
+from hpcnas.training.checkpoint import checkpoints, half_written, refuse_other_settings
 from hpcnas.training.data import load_final_data
 from hpcnas.training.distributed import Group
 from hpcnas.training.full_course import Course
-from hpcnas.training.full_data import FullData, Part, ResidentData
+from hpcnas.training.full_data import Batch, FullData, Part, ResidentData
 from hpcnas.training.full_loop import FullTraining, resolve_precision
 from hpcnas.training.full_network import reference_state
 from hpcnas.training.full_progress import Voice
 from hpcnas.training.full_result import FullResult
-from hpcnas.training.full_task import Surroundings, Task
+from hpcnas.training.full_task import Stopped, Surroundings, Task
 from hpcnas.training.image_folder import read_image_folder
-from hpcnas.training.output_lock import locked
 
 
 def train_full(task: Task, group: Group, around: Surroundings) -> FullResult:
@@ -40,15 +44,19 @@ def train_full(task: Task, group: Group, around: Surroundings) -> FullResult:
     settings = task.recipe.settings(task.digest, task.run, precision)
     group.together(lambda: task.recipe.batch_per_rank(group.place.world_size))
     with contextlib.ExitStack() as stack:
-        group.first_only(lambda: stack.enter_context(locked(task.folder, around.is_job_gone)))
+        group.first_only(lambda: stack.enter_context(training_lock(task.folder)))
         finished = group.together(lambda: _finished(task.folder, settings))
+        group.first_only(lambda: _clear(task.folder, is_finished=finished is not None))
         if finished is not None:
             return finished
         voice = Voice(group.place.rank, group.place.world_size)
-        data = stack.enter_context(contextlib.closing(_open_data(task, group, around, voice)))
-        course = Course(task, settings, precision, data, group, around, voice)
-        training = course.train()
-        result = _result(task, settings, data, group, course, training)
+        with around.preparing():
+            data = stack.enter_context(contextlib.closing(_open_data(task, group, around, voice)))
+            course = Course(task, settings, precision, data, group, around, voice)
+            training, first = course.prepare()
+        course.train(training, first)
+        errors = measure(training, data, group, around.stop_code)
+        result = _result(task, settings, data, group, course, training, errors)
         group.first_only(lambda: _leave(task.folder, training.network, result))
         return result
 
@@ -58,6 +66,17 @@ def _finished(folder: Path, settings: dict[str, Any]) -> FullResult | None:
     if result is not None:
         refuse_other_settings(folder / full_result.RESULT_NAME, result.settings, settings)
     return result
+
+
+def _clear(folder: Path, *, is_finished: bool) -> None:
+    """Remove what killed processes left half-written, and of a finished training all that only its steps needed."""
+    spent = half_written(folder) + full_result.half_written_results(folder)
+    if is_finished:
+        spent += folder.glob("images-*.txt")
+    if is_finished and (folder / full_result.WEIGHTS_NAME).exists():
+        spent += checkpoints(folder)
+    for path in spent:
+        path.unlink(missing_ok=True)
 
 
 def _open_data(task: Task, group: Group, around: Surroundings, voice: Voice) -> FullData:
@@ -80,17 +99,20 @@ def _open_folder(task: Task, part: Part, group: Group, around: Surroundings, voi
     return group.together(lambda: FolderData(*read_image_folder(data, task.folder), part, loaders=loaders, say=voice))
 
 
-def measure(training: FullTraining, data: FullData, group: Group) -> tuple[float, float, int]:
+def measure(
+    training: FullTraining, data: FullData, group: Group, stop_code: Callable[[], int] = lambda: 0
+) -> tuple[float, float, int]:
     """Top-1 and top-5 error in percent on the test images, and how many could be read; every rank takes its share.
 
     Raises:
+        Stopped: a signal came to any rank; the checkpoint of the last step is there.
         HpcnasError: not one could be read.
     """
     group.share_buffers(training.network)
     training.network.eval()
     counts = torch.zeros(3, dtype=torch.int64, device=group.device)  # read, right at first, right among five
     with torch.inference_mode(), training.autocast:
-        for images, labels in data.test_batches():
+        for images, labels in _agreed(data.test_batches(), group, stop_code):
             best = training.network(images).float().topk(min(5, data.classes), dim=1).indices
             right = best == labels[:, None]
             counts += torch.stack([(labels >= 0).sum(), right[:, 0].sum(), right.any(dim=1).sum()])
@@ -100,10 +122,29 @@ def measure(training: FullTraining, data: FullData, group: Group) -> tuple[float
     return 100 * (1 - first / tested), 100 * (1 - five / tested), tested
 
 
+def _agreed(batches: Iterator[Batch], group: Group, stop_code: Callable[[], int]) -> Iterator[Batch]:
+    """This rank's batches; before each, all ranks agree to go on. A rank without more takes part until none has more."""
+    while True:
+        taken: list[Batch] = []
+        failure = attempt(lambda: taken.extend(itertools.islice(batches, 1)))  # noqa: B023 - called at once
+        code = agree(group, MORE if taken else 0, stop_code(), failure)
+        if code > MORE:
+            raise Stopped.by(code, "the evaluation after the last step")
+        if not code:
+            return
+        yield from taken
+
+
 def _result(
-    task: Task, settings: dict[str, Any], data: FullData, group: Group, course: Course, training: FullTraining
+    task: Task,
+    settings: dict[str, Any],
+    data: FullData,
+    group: Group,
+    course: Course,
+    training: FullTraining,
+    errors: tuple[float, float, int],
 ) -> FullResult:
-    top1, top5, tested = measure(training, data, group)
+    top1, top5, tested = errors
     world, on_gpu = group.place.world_size, group.device.type == "cuda"
     seconds = course.seconds
     return FullResult(
@@ -118,7 +159,7 @@ def _result(
         tested=tested,
         skipped=data.skipped,
         parameters=sum(parameter.numel() for parameter in training.network.parameters()),
-        train_loss=course.loss,
+        train_loss=None if math.isnan(course.loss) else course.loss,
         seconds=seconds,
         images_per_s=course.images_per_s,
         gpu_hours=seconds * world / 3600 if on_gpu else 0.0,
@@ -141,8 +182,4 @@ def _leave(folder: Path, network: nn.Module, result: FullResult) -> None:
         }
         full_result.write_weights(folder / full_result.WEIGHTS_NAME, reference_state(network), metadata)
     full_result.write_result(folder, result)
-    spent = list(folder.glob("images-*.txt"))
-    if (folder / full_result.WEIGHTS_NAME).exists():
-        spent += checkpoints(folder)
-    for path in spent:
-        path.unlink()
+    _clear(folder, is_finished=True)

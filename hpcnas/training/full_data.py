@@ -23,12 +23,14 @@ class FullData(Protocol):
         classes, in_channels: of the network to build.
         tested: how many the evaluation reads, over all ranks.
         skipped: images that could not be read, so far, on this rank.
+        corrupt: their names; a training that goes on puts in those of before.
     """
 
     images: int
     classes: int
     in_channels: int
     tested: int
+    corrupt: set[str]
 
     @property
     def skipped(self) -> int:
@@ -81,6 +83,7 @@ class ResidentData:
     def __init__(self, data: FinalData, part: Part) -> None:
         self.images, self.classes, self.in_channels = len(data.train.labels), data.classes, int(data.train.images.shape[3])
         self.tested = len(data.test.labels)
+        self.corrupt: set[str] = set()  # all were read before the training began
         self._image_px = int(data.train.images.shape[1])
         if self.images < part.batch:
             raise DataError(
@@ -98,8 +101,8 @@ class ResidentData:
 
     @property
     def skipped(self) -> int:
-        """None: all were read before the training began."""
-        return 0
+        """See FullData."""
+        return len(self.corrupt)
 
     def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
         """See FullData."""

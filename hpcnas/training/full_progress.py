@@ -144,15 +144,15 @@ def shown(
         from rich.progress import Progress as Bar
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         from rich.console import Console
 
-        with Bar(*columns, console=Console(stderr=True)) as bar:
+        with Bar(*columns, console=Console(stderr=True, markup=False)) as bar:
             yield BarProgress(title, steps, batch, first, bar, scalars)
     else:
         yield LogProgress(title, steps, batch, first, every_s, sys.stderr, scalars)

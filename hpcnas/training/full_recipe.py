@@ -2,13 +2,14 @@
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from hpcnas.errors import UsageError, check_at_least, check_one_of
 from hpcnas.networks.blueprint import DEFAULT_CELLS, DEFAULT_CHANNELS, TAILS
 
-FULL_MODELS = ("cifar", "imagenet")
-FULL_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+FullModel = Literal["cifar", "imagenet"]
+FullPrecision = Literal["auto", "fp32", "bf16", "fp16"]
+FULL_MODELS, FULL_PRECISIONS = get_args(FullModel), get_args(FullPrecision)
 
 
 @dataclass(frozen=True, slots=True)

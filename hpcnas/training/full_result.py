@@ -35,9 +35,9 @@ class FullResult:
         tested: test images that were read.
         skipped: training images that could not be read, on rank 0.
         parameters: trainable.
-        train_loss: of the last step that was looked at, on rank 0.
+        train_loss: of the last step that was looked at, on rank 0; None where a checkpoint of version 0.1.0 does not say.
         seconds: training and evaluation over all restarts.
-        images_per_s: of the training since its last start, all ranks together.
+        images_per_s: of the steps, over all restarts and all ranks; None as for train_loss.
         gpu_hours: 0 on CPUs.
         devices: how many, and which, as "8 x NVIDIA H100".
     """
@@ -53,9 +53,9 @@ class FullResult:
     tested: int
     skipped: int
     parameters: int
-    train_loss: float
+    train_loss: float | None
     seconds: float
-    images_per_s: float
+    images_per_s: float | None
     gpu_hours: float
     world_size: int
     micro_batch: int
@@ -93,7 +93,7 @@ def write_result(folder: Path, result: FullResult) -> Path:
     content = {"format": FORMAT, "version": VERSION, **asdict(result)}
     partial = path.with_name(f".{RESULT_NAME}.{os.getpid()}")
     with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
+        json.dump(content, file, indent=2, allow_nan=False)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -112,12 +112,18 @@ def read_result(folder: Path) -> FullResult | None:
     try:
         if path.stat().st_size > MAX_RESULT_BYTES:
             raise ValueError("it is too large")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # Version 0.1.0 wrote NaN, which is no JSON, for what is not known.
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
         if (content.pop("format"), content.pop("version")) != (FORMAT, VERSION):
             raise ValueError("it has another format or version")
         return FullResult(**content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is no result of hpcnas ({error}); move it away to train anew") from error
+
+
+def half_written_results(folder: Path) -> list[Path]:
+    """What was left of result and weights by processes that were killed while they wrote."""
+    return [path for name in (RESULT_NAME, WEIGHTS_NAME) for path in folder.glob(f".{name}.*")]
 
 
 def write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -134,6 +140,8 @@ def write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(partial), metadata)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # the checkpoints go once the weights are there
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)

@@ -1,6 +1,8 @@
 """What is to be trained at full size, and the surroundings, which change nothing about the result."""
 
+import signal
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,11 @@ class Stopped(HpcnasError):
         super().__init__(message)
         self.exit_code = exit_code
 
+    @classmethod
+    def by(cls, code: int, what: str) -> "Stopped":
+        """By the signal of exit code `code`; `what` as in "the training at step 3 of 5"."""
+        return cls(f"{signal.Signals(code - 128).name} stopped {what}; the same command goes on there", code)
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -28,7 +35,7 @@ class Surroundings:
         log_s: between two lines of a log.
         loaders: processes per rank that decode images; None: the CPUs given, less one.
         stop_code: 0, or 128 + the number of a signal that asks this process to stop.
-        is_job_gone: see `output_lock.locked`.
+        preparing: while it is entered nothing is to be saved, and a signal may raise Stopped anywhere.
         tensorboard: write scalars into the output folder.
         download: whether a missing data set may be fetched.
     """
@@ -37,7 +44,7 @@ class Surroundings:
     log_s: float = 30.0
     loaders: int | None = None
     stop_code: Callable[[], int] = lambda: 0
-    is_job_gone: Callable[[str], bool] = lambda job: False
+    preparing: Callable[[], AbstractContextManager[None]] = nullcontext
     tensorboard: bool = False
     download: bool = False
 

@@ -15,8 +15,9 @@ from functools import cache
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
+
+from hpcnas.training.image_pixels import as_rgb, open_image
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the full image
 
@@ -77,11 +78,11 @@ def image_size(content: bytes) -> tuple[int, int]:
     """Width and height, from the header alone.
 
     Raises:
-        OSError: no image that can be read.
+        One of UNREADABLE: no image that can be read.
     """
     size = _jpeg_size(content)
     if size is None:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(io.BytesIO(content)) as image:
             size = image.size
     return size
 
@@ -95,7 +96,7 @@ def decode_crop(content: bytes, size: tuple[int, int], box: Box, out_px: int) ->
     Returns:
         (3, out_px, out_px) uint8.
     Raises:
-        OSError, RuntimeError: damaged or truncated content.
+        One of UNREADABLE: damaged or truncated content.
     """
     reduction = min(box[2], box[3]) // out_px
     if content[:3] != _JPEG_START or reduction >= 2:
@@ -133,11 +134,11 @@ def _operator() -> Callable[..., Tensor] | None:
 
 def _decode_reduced(content: bytes, reduction: int) -> Tensor:
     """(3, H, W) uint8 by PIL, at the largest of 1, 1/2, 1/4, 1/8 that `reduction` allows and the format can."""
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(io.BytesIO(content)) as image:
         if reduction >= 2:
             factor = 1 << min(3, reduction.bit_length() - 1)
             image.draft("RGB", (image.width // factor, image.height // factor))
-        pixels = np.array(image.convert("RGB"))
+        pixels = np.array(as_rgb(image))
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

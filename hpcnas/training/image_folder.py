@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from hpcnas.errors import DataError
+from hpcnas.training.image_pixels import IMAGE_SUFFIXES, is_class, is_image, left_out
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+log = logging.getLogger(__name__)
+
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
@@ -68,10 +71,10 @@ def _check_layout(data: Path, part: str) -> None:
     folder = data / part
     if not folder.is_dir():
         raise DataError(f"{data} has no {part}/; it must hold train/ and val/, each with one folder of images per class")
-    if next((entry for entry in folder.iterdir() if entry.is_dir()), None):
+    if next((entry for entry in folder.iterdir() if is_class(entry.name) and entry.is_dir()), None):
         return
     entries = sorted(entry.name for entry in folder.iterdir())
-    images = [name for name in entries if name.lower().endswith(IMAGE_SUFFIXES)]
+    images = [name for name in entries if is_image(name)]
     archives = [name for name in entries if name.endswith(".tar")]
     if images and part == "val":
         raise DataError(_explain_flat(data, len(images)))
@@ -99,7 +102,7 @@ def _explain_flat(data: Path, images: int) -> str:
 
 def _read_part(folder: Path, cache: Path | None) -> ImageSet:
     with os.scandir(folder) as entries:
-        classes = tuple(sorted(entry.name for entry in entries if entry.is_dir()))
+        classes = tuple(sorted(entry.name for entry in entries if is_class(entry.name) and entry.is_dir()))
     signature = _signature(folder, classes)
     file = cache / f"images-{folder.name}.txt" if cache else None
     listed = _cached(file, signature) if file else None
@@ -114,20 +117,25 @@ def _read_part(folder: Path, cache: Path | None) -> ImageSet:
 
 def _list_images(folder: Path, classes: tuple[str, ...]) -> list[str]:
     listed: list[str] = []
+    others: list[str] = []
     for name in classes:
         with os.scandir(folder / name) as entries:
-            images = sorted(f"{name}/{entry.name}" for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES))
+            files = [entry.name for entry in entries if not entry.is_dir()]
+        images = sorted(f"{name}/{file}" for file in files if is_image(file))
+        others += files
         if not images:
             raise DataError(
                 f"{folder / name} holds no images ({', '.join(IMAGE_SUFFIXES)}); every class needs some, or remove its folder"
             )
         listed += images
+    if counted := left_out(others):
+        log.warning("left out what is no image in %s: %s", folder, counted)
     return listed
 
 
 def _signature(folder: Path, classes: tuple[str, ...]) -> str:
     seen = [(name, (folder / name).stat().st_mtime_ns) for name in classes]
-    return hashlib.sha256(json.dumps([str(folder.resolve()), seen]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([str(folder.resolve()), seen, IMAGE_SUFFIXES]).encode()).hexdigest()
 
 
 def _cached(file: Path, signature: str) -> list[str] | None:

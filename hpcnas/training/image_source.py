@@ -15,6 +15,7 @@ from hpcnas.training.full_data import Batch, Part
 from hpcnas.training.image_decode import PLAIN, central_crop, decode_crop, draw_crop, draw_look, image_size
 from hpcnas.training.image_finish import Damage, ImageBatch, finish
 from hpcnas.training.image_folder import ImageSet
+from hpcnas.training.image_pixels import UNREADABLE, why_unreadable
 
 VALIDATION_BATCH = 64
 LOADER_TERM_S = 20  # how long a loader process may live on after SIGTERM, while its training saves a checkpoint
@@ -54,9 +55,8 @@ class ImageBatches(Dataset[ImageBatch]):
                 size = image_size(content)
                 box = draw_crop(*size, rng) if epoch >= 0 else central_crop(*size)
                 crop = decode_crop(content, size, box, self.crop_px)
-            # PIL reports damage as OSError, SyntaxError or ValueError, torchvision as RuntimeError.
-            except (OSError, RuntimeError, SyntaxError, ValueError) as error:
-                skipped.append((path, (str(error).splitlines() or ["no message"])[0][:100]))
+            except UNREADABLE as error:
+                skipped.append((path, why_unreadable(error)))
                 if epoch < 0:
                     out.zero_()
                     return -1, (0.0, 1.0)

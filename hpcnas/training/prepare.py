@@ -15,24 +15,35 @@ from numpy.typing import NDArray
 
 from hpcnas.errors import DataError
 from hpcnas.file_lock import CannotLock, acquire_lock
+from hpcnas.system.home import expand_home
 from hpcnas.training.sources import Arrays, check_name, image_files, read_source
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # of the prepared files; another number is another folder
-_DONE = "classes.json"
+FORMAT = 2  # of the prepared files; another number is another folder
+_DONE = "classes.json"  # {"classes", "fingerprint"}
+_PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def data_folder(folder: str = "") -> Path:
-    """Where data sets lie: `--data`, else $HPCNAS_DATA, else ~/.cache/hpcnas; absolute."""
-    return Path(folder or os.environ.get("HPCNAS_DATA") or "~/.cache/hpcnas").expanduser().absolute()
+    """Where data sets lie: `--data`, else $HPCNAS_DATA, else ~/.cache/hpcnas; absolute.
+
+    Raises:
+        UsageError: there is no home folder, and none is named.
+    """
+    named = folder or os.environ.get("HPCNAS_DATA") or "~/.cache/hpcnas"
+    return expand_home(named, "name a folder with --data or $HPCNAS_DATA").absolute()
 
 
 class Prepared:
-    """A data set's arrays, each read from disk when it is asked for: a search never opens the test images."""
+    """A data set's arrays, each read from disk when it is asked for: a search never opens the test images.
 
-    def __init__(self, classes: int, folder: Path | None = None, arrays: Arrays | None = None) -> None:
-        self.classes = classes
+    Attributes:
+        fingerprint: of classes, images and labels: the same whatever the files are called and wherever they lie.
+    """
+
+    def __init__(self, classes: int, fingerprint: str, folder: Path | None = None, arrays: Arrays | None = None) -> None:
+        self.classes, self.fingerprint = classes, fingerprint
         self._folder = folder
         self._arrays = arrays
 
@@ -58,7 +69,7 @@ class Prepared:
             raise DataError(f"{path} is damaged ({error}); delete {self._folder}, it is made anew") from error
 
 
-def prepare(name: str, folder: str = "", download: bool = False) -> Prepared:
+def prepare(name: str, folder: str = "", download: bool = False, fingerprint: str = "") -> Prepared:
     """Read a data set, or what an earlier call made of it.
 
     The first process of many holds a lock, reads and renames its work into place; the others wait and use it.
@@ -68,14 +79,38 @@ def prepare(name: str, folder: str = "", download: bool = False) -> Prepared:
         name: cifar10, cifar100, fashion-mnist, digits or folder:PATH.
         folder: see `data_folder`.
         download: whether missing files may be fetched.
+        fingerprint: that of the data set wanted, where it is known: then what was prepared of it is found without a look
+            at its images, of which there may be a hundred thousand on a disk that two hundred workers share.
     Raises:
         UsageError: an unknown name.
-        DataError: missing or damaged data, with the way to get it; or a file system that cannot lock files.
+        DataError: missing or damaged data, with the way to get it; another fingerprint than the one wanted; or a file
+            system that cannot lock files.
     """
     check_name(name)
-    root = data_folder(folder)
+    found = (None if name == "digits" else _known(data_folder(folder), fingerprint)) or _prepare(name, folder, download)
+    if fingerprint and found.fingerprint != fingerprint:
+        raise DataError(changed(name, fingerprint, found.fingerprint))
+    return found
+
+
+def changed(name: str, fingerprint: str, found: str) -> str:
+    """The sentence for a data set that is not the one that a run began with."""
+    return (
+        f"{name} has other images, labels or classes than when the run began (fingerprint {found[:12]}, then "
+        f"{fingerprint[:12]}), so accuracies cannot be compared; put the data back as they were, or choose another --run"
+    )
+
+
+def _known(root: Path, fingerprint: str) -> Prepared | None:
+    """The prepared images of one's own with that fingerprint, if they are there."""
+    ready = root / "prepared" / f"images-{fingerprint[:16]}-v{FORMAT}"
+    return _prepared(ready) if fingerprint and (ready / _DONE).exists() else None
+
+
+def _prepare(name: str, folder: str, download: bool) -> Prepared:
     if name == "digits":  # comes with scikit-learn, faster to read than a cache
-        return _in_memory(name, root, download)
+        return _in_memory(name, Path(), download)
+    root = data_folder(folder)
     ready = root / "prepared" / f"{_key(name)}-v{FORMAT}"
     if (ready / _DONE).exists():
         return _prepared(ready)
@@ -95,7 +130,7 @@ def prepare(name: str, folder: str = "", download: bool = False) -> Prepared:
     with held:
         if not (ready / _DONE).exists():
             try:
-                _write(read_source(name, root, download), ready)
+                _write(read_source(name, root, download), ready, is_own=name.startswith("folder:"))
             except DataError:
                 _leave_nothing(ready, made)
                 raise
@@ -112,14 +147,25 @@ def _leave_nothing(ready: Path, made: list[Path]) -> None:
 
 def _in_memory(name: str, root: Path, download: bool) -> Prepared:
     arrays = read_source(name, root, download)
-    return Prepared(arrays.classes, arrays=arrays)
+    return Prepared(arrays.classes, _fingerprint(arrays), arrays=arrays)
 
 
 def _prepared(ready: Path) -> Prepared:
     try:
-        return Prepared(int(json.loads((ready / _DONE).read_text())), folder=ready)
-    except (OSError, ValueError) as error:
+        values = json.loads((ready / _DONE).read_text())
+        return Prepared(int(values["classes"]), str(values["fingerprint"]), folder=ready)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{ready} is damaged ({error}); delete it, it is made anew") from error
+
+
+def _fingerprint(arrays: Arrays) -> str:
+    digest = hashlib.sha256(str(arrays.classes).encode())
+    for name in _PARTS:
+        array = getattr(arrays, name)
+        if array is not None:
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _key(name: str) -> str:
@@ -127,25 +173,36 @@ def _key(name: str) -> str:
     if not name.startswith("folder:"):
         return name
     path = Path(name.removeprefix("folder:")).absolute()
-    digest = hashlib.sha256(str(path).encode())
+    digest = hashlib.sha256(os.fsencode(path))
     for directory in sorted(p for p in path.rglob("*") if p.is_dir()):
         for file in image_files(directory):
-            status = file.stat()
-            digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            with contextlib.suppress(FileNotFoundError):  # a link that leads nowhere is named when images are read
+                status = file.stat()
+                digest.update(os.fsencode(file) + f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return f"folder-{digest.hexdigest()[:16]}"
 
 
-def _write(arrays: Arrays, ready: Path) -> None:
-    """Make `ready` appear whole: files into a folder beside it, then one rename."""
+def _write(arrays: Arrays, ready: Path, *, is_own: bool) -> None:
+    """Make `ready` appear whole: files into a folder beside it, then one rename.
+
+    Args:
+        is_own: images of one's own lie under their fingerprint, and `ready` is a link to them: the files may be listed anew.
+    """
     beside = Path(tempfile.mkdtemp(prefix=f".{ready.name}-", dir=ready.parent))
     try:
-        for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        for name in _PARTS:
             array = getattr(arrays, name)
             if array is not None:
                 np.save(beside / f"{name}.npy", array)
-        (beside / _DONE).write_text(json.dumps(arrays.classes))
+        fingerprint = _fingerprint(arrays)
+        (beside / _DONE).write_text(json.dumps({"classes": arrays.classes, "fingerprint": fingerprint}))
         beside.chmod(0o755)  # mkdtemp makes it private, but a lab shares its data
-        beside.rename(ready)
-    except BaseException:
+        place = ready.with_name(f"images-{fingerprint[:16]}-v{FORMAT}") if is_own else ready
+        if not (place / _DONE).exists():
+            beside.rename(place)
+        if is_own:
+            link = beside.with_name(f"{beside.name}.link")
+            link.symlink_to(place.name)
+            link.rename(ready)
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-        raise

@@ -5,20 +5,25 @@ from collections.abc import Sequence
 
 import torch
 
-from hpcnas.errors import UsageError, check_one_of
+from hpcnas.errors import ClusterError, UsageError, check_one_of
 from hpcnas.training.ranks import Place
+from hpcnas.training.visible_gpu import explain_missing_gpu
 
 
 def choose_rank_device(place: Place, wanted: str) -> torch.device:
     """The device of this rank; a GPU becomes the current one of torch.
 
     Args:
-        wanted: auto, cpu or cuda; auto takes GPUs if there are any.
+        wanted: auto, cpu or cuda; auto takes GPUs if there are any, the CPU only where none was given to this process.
     Raises:
         UsageError: an unknown word, no GPU, or fewer GPUs on this node than ranks.
+        ClusterError: a GPU was given, and torch does not see it.
     """
     check_one_of("--device", wanted, ("auto", "cpu", "cuda"))
     count = torch.cuda.device_count() if wanted != "cpu" else 0
+    missing = explain_missing_gpu() if wanted != "cpu" else None
+    if missing:
+        raise ClusterError(missing)
     if wanted == "cpu" or (wanted == "auto" and count == 0):
         return torch.device("cpu")
     if count == 0:

@@ -20,6 +20,7 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from hpcnas.errors import ClusterError, UsageError
+from hpcnas.system.network import own_addresses
 
 POLL_S = 0.2
 
@@ -109,18 +110,11 @@ def _meeting_file(place: Place, folder: Path) -> Path:
 def _write_address(file: Path, port: int) -> None:
     # Which of its names and addresses the other nodes can reach, rank 0 cannot know: it lists them all.
     name = socket.gethostname()
-    hosts = list(dict.fromkeys([name, socket.getfqdn(), *_addresses(name)]))
+    hosts = list(dict.fromkeys([name, socket.getfqdn(), *own_addresses()]))
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps({"hosts": hosts, "port": port}), encoding="utf-8")
     os.replace(partial, file)
-
-
-def _addresses(name: str) -> list[str]:
-    try:
-        return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})
-    except OSError:
-        return []
 
 
 def _join(place: Place, file: Path, timeout_s: float) -> Store:

@@ -1,6 +1,7 @@
 """Reads each data set from where it lies into plain uint8 arrays; fetches it when asked."""
 
 import gzip
+import logging
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcnas.errors import DataError, UsageError
+from hpcnas.training.image_pixels import (
+    IMAGE_SUFFIXES,
+    UNREADABLE,
+    as_rgb,
+    is_class,
+    is_image,
+    left_out,
+    open_image,
+    why_unreadable,
+)
+
+log = logging.getLogger(__name__)
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 FOLDER_PX = 32  # folder:PATH images are scaled to this
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".webp")
+LEAST_IMAGES = 5  # a fifth of them validate
 _DIGITS_TRAIN = 1500  # of scikit-learn's 1,797; it has no official test set, so the last 297 are it
 
 Bytes = NDArray[np.uint8]
@@ -99,6 +112,8 @@ def _read_cifar(variant: str, classes: int) -> Callable[[Path, bool], Arrays]:
                 f"{variant} is not in {folder}; fetch it with --download, "
                 f"or name the folder that holds {kind.base_folder} by --data"
             )
+        if download and not inside.is_dir():
+            _fetch(kind, variant, folder)
         try:
             train, test = (kind(str(folder), train=part, download=download) for part in (True, False))
         # torchvision says RuntimeError for a wrong checksum; the others come out of unreadable files and failing downloads.
@@ -115,7 +130,9 @@ def _read_cifar(variant: str, classes: int) -> Callable[[Path, bool], Arrays]:
 def _read_fashion_mnist(folder: Path, download: bool) -> Arrays:
     raw = folder / "FashionMNIST" / "raw"
     if download and not _holds_fashion_mnist(raw) and not _holds_fashion_mnist(DEBIAN_FASHION_MNIST):
-        _fetch_fashion_mnist(folder)
+        from torchvision import datasets
+
+        _fetch(datasets.FashionMNIST, "fashion-mnist", folder)
     for place in (raw, folder, DEBIAN_FASHION_MNIST):
         if _holds_fashion_mnist(place):
             break
@@ -133,14 +150,18 @@ def _read_fashion_mnist(folder: Path, download: bool) -> Arrays:
     return Arrays(10, *parts)
 
 
-def _fetch_fashion_mnist(folder: Path) -> None:
-    from torchvision import datasets
+def _fetch(kind: Any, name: str, folder: Path) -> None:
+    """Let torchvision fetch a data set that is not there.
 
+    Raises:
+        DataError: the network or the disk refuses; the data are not called damaged, since there are none.
+    """
     try:
-        datasets.FashionMNIST(str(folder), download=True)
+        kind(str(folder), download=True)
     except (RuntimeError, OSError, EOFError) as error:
         raise DataError(
-            f"fashion-mnist could not be fetched to {folder}: {_first_line(error)}; check the network, or --data"
+            f"{name} could not be fetched to {folder}: {_first_line(error)}; check the network, or copy the data there from a "
+            "machine that has one and leave --download out"
         ) from error
 
 
@@ -169,27 +190,56 @@ def _read_digits(folder: Path, download: bool) -> Arrays:
 
 def _read_folder(path: Path) -> Arrays:
     """PATH/train/CLASS/image and, if there, PATH/test/CLASS/image; or PATH/CLASS/image without a test part."""
-    if not path.is_dir():
-        raise DataError(f"--dataset folder:{path}: there is no such folder; it must hold one folder of images for each class")
-    train = path / "train" if (path / "train").is_dir() else path
-    names = sorted(entry.name for entry in train.iterdir() if entry.is_dir())
-    if len(names) < 2:
-        raise DataError(f"{train} has {len(names)} class folders; a data set needs at least 2, with images in each")
+    train = training_folder(path)
+    names = class_names(train)
     images, labels = _read_classes(train, names)
+    if len(labels) < LEAST_IMAGES:
+        raise DataError(
+            f"{train} holds {len(labels)} images; a search needs at least {LEAST_IMAGES}, a fifth of which validate"
+        )
     has_test = train != path and (path / "test").is_dir()
     test_images, test_labels = _read_classes(path / "test", names) if has_test else (None, None)
     return Arrays(len(names), images, labels, test_images, test_labels)
 
 
+def training_folder(path: Path) -> Path:
+    """The folder that holds the classes: PATH/train, or PATH itself.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not path.is_dir():
+        raise DataError(f"--dataset folder:{path}: there is no such folder; it must hold one folder of images for each class")
+    return path / "train" if (path / "train").is_dir() else path
+
+
+def class_names(folder: Path) -> list[str]:
+    """Names of the class folders, sorted; hidden folders are none.
+
+    Raises:
+        DataError: fewer than two.
+    """
+    names = sorted(entry.name for entry in folder.iterdir() if is_class(entry.name) and entry.is_dir())
+    if len(names) < 2:
+        raise DataError(f"{folder} has {len(names)} class folders; a data set needs at least 2, with images in each")
+    return names
+
+
 def _read_classes(folder: Path, names: list[str]) -> tuple[Bytes, NDArray[np.int64]]:
     images: list[Bytes] = []
     labels: list[int] = []
+    others: list[str] = []
     for label, name in enumerate(names):
         files = image_files(folder / name)
         if not files:
-            raise DataError(f"{folder / name} holds no images ({', '.join(IMAGE_SUFFIXES)}); every class needs some")
+            raise DataError(
+                f"{folder / name} holds no images ({', '.join(IMAGE_SUFFIXES)}); every class needs some, or remove its folder"
+            )
         images += [_read_image(file) for file in files]
         labels += [label] * len(files)
+        others += [entry.name for entry in (folder / name).iterdir() if entry.is_file()]
+    if counted := left_out(others):
+        log.warning("left out what is no image in %s: %s", folder, counted)
     return np.stack(images), np.array(labels, np.int64)
 
 
@@ -197,17 +247,18 @@ def image_files(folder: Path) -> list[Path]:
     """The images of one class, in the order of their names; [] when there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(file for file in folder.iterdir() if is_image(file.name) and not file.is_dir())
 
 
 def _read_image(file: Path) -> Bytes:
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     try:
-        with Image.open(file) as image:
-            return np.asarray(ImageOps.fit(image.convert("RGB"), (FOLDER_PX, FOLDER_PX)))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{file} cannot be read as an image ({_first_line(error)}); repair or delete it") from error
+        with open_image(file) as image:
+            upright = ImageOps.exif_transpose(image)  # as every viewer shows a photograph
+            return np.asarray(ImageOps.fit(as_rgb(upright), (FOLDER_PX, FOLDER_PX)))
+    except UNREADABLE as error:
+        raise DataError(f"{file} cannot be read as an image ({why_unreadable(error)}); repair or delete it") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from hpcnas.config import RecipeConfig
-from hpcnas.errors import UsageError
+from hpcnas.errors import UnfitHostError, UsageError
 from hpcnas.population.records import Fitness
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.data import load_dataset
 from hpcnas.training.engine import choose_device, make_engine
 from hpcnas.training.fitness import Progress
+from hpcnas.training.visible_gpu import explain_missing_gpu
 
 
 class TrainedEvaluator:
@@ -17,12 +18,16 @@ class TrainedEvaluator:
     Raises:
         DataError: the data set is missing or damaged.
         UsageError: the crop is larger than the images, or the device is not there.
+        UnfitHostError: this process was given a GPU, none was asked for by name, and torch sees none.
     """
 
-    def __init__(self, recipe: RecipeConfig, *, device: str = "auto") -> None:
+    def __init__(self, recipe: RecipeConfig, *, device: str = "auto", is_gpu_optional: bool = False) -> None:
+        missing = None if is_gpu_optional or device != "auto" else explain_missing_gpu()
+        if missing is not None:
+            raise UnfitHostError(missing)
         self.recipe = recipe
         self.device = choose_device(device)
-        self.data = load_dataset(recipe.dataset, recipe.data, split_seed=recipe.split_seed)
+        self.data = load_dataset(recipe.dataset, recipe.data, split_seed=recipe.split_seed, fingerprint=recipe.fingerprint)
         if recipe.crop > self.data.image_px:
             raise UsageError(f"--crop {recipe.crop} is larger than the {self.data.image_px} px of {recipe.dataset}'s images")
         if recipe.batch > len(self.data.train.labels):

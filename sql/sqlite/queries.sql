@@ -144,12 +144,26 @@ VALUES (:individual_id, :digest, :model, :channels, :dataset, :run, :error_top1,
 INSERT INTO event (at, kind, details) VALUES (:now, :kind, :details);
 
 -- read_last_closed: how the last genotypes ended
-SELECT outcome FROM attempt WHERE closed = 1 AND ended_order IS NOT NULL AND host NOT IN (SELECT host FROM quarantine)
+SELECT outcome FROM attempt WHERE closed = 1 AND ended_order > :after AND host NOT IN (SELECT host FROM quarantine)
 ORDER BY ended_order DESC LIMIT :last;
 
 -- read_first_trace: the traceback to show when a run is stopped
 SELECT individual_id, host, outcome, error, trace FROM attempt
-WHERE outcome NOT IN ('', 'evaluated', 'lost', 'preempted') ORDER BY ended_order LIMIT 1;
+WHERE ended_order > :after AND outcome NOT IN ('', 'evaluated', 'lost', 'preempted') ORDER BY ended_order LIMIT 1;
+
+-- count_attempts: claims that were granted
+SELECT count(*) FROM attempt;
+
+-- count_failures: attempts that failed, and hosts where some did
+SELECT count(*), count(DISTINCT host) FROM attempt
+WHERE ended_order > :after AND outcome NOT IN ('', 'evaluated', 'lost', 'preempted');
+
+-- has_fitness: did any repeat ever succeed?
+SELECT EXISTS (SELECT 1 FROM fitness);
+
+-- has_untried_host: does a host train on which nothing has failed yet?
+SELECT EXISTS (SELECT 1 FROM attempt a WHERE a.outcome = '' AND NOT EXISTS (SELECT 1 FROM attempt b
+    WHERE b.host = a.host AND b.ended_order > :after AND b.outcome NOT IN ('', 'evaluated', 'lost', 'preempted')));
 
 -- read_failed_hosts: hosts to look at
 SELECT DISTINCT host FROM attempt WHERE outcome NOT IN ('', 'evaluated', 'lost', 'preempted')
@@ -166,6 +180,9 @@ SELECT EXISTS (SELECT 1 FROM attempt WHERE host <> :host AND outcome = 'evaluate
 
 -- insert_quarantine: no more leases for a host
 INSERT INTO quarantine (host, since) VALUES (:host, :now) ON CONFLICT (host) DO NOTHING;
+
+-- delete_quarantine: a host may work again
+DELETE FROM quarantine WHERE host = :host;
 
 -- read_quarantine: hosts that get no leases
 SELECT host FROM quarantine ORDER BY host;
@@ -185,8 +202,8 @@ SELECT id, digest, genotype, parent_id, mutation, step, parameters, state, token
     (SELECT count(*) FROM attempt WHERE individual_id = individual.id)
 FROM individual WHERE id = :id;
 
--- find_best: the fittest; the earlier one of equals
-SELECT id FROM individual WHERE position IS NOT NULL ORDER BY fitness DESC, position LIMIT 1;
+-- find_best: the fittest; the older one of equals
+SELECT id FROM individual WHERE position IS NOT NULL ORDER BY fitness DESC, id LIMIT 1;
 
 -- list_accuracies: repeats of all individuals
 SELECT individual_id, accuracy, seconds FROM fitness ORDER BY individual_id, repeat;
@@ -203,6 +220,11 @@ FROM final ORDER BY id;
 
 -- list_attempts: all grants
 SELECT individual_id, token, worker_id, host, started, ended, outcome, error, trace FROM attempt ORDER BY individual_id, token;
+
+-- list_recent_attempts: those that run, and the last ones that ended
+SELECT individual_id, token, worker_id, host, started, ended, outcome, error, '' FROM attempt
+WHERE ended_order IS NULL OR ended_order IN
+    (SELECT ended_order FROM attempt WHERE ended_order IS NOT NULL ORDER BY ended_order DESC LIMIT :last);
 
 -- list_devices: what trained, such as cpu or the name of a GPU
 SELECT DISTINCT device FROM fitness ORDER BY device;

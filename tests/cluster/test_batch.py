@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hpcnas.cluster import batch
 from hpcnas.cluster.batch import batch_parameters, refusal, signal_delay_s
 from hpcnas.cluster.command import SlurmFailed
 from hpcnas.cluster.pruning import prune_folder
+from hpcnas.cluster.submission import job_id
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import UsageError
 
@@ -45,9 +45,9 @@ def test_options_pass_through_and_reserved_ones_are_refused() -> None:
 
 
 def test_an_answer_without_a_number_is_no_answer() -> None:
-    assert batch._job_id("Submitted batch job 12 on cluster x") == "12"
+    assert job_id("Submitted batch job 12 on cluster x") == "12"
     with pytest.raises(SlurmFailed) as failed:
-        batch._job_id("OK")
+        job_id("OK")
     assert not failed.value.is_certain
 
 

@@ -4,8 +4,29 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from hpcnas.cluster.ledger import Ledger
 from hpcnas.run_folder import RunFolder
+
+
+@pytest.mark.parametrize("name", ["link/run", "link/run/../run", "linked", "run/../run"])
+def test_one_folder_under_another_name_has_the_same_tasks(tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "linked").symlink_to(tmp_path / "run")
+    ledger = Ledger(RunFolder(tmp_path / "run"))
+    entry = ledger.new("slurm", 3)
+    later = Ledger(RunFolder(tmp_path / name))
+    assert later.open("slurm") == [entry]
+    assert later.run_mark == ledger.run_mark
+
+
+def test_a_moved_run_keeps_its_tasks_and_a_copy_of_it_has_none(tmp_path: Path) -> None:
+    entry = Ledger(RunFolder(tmp_path / "run")).new("local", 1)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert Ledger(RunFolder(tmp_path / "moved")).open("local") == [entry]
+    assert Ledger(RunFolder(tmp_path / "copy")).open("local") == []
 
 
 def test_what_was_written_is_read_by_the_next_head(tmp_path: Path) -> None:
@@ -21,6 +42,16 @@ def test_what_was_written_is_read_by_the_next_head(tmp_path: Path) -> None:
     later.write(replace(answered, ended=True))
     assert Ledger(RunFolder(tmp_path)).open("slurm") == []
     assert len(Ledger(RunFolder(tmp_path)).all("slurm")) == 1
+
+
+def test_a_start_that_is_written_meanwhile_is_not_marked_as_ended(tmp_path: Path) -> None:
+    ledger = Ledger(RunFolder(tmp_path))
+    seen = ledger.new("local", 1)
+    started = ledger.write(replace(seen, job="12"))
+    ledger.end(seen)
+    assert ledger.open("local") == Ledger(RunFolder(tmp_path)).open("local") == [started]
+    ledger.end(started)
+    assert ledger.open("local") == Ledger(RunFolder(tmp_path)).open("local") == []
 
 
 def test_a_torn_last_line_spoils_no_other(tmp_path: Path) -> None:

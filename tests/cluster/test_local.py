@@ -1,5 +1,6 @@
 """Workers on this machine: they outlive the head that started them, and any later one finds and ends them."""
 
+import errno
 import json
 import os
 import signal
@@ -9,13 +10,16 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hpcnas.cluster import launch, local
 from hpcnas.cluster.gpus import visible_gpus
 from hpcnas.cluster.local import LocalLauncher, identity
+from hpcnas.cluster.task import this_task
 from hpcnas.config import ClusterConfig, RunConfig
+from hpcnas.errors import ClusterError
 from hpcnas.run_folder import RunFolder
 
 CONFIG = ClusterConfig(cluster="local", workers=2)
@@ -65,6 +69,9 @@ def test_workers_are_found_by_a_later_launcher_and_ended_by_it(folder: RunFolder
         told(folder, name)
     later = LocalLauncher(folder, CONFIG)
     assert later.alive() == dict.fromkeys(names, "RUNNING")
+    by_a_link = folder.path.with_name("link")
+    by_a_link.symlink_to(folder.path)
+    assert LocalLauncher(RunFolder(by_a_link), CONFIG).alive() == later.alive()
     assert later.cancel([names[0]]) == 1
     until(lambda: later.alive() == {names[1]: "RUNNING"})
     assert later.cancel() == 1
@@ -90,6 +97,65 @@ def test_workers_survive_the_head_and_the_terminals_ctrl_c(folder: RunFolder) ->
         assert head.stdout.read() == "", "the worker does not hold the head's output open"
     assert identity(worker["pid"])
     assert LocalLauncher(folder, CONFIG).alive() == {name: "RUNNING"}
+
+
+def test_a_worker_that_is_being_started_is_not_taken_for_an_ended_one(folder: RunFolder) -> None:
+    launcher, spawn = LocalLauncher(folder, CONFIG), os.posix_spawn
+    seen: list[str] = []
+
+    def look_and_spawn(*arguments: Any, **options: Any) -> int:
+        assert launcher.alive() == {}
+        seen.append(launcher._ledger.path.read_text())
+        return spawn(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "posix_spawn", look_and_spawn)
+        (name,) = launcher.submit(1)
+    assert '"ended": true' not in seen[0]
+    assert launcher.alive() == {name: "RUNNING"}
+
+
+def test_a_worker_whose_head_was_killed_before_it_wrote_its_start_is_found(folder: RunFolder) -> None:
+    program = textwrap.dedent(f"""
+        import os
+        from pathlib import Path
+        from hpcnas.cluster.ledger import Ledger
+        from tests.cluster.test_local import CONFIG, LocalLauncher, RunFolder, local, work
+        local.run_task = work
+        write = Ledger.write
+        Ledger.write = lambda ledger, entry: os._exit(9) if entry.job else write(ledger, entry)
+        LocalLauncher(RunFolder(Path({str(folder.path)!r})), CONFIG).submit(1)
+    """)
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
+    until(lambda: list(folder.path.glob("*.json")))
+    (said,) = folder.path.glob("*.json")
+    later = LocalLauncher(folder, CONFIG)
+    assert later.alive() == {said.stem: "RUNNING"}
+    assert LocalLauncher(folder, CONFIG).alive() == later.alive()
+
+
+def test_a_start_that_failed_leaves_nothing_that_may_be_there(folder: RunFolder) -> None:
+    launcher = LocalLauncher(folder, CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "posix_spawn", _refuse)
+        with pytest.raises(ClusterError, match="cannot start workers here: Resource temporarily unavailable"):
+            launcher.submit(1)
+    assert launcher._ledger.open("local") == []
+
+
+def _refuse(*_: object, **__: object) -> int:
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def test_a_worker_inside_a_slurm_job_has_the_name_that_its_launcher_knows(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a killed one is not missed before its lease ends."""
+    for variable, value in {"SLURM_JOB_ID": "17", "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "4"}.items():
+        monkeypatch.setenv(variable, value)
+    (name,) = LocalLauncher(folder, CONFIG).submit(1)
+    task = this_task(told(folder, name)["env"])
+    assert (task.name, task.job) == (name, "17")
 
 
 def test_threads_are_shared_out_and_gpus_dealt_in_turn(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Who a worker is and how long it may run, from what Slurm puts into its environment."""
 
+from pathlib import Path
+
 import pytest
 
 from hpcnas.cluster.task import Deadline, duration_s, this_task
@@ -61,3 +63,15 @@ def test_slurms_own_times_are_taken_as_a_difference() -> None:
 def test_without_a_word_from_slurm_there_is_no_known_limit(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Deadline.of_this_task({"SLURM_JOB_ID": "1"}).left_s() is None
+
+
+def test_time_left_of_the_last_task_of_an_array_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its id is the array's, of which squeue shows every task."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text('#!/bin/sh\ncase "$*" in *--jobs=12_4*) echo 10:00 ;; *) printf "10:00\\n20:00\\n" ;; esac\n')
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    environment = {"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "4"}
+    left = Deadline.of_this_task(environment).left_s()
+    assert left is not None
+    assert 500 < left <= 600

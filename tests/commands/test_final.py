@@ -11,7 +11,7 @@ from hpcnas.cluster.full_jobs import JobShape
 from hpcnas.commands import final_pin
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.output_lock import LOCK_NAME
+from hpcnas.system.lock_file import TRAINING_LOCK
 from tests.commands.conftest import command, tiny
 from tests.training.final_material import SMALL, weights
 
@@ -52,8 +52,8 @@ def bad_input(tmp_path: Path, genotype: str) -> dict[str, tuple[list[str], str]]
         ),
         "imagenet flat": ([*imagenet, "--data", str(tmp_path / "flat")], "is flat: 1 images and no class folders"),
         "model and data": ([*imagenet, "--dataset", "cifar10"], "--model imagenet does not go with --dataset cifar10"),
-        "model": (tiny(genotype, run, "--model", "small"), "--model small is unknown; choose one of cifar, imagenet"),
-        "precision": (tiny(genotype, run, "--precision", "fp8"), "--precision fp8 is unknown"),
+        "model": (tiny(genotype, run, "--model", "small"), "'--model': 'small' is not one of 'cifar', 'imagenet'"),
+        "precision": (tiny(genotype, run, "--precision", "fp8"), "'--precision': 'fp8' is not one of 'auto', 'fp32'"),
         "fp16 on a CPU": (tiny(genotype, run, "--precision", "fp16", "--device", "cpu"), "--precision fp16 needs a GPU"),
         "device": (tiny(genotype, run, "--device", "cuda"), "shows no GPU to this process"),
         "batch": (tiny(genotype, run, "--batch", "0"), "--batch 0 must be at least 1"),
@@ -69,7 +69,7 @@ def bad_input(tmp_path: Path, genotype: str) -> dict[str, tuple[list[str], str]]
             tiny(genotype, run, "--runs", "2", "--weights-out", str(tmp_path / "w")),
             "put {run} into the name",
         ),
-        "cluster": (tiny(genotype, run, "--cluster", "lsf"), "--cluster lsf is unknown"),
+        "cluster": (tiny(genotype, run, "--cluster", "lsf"), "'--cluster': 'lsf' is not one of 'here', 'slurm'"),
         "job batch": (tiny(genotype, run, "--cluster", "slurm", "--nodes", "3"), "--batch 16 cannot be divided among 3 ranks"),
         "job shape": (
             tiny(genotype, run, "--cluster", "slurm", "--ranks-per-node", "2"),
@@ -89,7 +89,7 @@ def test_bad_input_is_one_sentence_with_code_2_and_leaves_everything(
         assert said.startswith("hpcnas: "), name
     assert (tmp_path / "taken").read_text() == "precious"
     assert list(tmp_path.glob("run/**/result.json")) == []
-    assert list(tmp_path.glob(f"run/**/{LOCK_NAME}")) == []
+    assert list(tmp_path.glob(f"run/**/{TRAINING_LOCK}")) == []
 
 
 def test_batch_not_divisible_by_the_ranks_is_refused(
@@ -108,7 +108,7 @@ def test_two_jobs_on_one_folder(tmp_path: Path, genotype_file: str, capsys: pyte
     """The lock of a living process is refused and kept, that of a dead one is taken over."""
     out = tmp_path / "out"
     (out / "run-0").mkdir(parents=True)
-    lock = out / "run-0" / LOCK_NAME
+    lock = out / "run-0" / TRAINING_LOCK
     holder = {
         "host": "elsewhere",
         "pid": 1,
@@ -123,14 +123,14 @@ def test_two_jobs_on_one_folder(tmp_path: Path, genotype_file: str, capsys: pyte
     arguments = tiny(genotype_file, tmp_path / "run", "--runs", "1", "--out", str(out))
     assert command(*arguments) == 2
     said = capsys.readouterr().err
-    assert f"{out / 'run-0'} is being trained by process 1 on elsewhere (Slurm job 77); wait for it" in said
+    assert f"{out / 'run-0'} is being trained: {lock} names process 1 on elsewhere (Slurm job 77); wait for it" in said
     assert said.count("\n") == 1
     assert json.loads(lock.read_text()) == holder
-    assert sorted(path.name for path in (out / "run-0").iterdir()) == [LOCK_NAME]
+    assert sorted(path.name for path in (out / "run-0").iterdir()) == [TRAINING_LOCK]
 
 
 def test_best_stays_what_it_was_when_the_job_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search finds a better one meanwhile: the requeued job, and the other tasks of its array, train the first."""
+    """A search finds a better one meanwhile: the other tasks of the array train the first."""
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "10")
     assert final_pin.pinned(tmp_path, "best", lambda: [(SMALL, 3)]) == [(SMALL, 3)]
@@ -139,6 +139,19 @@ def test_best_stays_what_it_was_when_the_job_began(tmp_path: Path, monkeypatch: 
     assert final_pin.pinned(tmp_path, "4", lambda: [(PUBLISHED, 4)]) == [(PUBLISHED, 4)]
     monkeypatch.delenv("SLURM_ARRAY_JOB_ID")
     assert final_pin.pinned(tmp_path, "best", lambda: [(PUBLISHED, 9)]) == [(PUBLISHED, 9)]
+
+
+def test_best_in_a_job_is_that_of_now_until_the_job_is_requeued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One interactive allocation trains the best twice; requeued, a job goes on with what it began, and says so."""
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert final_pin.pinned(tmp_path, "best", lambda: [(SMALL, 3)]) == [(SMALL, 3)]
+    assert final_pin.pinned(tmp_path, "best", lambda: [(PUBLISHED, 9)]) == [(PUBLISHED, 9)]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert final_pin.pinned(tmp_path, "best", lambda: [(SMALL, 11)]) == [(PUBLISHED, 9)]
+    assert capsys.readouterr().err == "best is what it was when job 12 began: genotype 9\n"
 
 
 def test_one_job_for_every_record_setter(

@@ -61,9 +61,9 @@ def test_a_genotype_is_an_id_best_published_or_a_file(run, tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("17", "has no individual 17"),
-        ("0", "has no individual 0"),
-        ("9" * 40, "has no individual 99999"),
+        ("17", "has no genotype 17"),
+        ("0", "has no genotype 0"),
+        ("9" * 40, "has no genotype 99999"),
         ("-1", "is no genotype"),
     ],
 )

@@ -72,8 +72,8 @@ def test_durations_come_from_a_run(capsys, monkeypatch):
         (["--preemption", "-1"], "--preemption -1 must be a time"),
         (["--duration", "normal:1"], "--duration normal:1 is unknown"),
         (["--duration", "history", "--run", "/nowhere/at/all"], "holds no run"),
-        (["--space", "cubic"], "--space cubic is unknown"),
-        (["--search", "grid"], "--search grid is unknown"),
+        (["--space", "cubic"], "'--space': 'cubic' is not one of 'hierarchical'"),
+        (["--search", "grid"], "'--search': 'grid' is not one of 'evolution', 'random'"),
         (["--seed", "many"], "seed"),
     ],
 )

@@ -44,14 +44,14 @@ def test_everything_a_user_wants_to_know_is_there(look: object) -> None:
     shown = look(STATUS)  # type: ignore[operator]
     for word in (
         *("running", "350 of 7000", "198 in training", "198 of 200 (gpu1 8, gpu2 7)", "2 for Priority", "gpu9"),
-        *("0.9123, genotype 341", "38 h 0 min", "2 h 0 min", "396.00 GPU-hours", "hpcnas failures"),
+        *("91.23 %, genotype 341", "38 h 0 min", "2 h 0 min", "396.00 GPU-hours", "hpcnas failures"),
     ):
         assert word in shown, word
 
 
 def test_the_picture_has_a_sparkline_of_the_best_so_far() -> None:
     assert sparkline(STATUS.curve) in picture(STATUS)
-    assert "0.5000 at the first, 0.9123 now" in picture(STATUS)
+    assert "50.00 % at the first, 91.23 % now" in picture(STATUS)
 
 
 def test_a_sparkline_goes_from_the_lowest_to_the_highest_bar() -> None:
@@ -75,3 +75,10 @@ def test_many_machines_are_summed_up() -> None:
 
 def test_synthetic_fitness_is_marked() -> None:
     assert "synthetic" in status_text(replace(STATUS, fitness="synthetic:0.1"))
+
+
+def test_brackets_in_names_are_shown_as_they_are():
+    strange = replace(STATUS, run="/runs/[/]a[b]", hosts=(("node[/red]", 2),), quarantined=("[bold]bad",))
+    shown = picture(strange)
+    for name in ("/runs/[/]a[b]", "node[/red] 2", "[bold]bad"):
+        assert name in shown

@@ -4,12 +4,15 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import typer
 
 from hpcnas.cli import build_app
+from hpcnas.commands.final_options import FinalOptions
+from hpcnas.commands.head_options import PLACES, option_layer, preset_layer, resolve
 from tests.docs.commands import DOCUMENTS, MARKS, ROOT, commands, fences
 
 SHELL_WORDS = {"cd", "export", "mkdir", "ls", "cat", "scp", "rsync", "ssh", "tmux", "source", "cp", "nohup"}
@@ -73,7 +76,8 @@ def check(words, where, app):
             assert words[2] in command.commands, f"{where}: there is no command {' '.join(words[:3])}"
             command, words = command.commands[words[2]], words[1:]
         try:
-            command.make_context(" ".join(words[:2]), [word for word in words[2:] if word != "--debug"])
+            context = command.make_context(" ".join(words[:2]), [word for word in words[2:] if word != "--debug"])
+            resolve_values(words[1], context.params)
         except typer.Exit:
             return  # --help
         except Exception as error:
@@ -86,6 +90,24 @@ def check(words, where, app):
         assert name in SHELL_WORDS | {"squeue", "scancel", "srun", "sinfo", "chromium"}, (
             f"{where}: {name} is not known to this test"
         )
+
+
+def resolve_values(name, given):
+    """Refuse a value that the command itself would refuse once it runs, such as a number out of range."""
+    if name == "head":
+        preset = [preset_layer(given["preset"])] if given["preset"] else []
+        resolve([*preset, option_layer({key: given[key] for key in (*PLACES, "store")})], None)
+    elif name == "final":
+        FinalOptions(**{field.name: given[field.name] for field in fields(FinalOptions)}).recipe(None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["hpcnas head --search genetic", "hpcnas head --tournament 7", "hpcnas final best --tail x", "hpcnas final best --runs 0"],
+)
+def test_a_wrong_value_in_a_document_would_be_found(wrong, app):
+    with pytest.raises(AssertionError, match="here: hpcnas"):
+        check(wrong.split(), "here", app)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)

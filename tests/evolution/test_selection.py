@@ -87,12 +87,12 @@ def test_the_order_of_insertion_does_not_matter():
     assert all(a == b for a, b in draws)
 
 
-def test_of_equal_fitnesses_the_younger_wins():
-    """A neutral mutation can drift."""
+def test_of_equal_fitnesses_the_older_wins():
+    """As wherever the best is named."""
     population = RankedPopulation()
-    for individual_id in (3, 9, 5):
+    for individual_id in (9, 3, 5):
         population.insert(individual_id, 0.7)
-    assert population.tournament(Random(0), 1.0) == 9
+    assert population.tournament(Random(0), 1.0) == 3
 
 
 def test_a_population_refuses_what_cannot_be_ranked():

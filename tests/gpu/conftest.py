@@ -8,8 +8,8 @@ import torch
 
 
 @pytest.fixture
-def without_waiting() -> Iterator[Callable[[], None]]:
-    """Call it, and from then on whatever waits for the device raises; until the test ends."""
+def forbid_waiting() -> Iterator[Callable[[], None]]:
+    """From its call on whatever waits for the device raises; the mode is the whole process's and ends with the test."""
 
     def forbid() -> None:
         with warnings.catch_warnings():

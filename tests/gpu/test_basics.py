@@ -87,13 +87,13 @@ def test_a_captured_step_changes_nothing():
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-def test_a_step_does_not_wait_for_the_device(without_waiting):
+def test_a_step_does_not_wait_for_the_device(forbid_waiting):
     data = DeviceData.of(noise(), cuda())
     network = build_planned_network(PUBLISHED, channels=4, classes=2).to("cuda")
     step = TrainingStep(network, make_optimizer(network.parameters(), RECIPE, cuda()), data, "fp32", 24)
     choices = next(draw_choices(512, 64, 3, 32, 24, seed=0)).cuda()
     step(choices[0])
-    without_waiting()
+    forbid_waiting()
     step(choices[1])
 
 

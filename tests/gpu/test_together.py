@@ -85,11 +85,11 @@ def test_four_together_equal_each_alone_twice_and_uncaptured_to_the_bit(dtype):
         assert are_same(trained_bits(case, [run], captured=True)[0], together[run])
 
 
-def test_no_step_waits_for_the_device(without_waiting):
+def test_no_step_waits_for_the_device(forbid_waiting):
     case = Case(PUBLISHED, runs=2, steps=3, batch=16, crop=12, channels=16, device="cuda", dtype=torch.bfloat16)
     steps = case.steps_of([0, 1], DESCENT, rate=0.05)
     steps.capture()
-    without_waiting()
+    forbid_waiting()
     for _ in range(3):
         steps.run()
 

@@ -1,20 +1,15 @@
 """A run with a store of every kind: the head's side and a worker's side, and a way to restart the head."""
 
-import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from hpcnas.config import RecipeConfig, RunConfig, config_toml
 from hpcnas.population.client import ServiceClient
 from hpcnas.population.invariants import check_invariants
-from hpcnas.population.postgres_server import PostgresServer, read_server_address
 from hpcnas.population.postgres_store import PostgresStore
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Birth, Failure, FailureKind, Fitness, Individual, Lease, LeaseView, WorkerInfo
@@ -127,33 +122,6 @@ def individual(rig: Rig, number: int = 1) -> Individual:
 def view(rig: Rig, number: int = 1) -> LeaseView:
     """Its lease as the head sees it."""
     return next(lease for lease in rig.head.leases() if lease.individual_id == number)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The connection string of a PostgreSQL of this test session; its disk flushes are off."""
-    path = Path(tempfile.mkdtemp(prefix="hpcnas-pg-"))
-    folder = RunFolder(path)
-    server = PostgresServer(folder)
-    try:
-        server.start()
-        address = read_server_address(folder)
-        with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-        yield address
-    finally:
-        server.stop()
-        shutil.rmtree(path)
-
-
-@pytest.fixture
-def memory_path() -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of commits without a disk."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix="hpcnas-test-", dir=memory))
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -6,16 +6,19 @@ import secrets
 import socket
 import threading
 import time
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcnas.errors import StoreUnavailable
-from hpcnas.population.address import read_address
+from hpcnas.population.address import read_address, this_address
 from hpcnas.population.client import ServiceClient
 from hpcnas.population.records import Verdict
 from hpcnas.run_folder import RunFolder
+from hpcnas.system import network
+from tests.system.test_network import FIB_TRIE
 
 from .conftest import Rig, birth, fitness, worker
 
@@ -51,6 +54,42 @@ def test_any_head_json_is_an_address_or_unavailable(tmp_path_factory: pytest.Tem
     folder.head_address.write_bytes(data)
     with contextlib.suppress(StoreUnavailable):
         read_address(folder)
+
+
+def test_head_json_lists_all_addresses_whatever_the_name_resolves_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
+    monkeypatch.setattr(network, "_read", {"/proc/net/fib_trie": FIB_TRIE, "/proc/net/if_inet6": ""}.__getitem__)
+    assert this_address(1, 1).hosts_elsewhere() == ["localhost", "10.1.0.7", "192.168.9.7"]
+    assert this_address(1, 1, "192.168.9.7").hosts_elsewhere() == ["192.168.9.7", "10.1.0.7"]
+
+
+def test_a_name_that_leads_elsewhere_is_tried_once_and_the_address_that_answered_first_from_then_on(
+    served: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, connect = [], socket.create_connection
+
+    def connected(address: tuple[str, int], timeout: float) -> socket.socket:
+        tried.append(address[0])
+        return connect(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", connected)
+    address = {**json.loads(served.folder.head_address.read_text()), "boot_id": ""}
+    address |= {"host": "nowhere.invalid", "addresses": ["203.0.113.9", "127.0.0.1", "127.0.0.2"]}
+    served.folder.head_address.write_text(json.dumps(address))
+    monkeypatch.setattr("hpcnas.population.client.CONNECT_S", 0.5)
+    client = ServiceClient(served.folder)
+    client.join(worker())
+    assert tried == ["nowhere.invalid", "203.0.113.9", "127.0.0.1"]
+    client._hang_up()
+    client.join(worker())
+    assert tried[3:] == ["127.0.0.1"]
+    client.close()
+
+
+def test_an_older_worker_reads_a_head_json_of_this_version() -> None:
+    """It refuses keys that it does not know."""
+    old = {"host", "port", "pid", "epoch", "addresses", "boot_id"}
+    assert set(asdict(this_address(1, 1, "127.0.0.1"))) == old
 
 
 def test_another_programs_port_is_left_after_a_while(served: Rig) -> None:

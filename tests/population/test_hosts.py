@@ -3,7 +3,7 @@
 import pytest
 
 from hpcnas.population.queries import Population
-from hpcnas.population.records import State, Verdict
+from hpcnas.population.records import UNFIT_HOST, State, Verdict
 
 from .conftest import CRASH, Rig, claim, fitness, individual, ready, worker
 
@@ -67,3 +67,24 @@ def test_what_a_quarantined_host_still_fails_is_no_genotypes_fault(rig: Rig) -> 
     assert rig.queue.fail(lease.individual_id, lease.token, CRASH) is Verdict.OK
     assert individual(rig, 1).errors == 0
     assert individual(rig, 1).state is State.QUEUED
+
+
+def test_a_worker_that_leaves_by_its_machine_has_its_host_quarantined(rig: Rig) -> None:
+    ready(rig, births=1)
+    rig.queue.join(worker("w2", "h1"))
+    rig.queue.leave("w2", UNFIT_HOST + "no driver")
+    rig.queue.leave("w2", UNFIT_HOST + "no driver")
+    assert rig.head.quarantined_hosts() == ["h1"]
+    assert rig.queue.claim("w1", "a").verdict is Verdict.DRAIN
+    assert rig.head.counts().queued == 1
+
+
+def test_the_next_head_tries_such_a_host_again_but_none_where_genotypes_failed(rig: Rig) -> None:
+    rig.queue.join(worker("w1", "mended"))
+    rig.queue.leave("w1", UNFIT_HOST + "no driver")
+    rig.head.quarantine("failed")
+    rig.head.begin_epoch()
+    assert rig.head.quarantined_hosts() == ["failed"]
+    rig.queue.join(worker("w2", "mended"))
+    rig.queue.leave("w2", UNFIT_HOST + "no driver")
+    assert rig.head.quarantined_hosts() == ["failed", "mended"]

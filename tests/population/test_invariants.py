@@ -14,7 +14,7 @@ BROKEN = {
     "1: evaluated with 1 of 2": "DELETE FROM fitness WHERE individual_id = 1 AND repeat = 1",
     "1: queued with 2 of 2": "INSERT INTO fitness SELECT 3, repeat, accuracy, seed, 0, steps, seconds, device, 0 FROM fitness",
     "1: a repeat outside": "UPDATE fitness SET repeat = 7 WHERE repeat = 1",
-    "1: individual 1 has mean": "UPDATE individual SET fitness = 0.9 WHERE id = 1",
+    "1: genotype 1 has mean": "UPDATE individual SET fitness = 0.9 WHERE id = 1",
     "2: a fitness row under a token": "UPDATE fitness SET token = 9",
     "4: tokens granted": "UPDATE individual SET token = 5 WHERE id = 2",
     "4: leased under token": "UPDATE attempt SET outcome = 'lost' WHERE individual_id = 2",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpcnas.errors import DamagedRunError, UsageError
+from hpcnas.errors import DamagedRunError, NeverJoined
 from hpcnas.population.queries import Population
 from hpcnas.population.records import State, Verdict
 
@@ -32,7 +32,7 @@ def test_a_claim_whose_lease_is_over_is_no_second_lease(rig: Rig) -> None:
 
 def test_an_unknown_worker_gets_nothing(rig: Rig) -> None:
     rig.head.add([birth()])
-    with pytest.raises(UsageError, match="joined"):
+    with pytest.raises(NeverJoined, match="joined"):
         rig.queue.claim("stranger", "c1")
 
 

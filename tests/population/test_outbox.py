@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcnas.config import RunConfig
+from hpcnas.population import seam
 from hpcnas.population.outbox import (
     MAX_BYTES,
     fail_message,
@@ -20,7 +21,7 @@ from hpcnas.population.outbox import (
     write_outbox,
 )
 from hpcnas.population.queries import Population
-from hpcnas.population.records import Failure, FailureKind, Final, State
+from hpcnas.population.records import Failure, FailureKind, Final, Individual, State
 from hpcnas.population.sqlite_store import SQLiteStore
 from hpcnas.run_folder import RunFolder
 
@@ -108,6 +109,42 @@ def test_links_and_pipes_are_not_read(rig: Rig, tmp_path: Path) -> None:
     assert merge_outbox(rig.folder, rig.head) == 0
     assert target.read_bytes() == BAD["garbage"]
     assert sorted(path.name for path in (rig.folder.outbox / "refused").iterdir()) == ["folder.json", "link.json", "pipe.json"]
+
+
+def test_a_disk_that_refuses_is_left_as_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("write", "fsync", "rename"):
+        with monkeypatch.context() as patch:
+            patch.setattr(seam, name, lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            with pytest.raises(OSError, match="No space left"):
+                write_outbox(rig.folder, release_message(3, 1, "time limit"))
+    assert list(rig.folder.outbox.iterdir()) == []
+
+
+def test_a_message_that_the_disk_holds_fast_keeps_no_other_from_being_merged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    (rig.folder.outbox).mkdir(exist_ok=True)
+    (rig.folder.outbox / "0.json").write_text("garbage")
+    stuck, other = (write_outbox(rig.folder, release_message(number, 1, "time limit")) for number in (1, 2))
+    rename, unlink = seam.rename, Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise OSError(30, "Read-only file system")
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        patch.setattr(seam, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        assert merge_outbox(rig.folder, rig.head) == 1
+    assert not other.exists()
+    assert [row.state for row in _individuals(rig)][:2] == [State.QUEUED, State.QUEUED]
+    assert rename is seam.rename
+    assert merge_outbox(rig.folder, rig.head) == 1
+    assert [path.name for path in rig.folder.outbox.iterdir()] == ["refused"]
+
+
+def _individuals(rig: Rig) -> list[Individual]:
+    with Population.open(rig.folder) as population:
+        return population.individuals()
 
 
 def test_an_unfinished_message_is_not_looked_at(rig: Rig) -> None:

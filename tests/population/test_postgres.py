@@ -1,11 +1,9 @@
-"""PostgreSQL that restarts, is full, ends connections; the private server's files, and that it stops with its head."""
+"""PostgreSQL that restarts, is full, ends connections."""
 
 import os
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -15,93 +13,43 @@ from hpcnas.config import RecipeConfig, RunConfig, config_toml
 from hpcnas.errors import DamagedRunError, StoreUnavailable, UsageError
 from hpcnas.population import create_store, open_queue, open_store
 from hpcnas.population.invariants import check_invariants
-from hpcnas.population.postgres_server import PostgresServer, read_server_address
 from hpcnas.population.postgres_store import PostgresStore, schema_name
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Verdict
 from hpcnas.run_folder import RunFolder
+from tests.postgres_server import PostgresServer
 
 from .conftest import birth, fitness, make_folder, worker
 
 
-@pytest.fixture(scope="module")
-def private() -> Iterator[RunFolder]:
-    """A run with its own server, started by its head; tests of this module share it."""
-    path = Path(tempfile.mkdtemp(prefix="hpcnas-private-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    config = RunConfig(store="postgres", recipe=RecipeConfig(repeats=1))
-    folder = make_folder(path / "run", config)
-    create_store(folder, config)
-    store = open_store(folder, config)
-    store.begin_epoch()
-    try:
-        yield folder
-    finally:
-        store.close()
-        assert not PostgresServer(folder).is_running()
-        shutil.rmtree(path)
-
-
 @pytest.fixture
-def config(private: RunFolder) -> RunConfig:
-    return RunConfig(store="postgres", recipe=RecipeConfig(repeats=1))
+def server(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A server of this test's own, which it may crash; its disk flushes are on."""
+    server = PostgresServer(tmp_path / "postgres")
+    server.start()
+    yield server
+    server.stop()
 
 
-def test_the_private_server_keeps_its_password_to_itself(private: RunFolder) -> None:
-    for name in ("address", "password"):
-        assert (private.path / "postgres" / name).stat().st_mode & 0o777 == 0o600
-    password = (private.path / "postgres" / "password").read_text().strip()
-    commands = subprocess.run(["ps", "axeww"], capture_output=True, text=True, check=True).stdout
-    assert password not in commands
-    found = [path for path in private.path.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]
-    assert {path.name for path in found} == {"address", "password"}
-    (private.path / "postgres" / "address").chmod(0o644)
-    with pytest.raises(UsageError, match="chmod 600"):
-        read_server_address(private)
-    (private.path / "postgres" / "address").chmod(0o600)
-
-
-def test_a_finished_run_is_read_after_its_server_has_stopped(memory_path: Path, config: RunConfig) -> None:
+def test_a_crash_of_the_server_loses_nothing(server: PostgresServer, memory_path: Path) -> None:
+    config = RunConfig(store=server.address, recipe=RecipeConfig(repeats=1))
     folder = make_folder(memory_path / "run", config)
-    store = open_store(folder, config)
-    store.add([birth()])
-    store.close()
-    for _ in range(2):
-        with Population.open(folder) as population:
-            assert population.counts().born == 1
-        assert not PostgresServer(folder).is_running()
-
-
-def test_a_second_machine_does_not_start_the_server_too(memory_path: Path, config: RunConfig) -> None:
-    folder = make_folder(memory_path / "run", config)
-    (folder.path / "postgres").mkdir()
-    (folder.path / "postgres" / "machine").write_text("node7\n")
-    with pytest.raises(StoreUnavailable, match="node7"):
-        open_store(folder, config)
-
-
-def test_nobody_gets_in_without_the_password(private: RunFolder) -> None:
-    address = read_server_address(private)
-    wrong = address.replace(address.split(":")[2].split("@")[0], "wrong")
-    with pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(wrong)
-
-
-def test_a_crash_of_the_server_loses_nothing(private: RunFolder, config: RunConfig) -> None:
-    head, queue = open_store(private, config), open_queue(private, config)
+    create_store(folder, config)
+    head, queue = open_store(folder, config), open_queue(folder, config)
+    head.begin_epoch()
     queue.join(worker())
     [number] = head.add([birth()])
     lease = queue.claim("w1", f"crash-{number}").lease
     assert lease is not None
-    server = PostgresServer(private)
-    server.stop(immediate=True)
+    server.stop("immediate")
     restart = threading.Timer(0.5, server.start)
     restart.start()
     assert queue.record(lease.individual_id, lease.token, fitness(0)) is Verdict.OK  # waits for it, and connects anew
     restart.join()
-    assert head.counts().evaluated >= 1
+    assert head.counts().evaluated == 1
     queue.close()
     head.close()
-    with Population.open(private) as population:
+    with Population.open(folder) as population:
         assert check_invariants(population) == []
 
 
@@ -153,7 +101,7 @@ def test_more_workers_than_connections_all_get_their_turn(postgres: str, memory_
                 continue
 
     def work(number: int) -> None:
-        queue = insist(lambda: PostgresStore.open(folder, config, lambda: address))
+        queue = insist(lambda: PostgresStore.open(folder, replace(config, store=address)))
         insist(lambda: queue.join(worker(f"w{number}")))
         for turn in range(25):
             lease = insist(lambda turn=turn: queue.claim(f"w{number}", f"c{number}-{turn}")).lease
@@ -193,7 +141,7 @@ def test_two_runs_share_a_database(postgres: str, memory_path: Path) -> None:
         store.close()
 
 
-@pytest.mark.parametrize("store", ["mysql://x", "postgres:", "sqlite3", "postgresql://host:port/db"])
+@pytest.mark.parametrize("store", ["mysql://x", "postgres", "postgres:", "sqlite3", "postgresql://host:port/db"])
 def test_an_unknown_store_is_one_clear_sentence(memory_path: Path, store: str) -> None:
     config = RunConfig(store=store)
     folder = RunFolder(memory_path / "run")

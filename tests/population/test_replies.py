@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpcnas.errors import DamagedRunError, GenotypeError, HpcnasError, RunHeldError, StoreUnavailable, UsageError
+from hpcnas.errors import DamagedRunError, GenotypeError, HpcnasError, NeverJoined, RunHeldError, StoreUnavailable, UsageError
 from hpcnas.population.messages import MessageError, decode
 from hpcnas.population.records import Claim, Lease, Verdict
 from hpcnas.population.replies import encode_answer, encode_error, parse_reply
@@ -15,6 +15,7 @@ from hpcnas.population.replies import encode_answer, encode_error, parse_reply
         (RunHeldError("busy"), StoreUnavailable),  # a worker looks for the head that took over
         (DamagedRunError("busy"), DamagedRunError),
         (UsageError("busy"), UsageError),
+        (NeverJoined("busy"), NeverJoined),
         (GenotypeError("busy"), UsageError),
         (ValueError("busy"), ValueError),
         (HpcnasError("busy"), HpcnasError),

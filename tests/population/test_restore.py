@@ -20,11 +20,11 @@ from hpcnas.population.journal import journal_numbers, journal_path, read_lines
 from hpcnas.population.outbox import record_message, write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.records import Failure, FailureKind, Verdict
-from hpcnas.population.restore import restore
+from hpcnas.population.restore import is_sound, restore
 from hpcnas.population.sqlite_backup import sqlite_backups
 from hpcnas.population.sqlite_store import SQLiteStore
 from hpcnas.run_folder import RunFolder
-from hpcnas.search.head_lock import HeadLock
+from hpcnas.system.lock_file import head_lock
 
 from .conftest import birth, fitness, make_folder, worker
 from .workload import Workload
@@ -286,6 +286,34 @@ def test_without_backup_and_journal_nothing_is_touched(folder: RunFolder, store:
     assert folder.database.read_bytes() == before
 
 
+def test_the_command_leaves_a_sound_population_alone_unless_it_is_told_to(folder: RunFolder, store: SQLiteStore) -> None:
+    store.add([birth()])
+    store.close()
+    before = folder.database.read_bytes()
+    result = CliRunner().invoke(build_app(), ["restore", "--run", str(folder.path)])
+    assert isinstance(result.exception, UsageError)
+    assert "is sound" in str(result.exception)
+    assert "--force" in str(result.exception)
+    assert folder.database.read_bytes() == before
+    result = CliRunner().invoke(build_app(), ["restore", "--run", str(folder.path), "--force"])
+    assert result.exit_code == 0, result.output
+    assert "kept" in result.output
+
+
+def test_what_a_head_refuses_is_not_called_sound(folder: RunFolder, store: SQLiteStore, config: RunConfig) -> None:
+    store.close()
+    assert is_sound(folder)
+    connection = sqlite3.connect(folder.database)
+    connection.execute("UPDATE run SET run_id = 'another'")
+    connection.commit()
+    connection.close()
+    assert not is_sound(folder)
+    folder.database.unlink()
+    assert not is_sound(folder)
+    folder.config.write_text(config_toml(RunConfig(store="postgresql://host/db")), encoding="utf-8")
+    assert not is_sound(folder)  # so that `restore` says who can put it back
+
+
 def test_a_run_in_postgresql_is_restored_by_its_server(folder: RunFolder, config: RunConfig) -> None:
     folder.config.write_text(config_toml(RunConfig(store="postgresql://host/db")), encoding="utf-8")
     with pytest.raises(UsageError, match="administrators"):
@@ -302,8 +330,19 @@ def test_the_command_restores_and_refuses_while_a_head_runs(
     assert result.exit_code == 0, result.output
     assert "1 genotypes, 0 of them evaluated" in result.output
     assert "kept" in result.output
-    lock = HeadLock(folder.lock)
+    lock = head_lock(folder.lock)
     lock.acquire()
     result = CliRunner().invoke(build_app(), ["restore", "--run", str(folder.path)])
     assert isinstance(result.exception, RunHeldError)
     lock.release()
+
+
+@pytest.mark.parametrize("damage", ["empty", "noise", "head", "half"])
+def test_a_damaged_database_is_not_called_sound(folder: RunFolder, store: SQLiteStore, damage: str) -> None:
+    store.add([birth(number) for number in range(50)])
+    store.close()
+    whole = folder.database.read_bytes()
+    noise = random.Random(3).randbytes(2000)
+    damaged = {"empty": b"", "noise": noise * 9, "head": noise + whole[2000:], "half": whole[: len(whole) // 2]}
+    folder.database.write_bytes(damaged[damage])
+    assert not is_sound(folder)

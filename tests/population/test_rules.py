@@ -72,7 +72,7 @@ def test_retry_gives_a_failed_genotype_its_attempts_back(rig: Rig) -> None:
     ready(rig)
     with pytest.raises(UsageError, match="queued"):
         rig.head.retry(1)
-    with pytest.raises(UsageError, match="no individual"):
+    with pytest.raises(UsageError, match="no genotype"):
         rig.head.retry(7)
     claim(rig)
     rig.queue.fail(1, 1, Failure(FailureKind.BUILD, "no"))

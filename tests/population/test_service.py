@@ -1,12 +1,18 @@
 """Whom the service answers, and what it does when nothing is queued."""
 
+import errno
+import logging
+import resource
+import socket
 import threading
+import time
 
 import pytest
 
-from hpcnas.errors import HpcnasError
+from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.population.client import ServiceClient
 from hpcnas.population.records import Verdict
+from hpcnas.population.service import Service
 
 from .conftest import Rig, birth, worker
 
@@ -63,3 +69,55 @@ def test_a_bug_in_breeding_ends_the_service_and_is_told_to_the_head(served: Rig)
     assert served.service is not None
     served.service._thread.join(5)
     assert "bug" in str(served.service.error)
+
+
+def test_a_limit_that_no_birth_meets_is_told_to_the_head(served: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker can do anything about it."""
+
+    def breed() -> bool:
+        raise UsageError("raise --max-parameters")
+
+    served.breed = breed
+    served.queue.join(worker())
+    joined: list[object] = []
+    monkeypatch.setattr(served.queue, "join", joined.append)
+    with pytest.raises(UsageError, match="raise --max-parameters"):
+        served.queue.claim("w1", "c1")
+    assert joined == []  # a worker that is not known would join again; this is another matter
+    assert served.service is not None
+    served.service._thread.join(5)
+    assert isinstance(served.service.error, UsageError)
+
+
+def test_out_of_file_descriptors_it_rests_says_so_and_goes_on_later(
+    served: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries, accept = [], socket.socket.accept
+
+    def refuse(listener: socket.socket) -> object:
+        tries.append(time.monotonic())
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    assert served.service is not None
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(socket.socket, "accept", refuse)
+        with socket.create_connection(("127.0.0.1", served.service.port)):
+            deadline = time.monotonic() + 30
+            while len(tries) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+    assert tries[1] - tries[0] > 0.9
+    assert [record.getMessage() for record in caplog.records if "ulimit -n" in record.getMessage()] != []
+    assert socket.socket.accept is accept
+    client = ServiceClient(served.folder)
+    assert client.join(worker("w2"))
+    client.close()
+
+
+def test_the_soft_limit_of_open_files_is_raised_for_all_connections(served: Rig) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+        Service(served.head, b"secret").stop()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 4096 or hard <= 4096
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

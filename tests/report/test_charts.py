@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hpcnas.report.cluster_charts import BINS, failures_chart, noise_chart, throughput_chart, workers_chart
+from hpcnas.report.page_board import failures
 from hpcnas.report.run_rows import Attempt, WorkerSpan, best_so_far
 from hpcnas.report.search_charts import figure3, figure4
 from hpcnas.report.values import Spread
@@ -76,8 +77,19 @@ def test_failures_are_counted_by_cause_for_each_run(make_rows):
     runs = [make_rows("a", steps=400), make_rows("b", steps=400, seed=3)]
     counted = {(run, cause): attempts for run, cause, attempts in failures_chart(runs).records}
     for run in runs:
-        for cause in ("crash", "oom", "lost", "preempted"):
+        for cause in ("crash", "oom"):
             assert counted[run.label, cause] == sum(row.outcome == cause for row in run.attempts)
+
+
+def test_lost_and_preempted_attempts_are_no_failures(make_rows):
+    """As in `hpcnas failures`; the caption names them."""
+    run = make_rows(steps=400)
+    chart = failures_chart([run])
+    assert {cause for _, cause, _ in chart.records} == {"crash", "oom"}
+    assert {row["cause"] for row in failures([run])} == {"crash", "oom"}
+    neutral = sum(row.outcome in ("lost", "preempted") for row in run.attempts)
+    assert neutral > 0
+    assert f"{neutral} attempts lost or preempted, which are no failures" in chart.caption
 
 
 def test_noise_leaves_out_genotypes_with_one_repeat(make_rows):

@@ -42,9 +42,9 @@ def test_the_text_has_a_line_for_each():
     """Aligned, dashes where nothing is known."""
     assert lineage_text(lineage(999, FAMILY.__getitem__)) == (
         " id   fitness      gain  mutation\n"
-        "  3    0.7100         -  random genotype\n"
-        "250    0.7500   +0.0400  level 2 motif 3: 1-4 none -> conv1x1\n"
-        "300    0.7425   -0.0075  level 3 motif 1: 1-2 motif1 -> motif1 (same network)\n"
+        "  3   71.00 %         -  random genotype\n"
+        "250   75.00 %   +4.00 %  level 2 motif 3: 1-4 none -> conv1x1\n"
+        "300   74.25 %   -0.75 %  level 3 motif 1: 1-2 motif1 -> motif1 (same network)\n"
         "999         -         -  level 2 motif 1: 2-3 none -> identity\n"
     )
 
@@ -67,6 +67,6 @@ def test_other_formats_hold_the_same():
     svg = ElementTree.fromstring(lineage_image(chain, "svg"))
     words = " ".join(svg.itertext())
     assert "level 2 motif 3: 1-4 none -> conv1x1" in words
-    assert "fitness (validation accuracy, 0 to 1)" in words
+    assert "fitness (validation accuracy, %)" in words
     assert imread(io.BytesIO(lineage_image(chain, "png"))).shape[1] == 1350
     assert lineage_image(chain[:1], "svg")

@@ -100,12 +100,19 @@ def test_further_options_come_last(site, tmp_path):
     assert jobs["cifar-flat-evolution-best"][3] == "--steps 80000 --channels 16"
 
 
+def test_nodes_of_four_gpus_are_asked_for_four(site, tmp_path):
+    """For the trainings on ImageNet alone."""
+    assert reproduce({**site, "HPCNAS_GPUS_PER_NODE": "4"}, tmp_path).returncode == 0
+    asked = {name for name, job in submitted(tmp_path).items() if "--gpus-per-node=4 --ntasks-per-node=4 " in job[4]}
+    assert asked == {name for name in submitted(tmp_path) if name.startswith("imagenet-")}
+
+
 def test_a_dry_run_submits_and_makes_nothing(site, tmp_path):
     done = reproduce(site, tmp_path, "--dry-run", "--runs", "t1")
     assert done.returncode == 0
     assert not (tmp_path / "log").exists()
     assert not (tmp_path / "t1").exists()
-    assert done.stderr.count("sbatch --parsable") == 4 + 4 + 16 + 1
+    assert done.stderr.count("sbatch --parsable --export=ALL ") == 4 + 4 + 16 + 1
 
 
 def test_a_refusal_ends_the_chain_with_the_clusters_exit_code(site, tmp_path):

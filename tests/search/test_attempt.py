@@ -8,7 +8,7 @@ import pytest
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.config import RunConfig
-from hpcnas.errors import DamagedRunError, DataError
+from hpcnas.errors import DamagedRunError
 from hpcnas.population.outbox import merge_outbox
 from hpcnas.population.records import Failure, FailureKind, Fitness, Verdict
 from hpcnas.population.store import Store
@@ -16,7 +16,7 @@ from hpcnas.run_folder import RunFolder
 from hpcnas.search.attempt import Attempt, Outcome
 from hpcnas.search.courier import Courier, Undeliverable
 from hpcnas.search.pulse import Pulse
-from hpcnas.training.fitness import EvaluationFailed, Evaluator, repeat_seed
+from hpcnas.training.fitness import EvaluationFailed, repeat_seed
 from tests.search.fakes import GENOTYPE, FakeQueue, ScriptedEvaluator, lease
 
 Act = Callable[[int, Callable[[float], None]], float]
@@ -30,7 +30,7 @@ class Bench:
         granted = lease(done)
         courier = Courier(self.queue, folder, granted, self.flag, patience_s=0.0)
         self.pulse = Pulse(self.queue, granted, self.flag, 0.01, courier.abandon)
-        self.attempt = Attempt(granted, config, courier, self.pulse, lambda: ScriptedEvaluator(act))
+        self.attempt = Attempt(granted, config, courier, self.pulse, ScriptedEvaluator(act))
 
     def failure(self) -> Failure:
         (failure,) = self.queue.heard("fail")
@@ -74,6 +74,13 @@ def test_whatever_a_fitness_function_raises_is_data(
     assert "raise error" in bench.failure().trace
 
 
+def test_the_first_line_of_an_error_names_it(config: RunConfig, folder: RunFolder) -> None:
+    """A head shows that line alone, as soon as it comes."""
+    bench = Bench(config, folder, raising(ValueError("\n  odd\nand more")))
+    bench.attempt.run()
+    assert bench.failure().error.splitlines()[0] == "ValueError: odd"
+
+
 @pytest.mark.parametrize("accuracy", [math.nan, math.inf, -0.1, 1.5])
 def test_a_value_that_is_no_share_is_a_failure(config: RunConfig, folder: RunFolder, accuracy: float) -> None:
     bench = Bench(config, folder, lambda repeat, progress: accuracy)
@@ -91,7 +98,7 @@ def test_a_signal_gives_the_genotype_back_with_what_is_finished(config: RunConfi
             progress(0.5)
         return 0.25
 
-    bench.attempt.load = lambda: ScriptedEvaluator(act)
+    bench.attempt.evaluator = ScriptedEvaluator(act)
     assert bench.attempt.run() is Outcome.RELEASED
     assert len(bench.queue.heard("record")) == 1
     assert bench.queue.heard("release") == ["time limit"]
@@ -107,7 +114,7 @@ def test_a_stale_lease_stops_the_training_and_says_nothing_more(config: RunConfi
             progress(0.5)
         raise AssertionError("nobody stopped it")
 
-    bench.attempt.load = lambda: ScriptedEvaluator(act)
+    bench.attempt.evaluator = ScriptedEvaluator(act)
     assert bench.attempt.run() is Outcome.STALE
     assert not bench.queue.heard("release")
     assert not bench.queue.heard("fail")
@@ -129,23 +136,10 @@ def test_a_failure_is_left_in_the_outbox_too(config: RunConfig, folder: RunFolde
     assert len(list(folder.outbox.glob("*.json"))) == 1
 
 
-def test_a_worker_that_cannot_work_blames_no_genotype(config: RunConfig, folder: RunFolder) -> None:
-    bench = Bench(config, folder, lambda repeat, progress: 0.5)
-
-    def load() -> Evaluator:
-        raise DataError("the data set is gone")
-
-    bench.attempt.load = load
-    with pytest.raises(DataError):
-        bench.attempt.run()
-    assert bench.queue.heard("release") == ["worker cannot work"]
-    assert not bench.queue.heard("fail")
-
-
 def test_a_training_that_does_not_listen_is_ended_with_the_process(config: RunConfig, folder: RunFolder) -> None:
     """The pulse gives the genotype back in its stead; os._exit is replaced here."""
     bench = Bench(config, folder, lambda repeat, progress: 0.5)
-    bench.pulse.grace_s = 0.3
+    bench.pulse._watchdog.grace_s = 0.3
     ended, codes = threading.Event(), []
 
     def leave(code: int) -> None:
@@ -158,7 +152,7 @@ def test_a_training_that_does_not_listen_is_ended_with_the_process(config: RunCo
         return 0.5
 
     bench.pulse.leave = leave
-    bench.attempt.load = lambda: ScriptedEvaluator(act)
+    bench.attempt.evaluator = ScriptedEvaluator(act)
     bench.attempt.run()
     assert codes
     (left,) = folder.outbox.glob("*.json")  # by the outbox: the connection may be what hangs
@@ -197,5 +191,5 @@ def test_beats_carry_the_progress(config: RunConfig, folder: RunFolder) -> None:
         assert beaten.wait(10)
         return 0.5
 
-    bench.attempt.load = lambda: ScriptedEvaluator(act)
+    bench.attempt.evaluator = ScriptedEvaluator(act)
     assert bench.attempt.run() is Outcome.DONE

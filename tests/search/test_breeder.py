@@ -1,11 +1,17 @@
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 
 from hpcnas.config import RunConfig
+from hpcnas.errors import UsageError
+from hpcnas.evolution.selection import RankedPopulation
 from hpcnas.population.records import Failure, FailureKind, Fitness, WorkerInfo
 from hpcnas.population.store import Store
-from hpcnas.search.breeder import Breeder
+from hpcnas.representation.space import FLAT
+from hpcnas.search import breeder as breeder_module
+from hpcnas.search.breeder import Breeder, check_limit
 
 
 def evaluate_one(store: Store, breeder: Breeder, step: int, *, fails: bool = False) -> bool:
@@ -112,9 +118,56 @@ def test_a_transaction_that_was_taken_back_leaves_no_trace_in_the_breeder(store:
     assert breeder.best == remembered
 
 
-def test_the_parameter_constraint_holds_for_every_birth(store: Store, config: RunConfig) -> None:
-    from hpcnas.representation.space import FLAT
+def limited(config: RunConfig, max_parameters: int) -> RunConfig:
+    return replace(config, space=replace(FLAT, kind="flat-constrained", max_parameters=max_parameters))
 
-    limited = replace(config, space=replace(FLAT, kind="flat-constrained", max_parameters=20_000))
-    breeder = Breeder(store, limited)
-    assert all(breeder._birth(step).parameters <= 20_000 for step in range(1, 8))
+
+def breed_one(breeder: Breeder) -> None:
+    """As a worker that is told to wait, and asks again."""
+    deadline = time.monotonic() + 60
+    while not breeder.breed():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_parameter_constraint_holds_for_every_birth(store: Store, config: RunConfig) -> None:
+    breeder = Breeder(store, limited(config, 20_000))
+    added = []
+    add = store.add
+    store.add = lambda births, rng_state=None: added.extend(births) or add(births)  # type: ignore[assignment, func-returns-value]
+    for _ in range(7):
+        breed_one(breeder)
+    assert len(added) == 7
+    assert all(birth.parameters <= 20_000 for birth in added)
+
+
+def test_a_birth_that_takes_long_holds_no_lock_and_is_the_same(
+    store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is drawn beside the claim that asked for it; the store answers others meanwhile."""
+    tight = limited(config, 20_000)
+    expected = Breeder(store, tight)._draw(1, RankedPopulation())
+    go_on, count = threading.Event(), breeder_module.count
+
+    def slow(*arguments: object, **options: object) -> object:
+        assert threading.current_thread() is threading.main_thread() or go_on.wait(30)
+        return count(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(breeder_module, "count", slow)
+    monkeypatch.setattr(breeder_module, "PROMPT_S", -1.0)
+    breeder = Breeder(store, tight)
+    with store.batch():
+        assert not breeder.breed()
+    assert store.counts().queued == 0
+    assert not breeder.breed()
+    go_on.set()
+    breed_one(breeder)
+    assert store.genotype(1) == expected.genotype
+
+
+def test_a_limit_that_no_genotype_meets_is_refused_with_the_smallest(config: RunConfig) -> None:
+    began = time.monotonic()
+    with pytest.raises(UsageError, match=r"--max-parameters 10 is met by none of 1000 random genotypes.* has \d{3,}; raise it"):
+        check_limit(limited(config, 10), 10, 3)
+    assert time.monotonic() - began < 30  # a second or two alone
+    check_limit(limited(config, 30_000), 10, 3)

@@ -69,3 +69,13 @@ def test_a_damaged_configuration_is_said_to_be_damaged(folder: RunFolder, conten
     folder.config.write_text(content)
     with pytest.raises(DamagedRunError, match=r"run\.toml"):
         stored_config(folder)
+
+
+def test_a_disk_that_refuses_leaves_no_half_written_settings(
+    folder: RunFolder, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(path.name for path in folder.path.iterdir())
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        rewrite_config(folder, replace(config, search=replace(config.search, steps=99)))
+    assert sorted(path.name for path in folder.path.iterdir()) == before

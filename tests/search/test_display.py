@@ -20,8 +20,28 @@ def test_lines_come_when_something_changed_and_not_more_often(capsys: pytest.Cap
         clock.advance(1)
     lines = capsys.readouterr().out.splitlines()
     assert [line[9:].partition(" ")[0] for line in lines] == ["40/100", "41/100"]
-    assert "best 0.9000 (genotype 33)" in lines[0]
+    assert "best 90.00 % (genotype 33)" in lines[0]
     assert "ETA 10 min" in lines[0]
+
+
+def test_a_note_is_printed_although_only_the_note_is_new(capsys: pytest.CaptureFixture[str], clock: FakeClock) -> None:
+    display = PlainDisplay(clock)
+    display.show(SNAPSHOT)
+    for left in range(60, 0, -1):
+        clock.advance(1)
+        display.show(replace(SNAPSHOT, note=f"Slurm refused the workers; trying again in {left} s", eta_s=600.0 - left))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert "ETA" in lines[1]
+    assert "Slurm refused the workers; trying again in" in lines[1]
+
+
+def test_brackets_in_a_path_or_a_note_are_shown_as_they_are() -> None:
+    file = io.StringIO()
+    strange = replace(SNAPSHOT, run="/runs/[/bold][red]x", note="node[1-3] [/] refused")
+    Console(file=file, width=150).print(_picture(strange))
+    assert "/runs/[/bold][red]x" in file.getvalue()
+    assert "node[1-3] [/] refused" in file.getvalue()
 
 
 def test_a_pipe_that_closes_ends_the_printing_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +65,7 @@ def test_no_standard_output_at_all_is_borne(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_picture_shows_progress_best_and_failures() -> None:
     file = io.StringIO()
     Console(file=file, width=100).print(_picture(replace(SNAPSHOT, note="draining")))
-    for word in ("40/100", "ETA 10 min", "7 of 8", "0.9000", "genotype 33", "hpcnas failures", "draining"):
+    for word in ("40/100", "ETA 10 min", "7 of 8", "90.00 %", "genotype 33", "hpcnas failures", "draining"):
         assert word in file.getvalue()
 
 

@@ -29,6 +29,7 @@ def test_a_job_on_a_node_tells_what_it_sees(on_accounted: Cluster, tmp_path: Pat
         "ok sbatch and squeue answer (slurm",
         "ok sacct answers",
         "ok partition gpu has 4 GPUs on n[1-2]",
+        "warning a node of partition gpu has at most 2 GPUs, jobs/final_imagenet.sh asks for 8",
         "ok Slurm would take 4 workers",
         "ok a worker may run 60 min",
         f"ok a job ran on n1 with {sys.executable}",

@@ -36,3 +36,25 @@ def test_the_search_goes_on_after_its_jobs_time_limit(
         heads = [event.details["epoch"] for event in population.events("head")]
     assert len(heads) >= 2, "another head of the same job went on"
     on_plain.wait_until(lambda: not on_plain.squeue(), "nothing is left", 30)
+
+
+def test_a_search_that_is_a_task_of_an_array_requeues_itself_alone(on_plain: Cluster, tmp_path: Path) -> None:
+    """Its id may be the array's own; a stand-in for hpcnas leaves as a head does near the time limit."""
+    (tmp_path / "bin").mkdir()
+    head = tmp_path / "bin/hpcnas"
+    marks = f"{tmp_path}/started-$SLURM_ARRAY_TASK_ID"
+    waits = "while true; do sleep 0.1; done"
+    head.write_text(
+        f'#!/bin/bash\ntrap "exit 140" USR2\necho x >> {marks}\n'
+        f'[ "$SLURM_ARRAY_TASK_ID" = 0 ] || [ "${{SLURM_RESTART_COUNT:-0}}" = 1 ] || {waits}\n'
+    )
+    head.chmod(0o755)
+    (tmp_path / "env.sh").write_text(f"export PATH={tmp_path}/bin:$PATH\n")
+    options = ("--array=0-1%1", "--mem=100M", "--cpus-per-task=1", "--output=/dev/null", f"--chdir={tmp_path}")
+    given = ("env", f"HPCNAS_JOBS={tmp_path}", "sbatch", "--parsable", *options, str(JOBS / "search.sh"))
+    array = on_plain.run(*given).stdout.strip()
+    on_plain.wait_until((tmp_path / "started-1").exists, "the last task has begun", 60)
+    on_plain.run("scancel", "--batch", "--signal=USR2", f"{array}_1")
+    on_plain.wait_until(lambda: not on_plain.squeue(), "the array is done", 90)
+    assert (tmp_path / "started-0").read_text() == "x\n"
+    assert (tmp_path / "started-1").read_text() == "x\nx\n"

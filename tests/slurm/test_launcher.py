@@ -25,7 +25,9 @@ def test_an_array_runs_and_is_found_again_by_another_launcher(on_plain: Cluster,
     names = launcher.submit(4)
     assert launcher.alive() == dict.fromkeys(names, "PENDING")
     started(folder, on_plain, 4)
-    later = SlurmLauncher(folder, CONFIG)
+    by_a_link = folder.path.with_name("link")
+    by_a_link.symlink_to(folder.path)
+    later = SlurmLauncher(RunFolder(by_a_link), CONFIG)
     assert later.alive() is None, "before the first answer of squeue nothing is known"
     assert answer(later) == dict.fromkeys(names, "RUNNING")
     assert later.cancel() == 4

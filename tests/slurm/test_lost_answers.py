@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from hpcnas.cluster import arrays, batch
+from hpcnas.cluster import arrays, submission
 from hpcnas.cluster.arrays import SlurmLauncher
 from hpcnas.errors import ClusterError
 from hpcnas.run_folder import RunFolder
@@ -61,7 +61,7 @@ def test_while_a_submissions_fate_is_unknown_nothing_more_is_submitted(
 def test_a_hanging_sbatch_is_given_up_and_looked_up(
     on_plain: Cluster, folder: RunFolder, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "SBATCH_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(submission, "SBATCH_TIMEOUT_S", 1.0)
     stand_in("sbatch", '$REAL "$@" >/dev/null; exec sleep 600')
     launcher = SlurmLauncher(folder, CONFIG)
     names = launcher.submit(2)

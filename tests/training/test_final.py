@@ -13,14 +13,14 @@ from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.networks.counts import count
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.presets import PUBLISHED
+from hpcnas.system.lock_file import TRAINING_LOCK
 from hpcnas.training import full_loop
-from hpcnas.training.checkpoint import checkpoints
+from hpcnas.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from hpcnas.training.distributed import Group
 from hpcnas.training.final import train_full
 from hpcnas.training.full_recipe import PAPER, full_recipe
 from hpcnas.training.full_result import read_result
 from hpcnas.training.full_task import Stopped, Surroundings, Task
-from hpcnas.training.output_lock import LOCK_NAME
 from hpcnas.training.ranks import Place
 from tests.training.final_material import SMALL, run_ranks, weights, write_image_folder
 
@@ -84,7 +84,7 @@ def test_training_stopped_at_any_step_ends_with_the_same_bits(tmp_path: Path) ->
     one, other = weights(tmp_path / "calm"), weights(tmp_path / "disturbed")
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert checkpoints(tmp_path / "disturbed") == []
-    assert not (tmp_path / "disturbed" / LOCK_NAME).exists()
+    assert not (tmp_path / "disturbed" / TRAINING_LOCK).exists()
 
 
 def test_four_ranks_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path) -> None:
@@ -186,3 +186,49 @@ def test_diverging_training_fails_in_one_sentence(tmp_path: Path, monkeypatch: p
     with pytest.raises(HpcnasError, match="the training loss is nan at step 1; try --precision fp32, or another --seed"):
         train_full(task(tmp_path), alone(), Surroundings(log_s=0))
     assert not (tmp_path / "result.json").exists()
+
+
+def test_signal_to_one_rank_in_the_evaluation_stops_both_and_costs_no_step(tmp_path: Path) -> None:
+    """Of two ranks the second is told, before its first batch of test images; both leave, and go on to the same result."""
+
+    def stopped(group: Group) -> None:
+        told = stopping_after(STEPS + 2) if group.place.rank == 1 else lambda: 0
+        with pytest.raises(Stopped, match="SIGTERM stopped the evaluation after the last step"):
+            train_full(task(tmp_path / "both"), group, Surroundings(stop_code=told))
+
+    assert run_ranks(2, tmp_path, stopped) == [0, 0]
+    assert checkpoints(tmp_path / "both")[0].name.startswith(f"checkpoint-{STEPS:08d}-")
+    assert run_ranks(2, tmp_path, lambda group: train_full(task(tmp_path / "both"), group, Surroundings())) == [0, 0]
+    result = read_result(tmp_path / "both")
+    assert result is not None
+    assert (result.restarts, result.tested) == (1, 297)
+    assert result.train_loss is not None
+
+
+def test_image_that_cannot_be_read_is_counted_once_over_restarts(tmp_path: Path) -> None:
+    """Skipped in the first step; the process that goes on after the last one must not forget it."""
+    data = write_image_folder(tmp_path / "data", classes=2, train=4, val=2)
+    next((data / "train").glob("*/*")).write_bytes(b"no image")
+    recipe = full_recipe("imagenet", data=str(data), channels=2, cells=1, steps=2, batch=8, crop=48)
+    around = Surroundings(loaders=0)
+    with pytest.raises(Stopped):
+        train_full(Task(SMALL, recipe, 0, tmp_path / "out"), alone(), replace(around, stop_code=stopping_after(3)))
+    assert train_full(Task(SMALL, recipe, 0, tmp_path / "out"), alone(), around).skipped == 1
+
+
+def test_checkpoint_after_the_last_step_of_version_0_1_ends_in_valid_json(tmp_path: Path) -> None:
+    """It does not say loss and speed: null in result.json, and a NaN that was written before is read as that."""
+    with pytest.raises(Stopped):
+        train_full(task(tmp_path), alone(), Surroundings(stop_code=stopping_after(STEPS + 1)))
+    (path,) = checkpoints(tmp_path)[:1]
+    settings = task(tmp_path).recipe.settings(task(tmp_path).digest, 0, "fp32")
+    step, state = load_checkpoint(path, settings)
+    path.unlink()
+    later = ("loss", "stepped", "stepping_s", "corrupt")
+    save_checkpoint(tmp_path, step, settings, {name: value for name, value in state.items() if name not in later})
+    result = train_full(task(tmp_path), alone(), Surroundings())
+    assert (result.train_loss, result.images_per_s) == (None, None)
+    text = (tmp_path / "result.json").read_text()
+    json.loads(text, parse_constant=pytest.fail)
+    (tmp_path / "result.json").write_text(text.replace('"train_loss": null', '"train_loss": NaN'))
+    assert read_result(tmp_path) == result

@@ -1,5 +1,6 @@
 """Evaluators: which one a recipe names, what they promise, and what they call a finding."""
 
+import signal
 import subprocess
 import sys
 
@@ -86,3 +87,56 @@ def test_neither_contract_nor_synthetic_fitness_import_torch():
     code = "import sys; from hpcnas.training.evaluators import load_evaluator; from hpcnas.config import RecipeConfig; "
     code += "load_evaluator(RecipeConfig(fitness='synthetic')); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("import sys; sys.exit(3)", "ends the program (SystemExit: 3)"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--odd'])", "ends the program (SystemExit: 2)"),
+        ("def f(genotype, **_) return 0.5", "cannot be read (SyntaxError: "),
+        ("\nraise ValueError('two\\nlines')", "fails (ValueError: two lines; script.py, line 2)"),
+        ("import json; json.nothing", "fails (AttributeError: module 'json' has no attribute 'nothing'; script.py, line 1)"),
+        ("class Odd(BaseException): pass\nraise Odd", "fails (Odd; script.py, line 2)"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+    ],
+)
+def test_a_module_that_leaves_or_breaks_at_import_is_one_sentence(content, told, tmp_path, monkeypatch):
+    (tmp_path / "script.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "script", raising=False)
+    with pytest.raises(UsageError) as caught:
+        check_fitness("script:f")
+    assert str(caught.value).startswith("--fitness script:f cannot be imported: ")
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_does_not_read_the_arguments_of_this_program(tmp_path, monkeypatch):
+    (tmp_path / "script.py").write_text("import sys\nseen = sys.argv\ndef f(): return 0.5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "script", raising=False)
+    before = list(sys.argv)
+    check_fitness("script:f")
+    assert sys.modules["script"].seen == ["script"]
+    assert sys.argv == before
+
+
+def test_a_persons_interrupt_during_an_import_stays_one(tmp_path, monkeypatch):
+    (tmp_path / "script.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(5)")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "script", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        check_fitness("script:f")
+
+
+def test_a_module_that_interrupts_beside_a_handler_of_ours_is_named(tmp_path, monkeypatch):
+    (tmp_path / "script.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "script", raising=False)
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        with pytest.raises(UsageError, match="module script fails"):
+            check_fitness("script:f")
+    finally:
+        signal.signal(signal.SIGINT, before)
