@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 
+from hpcnas.networks.gpu.kernels.pools import pool_backward, pool_forward
+from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from tests.networks.gpu.interpreter import mend
 from tests.networks.gpu.material import TINY, Case, error, flat, gradients, stored, tiny, trained
@@ -110,3 +112,35 @@ def test_bf16_is_as_near_as_rounding_allows():
     steps.run()
     loss, _, _ = gradients(case, 0, torch.float64)
     assert abs(float(steps.layout.losses.mean()) - loss) < 0.03 * loss
+
+
+def pooled(z: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the kernels make of (B, side, side, C) values that nothing normalises: largest of each window, and gradient of z."""
+    batch, side, _, C = z.shape
+    block = -(-z.numel() // 64) * 64
+    values, grads = (torch.zeros(2 * block) for _ in range(2))
+    values[: z.numel()], grads[block : block + z.numel()] = z.flatten(), gradient.flatten()
+    tasks = torch.tensor([[0, -1, block, 0, 0, 0, 0, 0], [0, 0, -1, block, 0, 0, 0, 0]])
+    shared = {name: torch.zeros(64) for name in ("coef", "sums", "counters")}
+    shared |= {"values": values, "grads": grads, "marks": torch.zeros(block, dtype=torch.uint8), "batch": batch, "runs": 1}
+    own = {"side": side, "C": C, "BC": 16, "BLOCK": 8, "EVEN": False, "IS_MAX": True}
+    for kernel, first, more in ((pool_forward, 0, {"EVAL": False}), (pool_backward, 1, {})):
+        launch = Launch("", kernel, (1, -(-batch * side // 8)), first, own | more)
+        launch.bind(shared | {"tasks": tasks}, 1)
+        launch()
+    return values[block : block + z.numel()].view(z.shape), grads[: z.numel()].view(z.shape)
+
+
+@pytest.mark.parametrize("worst", [2.0, float("nan")])
+def test_max_pools_take_the_first_of_equals_as_torch_does(worst):
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randint(0, 3, (2, 5, 5, 4), generator=generator).float()
+    z[1, 2, 3, 1] = worst
+    gradient = torch.rand(z.shape, generator=generator)
+    x = z.permute(0, 3, 1, 2).clone().requires_grad_()
+    y = torch.nn.functional.max_pool2d(x, 3, stride=1, padding=1)
+    y.backward(gradient.permute(0, 3, 1, 2))
+    largest, found = pooled(z, gradient)
+    assert x.grad is not None
+    assert torch.equal(largest.nan_to_num(9.0), y.permute(0, 2, 3, 1).nan_to_num(9.0))
+    torch.testing.assert_close(found, x.grad.permute(0, 2, 3, 1))
