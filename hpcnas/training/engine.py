@@ -18,7 +18,16 @@ log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
-    """Trains the repeats of one genotype to their validation accuracies."""
+    """Trains the repeats of one genotype to their validation accuracies.
+
+    Attributes:
+        at_once: see `Evaluator`.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """See the class."""
+        ...
 
     def train(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
         """Train and evaluate the repeats in `seeds`; arguments, result and errors are those of `Evaluator.evaluate`."""

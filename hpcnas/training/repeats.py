@@ -27,6 +27,8 @@ class RepeatsEngine:
     same repeat wherever and whenever it is trained.
     """
 
+    at_once = 1
+
     def __init__(self, recipe: RecipeConfig, data: Dataset, device: torch.device) -> None:
         self.recipe, self.device = recipe, device
         self.classes, self.in_channels = data.classes, data.in_channels

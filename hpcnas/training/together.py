@@ -42,6 +42,8 @@ class TogetherEngine:
     A repeat's bits depend on its seed and on nothing else: neither on how many are trained together, nor on which.
     """
 
+    at_once = MOST_AT_ONCE
+
     def __init__(self, recipe: RecipeConfig, data: Dataset, device: torch.device) -> None:
         self.recipe, self.device, self.dataset = recipe, device, data
         self.data = DeviceData.of(data, device)
