@@ -6,7 +6,7 @@ DEMO_RUN ?= runs/demo
 SOAK_MINUTES ?= 60
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint types tests docs-test soak bench install install-test system-packages clean
+.PHONY: demo test lint types tests nightly docs-test soak bench install install-test system-packages clean
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
@@ -46,8 +46,12 @@ types:
 
 # Two processes on two cores; what measures time runs alone afterwards.
 tests:
-	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadgroup -m "not serial"
+	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadgroup -m "not serial and not nightly"
 	$(PYTEST) -q -m serial
+
+# Every GPU kernel, compiled for cards that need not be here.
+nightly: install-test
+	$(PYTEST) -q -m nightly
 
 docs-test: install-test
 	$(PYTEST) -q tests/docs

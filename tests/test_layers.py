@@ -33,6 +33,7 @@ ONLY = {
 # Libraries, and the only rooms that import them.
 HOMES = {
     "torch": {"networks", "training", "export", "benchmarks"},
+    "triton": {"networks"},
     "torchvision": {"training", "benchmarks"},
     "safetensors": {"training", "export"},
     "sqlite3": {"population", "benchmarks"},

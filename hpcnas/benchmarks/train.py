@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from hpcnas.benchmarks.genotypes import is_flat, load_genotypes
 from hpcnas.benchmarks.report import machine, spread
 from hpcnas.benchmarks.step import LEVERS, Setting, Step, make_step
 from hpcnas.errors import UsageError
+from hpcnas.networks.gpu.support import reason_against
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.fitness.engine import choose_device
 from hpcnas.training.full_size.result import versions
@@ -26,6 +27,7 @@ def run(
     image_px: int = 24,
     channels: int | None = None,
     threads: int | None = None,
+    profile: bool = False,
 ) -> dict[str, Any]:
     """Measure every variant over the committed genotypes, in interleaved rounds after one that warms up.
 
@@ -33,6 +35,7 @@ def run(
         names: which of the genotypes of bench_genotypes.json; empty for all.
         rounds: measured steps of each variant; the rows hold their median and spread.
         threads: of the CPU; None leaves torch's choice.
+        profile: whether to measure what each kind of kernel takes, on a GPU.
     Returns:
         {"machine", "versions", "rows", "summary"}; times are those of the clock, `cpu` ones those of all threads, which
         a machine busy with other work disturbs less; summary: speedup_geomean and speedup_min of the last variant over
@@ -52,6 +55,7 @@ def run(
         rows = [{"genotype": name, **_measure(genotype, setting, rounds)} for name, genotype in genotypes.items()]
         summary = _summary(rows)
         if chosen.type == "cuda" and model == "small":
+            rows = _with_together(rows, genotypes, setting, rounds, profile)
             seconds = measure_fitness(genotypes, chosen)
             rows = [{**row, "fitness_s": seconds[row["genotype"]]} for row in rows]
             summary |= summarise_fitness(seconds)
@@ -70,9 +74,24 @@ def text(report: dict[str, Any]) -> str:
         lines.append(
             f"{row['genotype']:<10}" + "".join(f"{c:>22}" for c in cells) + f"{row['speedup']:>8.2f}x{row['assembly_s']:>12.3f}"
         )
+        if "together" in row:
+            from hpcnas.benchmarks.together import text as together_text
+
+            lines.append("           " + together_text(row["together"]))
     summary = ", ".join(f"{key} {value:.3g}" for key, value in report["summary"].items())
     lines.append(f"{summary}; n = {report['rows'][0]['n']} steps each, spread = (max - min) / median; {report['machine']}")
     return "\n".join(lines)
+
+
+def _with_together(
+    rows: list[dict[str, Any]], genotypes: Mapping[str, Genotype], setting: Setting, rounds: int, profile: bool
+) -> list[dict[str, Any]]:
+    """The rows with the step of all repeats together, where the GPU's kernels can run."""
+    if reason_against(setting.device, "auto"):
+        return rows
+    from hpcnas.benchmarks.together import measure_together
+
+    return [{**row, "together": measure_together(genotypes[row["genotype"]], setting, rounds, profile)} for row in rows]
 
 
 def _measure(genotype: Genotype, setting: Setting, rounds: int) -> dict[str, Any]:

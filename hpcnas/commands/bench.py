@@ -35,6 +35,7 @@ def train(
     batch: Annotated[int | None, typer.Option("--batch", help="Images of a step (default 256; imagenet 64).")] = None,
     image_px: Annotated[int | None, typer.Option("--image-px", help="Side of an image (default 24; imagenet 299).")] = None,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads on the CPU (default: torch's choice).")] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="On a GPU: what each kind of kernel takes.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """The training step: reference network against the fast one."""
@@ -50,6 +51,7 @@ def train(
         image_px=image_px if image_px is not None else 299 if is_large else 24,
         channels=channels,
         threads=threads,
+        profile=profile,
     )
     _show(report, text(report), as_json)
 

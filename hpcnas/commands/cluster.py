@@ -102,7 +102,7 @@ def _findings(folder: RunFolder, config: RunConfig, ask_a_node: bool, wait_s: fl
     if ask_a_node:
         from hpcnas.cluster.slurm.probe import ask_node
 
-        yield from ask_node(folder, config.cluster, _data_folder(config), wait_s, address)
+        yield from ask_node(folder, config.cluster, _data_folder(config), wait_s, address, config.recipe.precision)
     else:
         yield checks.ok("no node was asked: with --partition P a job of a few seconds looks from there")
 

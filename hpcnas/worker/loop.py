@@ -56,6 +56,7 @@ class Worker:
         self.id = uuid.uuid4().hex
         self.failures = 0
         self._repeat_s: float | None = None  # what one repeat is expected to take
+        self._at_once = 1  # repeats that end together
         self._is_draining = False
         self._unfit = ""  # why this worker cannot go on
         self._look_again_s = 0.0
@@ -146,6 +147,7 @@ class Worker:
             return False
 
     def _attempt(self, lease: Lease, evaluator: Evaluator) -> Outcome:
+        self._at_once = min(evaluator.at_once, self.config.recipe.repeats)
         self._repeat_s = lease.expected_s or self._repeat_s
         courier = Courier(self.queue, self.folder, lease, self.flag, self._patience_s())
         if not self._is_time_enough():
@@ -185,9 +187,9 @@ class Worker:
         return "" if self._is_time_enough() else "too little time left"
 
     def _is_time_enough(self) -> bool:
-        """Whether one repeat can be finished; what is finished is kept, so a genotype may end elsewhere."""
+        """Whether the next repeats to end can; what is finished is kept, so a genotype may end elsewhere."""
         left_s = self.deadline.left_s()
-        return left_s is None or self._repeat_s is None or SAFETY * self._repeat_s <= left_s
+        return left_s is None or self._repeat_s is None or SAFETY * self._at_once * self._repeat_s <= left_s
 
     def _leave(self, reason: str) -> int:
         log.info("worker %s leaves: %s", self.id[:8], reason)

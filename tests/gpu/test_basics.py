@@ -3,7 +3,6 @@
 One command: python -m pytest tests/gpu
 """
 
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -86,20 +85,6 @@ def test_a_captured_step_changes_nothing():
     """Warm-up and capture leave no trace in weights, statistics or momentum."""
     for a, b in zip(steps(captured=False), steps(captured=True), strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
-
-
-@pytest.fixture
-def forbid_waiting():
-    """From its call on; the mode is the whole process's, so that it ends with the test, whatever happens in it."""
-    yield lambda: set_sync_mode("error")
-    set_sync_mode("default")
-
-
-def set_sync_mode(mode: str) -> None:
-    """The mode is a prototype, which torch warns of after it has set it; here warnings are errors."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.cuda.set_sync_debug_mode(mode)
 
 
 def test_a_step_does_not_wait_for_the_device(forbid_waiting):

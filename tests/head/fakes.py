@@ -77,6 +77,8 @@ class FakeQueue(WorkQueue):
 class ScriptedEvaluator:
     """Calls `act(repeat, progress)` for each repeat; its answer is the accuracy."""
 
+    at_once = 1
+
     def __init__(self, act: Callable[[int, Callable[[float], None]], float]) -> None:
         self.act = act
 

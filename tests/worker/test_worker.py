@@ -311,6 +311,18 @@ def test_a_genotype_that_cannot_be_finished_in_time_is_given_back_and_no_more_is
     assert not queue.heard("record")
 
 
+def test_repeats_that_end_together_must_all_fit_into_the_time_that_is_left(
+    run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """130 s are enough for one repeat of 100 s after the other, not for two that end after 200 s."""
+    monkeypatch.setattr("hpcnas.training.fitness.synthetic.SyntheticEvaluator.at_once", 2)
+    worker, queue = scripted_worker(run_folder, [granted(expected_s=100.0)], left_s=130.0)
+    assert worker.config.recipe.repeats >= 2
+    assert worker.run() == 0
+    assert queue.heard("release") == ["too little time left"]
+    assert not queue.heard("record")
+
+
 def test_a_genotype_that_can_be_finished_in_time_is_begun(run_folder: RunFolder) -> None:
     worker, queue = scripted_worker(run_folder, [granted(expected_s=100.0)], left_s=130.0)
     assert worker.run() == 0

@@ -30,13 +30,16 @@ LARGEST_OFFSET_S = 60.0
 MAX_REPORT = 1 << 16
 
 
-def ask_node(folder: RunFolder, config: ClusterConfig, data: str, wait_s: float, address: str) -> list[Finding]:
+def ask_node(
+    folder: RunFolder, config: ClusterConfig, data: str, wait_s: float, address: str, precision: str = "auto"
+) -> list[Finding]:
     """Start the probe on a node of the partition and judge what it says.
 
     Args:
         data: folder of the data set; "" if none is needed.
         wait_s: how long the job may wait in the queue and run.
         address: that the head will be given by --address; "" for none.
+        precision: of the search's trainings.
     """
     token = secrets.token_hex(16)
     place = _existing(folder.path)
@@ -45,6 +48,7 @@ def ask_node(folder: RunFolder, config: ClusterConfig, data: str, wait_s: float,
         port = server.getsockname()[1]
         hosts = addresses_for_others(address)
         asked = {"hosts": hosts, "port": port, "token": token, "place": str(place), "data": data}
+        asked["precision"] = precision
         answer = _srun(config, json.dumps(asked), wait_s)
         call.close()
     if isinstance(answer, Finding):
@@ -64,6 +68,7 @@ def main() -> int:
         found["sees_data"] = os.access(asked["data"], os.R_OK | os.X_OK)
     found["cuda_visible"] = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     found["devices"] = torch_devices()
+    found["engine"] = engine(asked["precision"])
     print("hpcnas-probe " + json.dumps(found), flush=True)
     return 0
 
@@ -124,6 +129,16 @@ def torch_devices() -> list[str] | str:
         return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     except (ImportError, RuntimeError, OSError) as error:
         return str(error)
+
+
+def engine(precision: str) -> str:
+    """How the repeats of a genotype would be trained here, and why; "" when torch cannot be used."""
+    try:
+        from hpcnas.networks.gpu.support import describe_engine
+
+        return describe_engine(precision)
+    except (ImportError, RuntimeError, OSError):
+        return ""
 
 
 def _srun(config: ClusterConfig, question: str, wait_s: float) -> dict[str, object] | Finding:
@@ -199,7 +214,8 @@ def _judge_devices(answer: dict[str, object], config: ClusterConfig) -> Finding:
     if not config.gpus_per_worker:
         return ok("no GPU was asked for")
     if isinstance(devices, list) and len(devices) >= config.gpus_per_worker:
-        return ok(f"torch sees {', '.join(map(str, devices))} on {node}")
+        how = f"; {answer['engine']}" if answer.get("engine") else ""
+        return ok(f"torch sees {', '.join(map(str, devices))} on {node}{how}")
     if not isinstance(devices, list):
         return Finding(Level.FAILED, f"torch cannot be used on {node} ({devices})", "load its libraries with --setup")
     advice = "the driver or a CPU build of torch; workers would train on the CPU"

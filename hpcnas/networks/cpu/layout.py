@@ -1,18 +1,16 @@
 """Writes a network graph down as numbers for native/engine.cpp: merged operations, and where each tensor lies in memory.
 
-What reads the same tensor is merged: all 1x1 convolutions of one concatenation become one product, all depthwise
-convolutions of one value one pass. Gradients live only from their first writer to their producer's backward pass and
+What is merged, see `schedule`. Gradients live only from their first writer to their producer's backward pass and
 share memory.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from hpcnas.networks.graph import AVGPOOL, DEPTHWISE, MAXPOOL, PRODUCT, STEM, NetworkGraph, Operation
+from hpcnas.networks.graph import NetworkGraph
+from hpcnas.networks.schedule import Kind, Memory, Merged, merge
 
-_STEM, _PRODUCT, _DEPTHWISE, _POOL, _MEAN = range(5)  # Kind in engine.cpp
 _COEFFICIENTS = 6  # vectors of one number for each channel, see Coefficient in plan.h
-_ALIGNMENT = 64  # elements; at least a cache line
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +33,6 @@ class NativePlan:
     features: int
 
 
-@dataclass(slots=True)
-class _Merged:
-    """Operations that engine.cpp runs as one: what it reads, and (output, module, first channel) of what it writes."""
-
-    kind: int
-    inputs: tuple[int, ...]
-    outputs: list[tuple[int, int, int]] = field(default_factory=list)
-    stride: int = 1
-    is_max: bool = False
-
-
-class _Memory:
-    """Hands out blocks of an arena and takes them back; best fit by size, grows at the end."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._free: list[tuple[int, int]] = []  # (size, offset)
-
-    def take(self, size: int) -> int:
-        size = -(-size // _ALIGNMENT) * _ALIGNMENT
-        fitting = [block for block in self._free if block[0] >= size]
-        if fitting:
-            block = min(fitting)
-            self._free.remove(block)
-            if block[0] > size:
-                self._free.append((block[0] - size, block[1] + size))
-            return block[1]
-        offset, self.size = self.size, self.size + size
-        return offset
-
-    def give_back(self, size: int, offset: int) -> None:
-        self._free.append((-(-size // _ALIGNMENT) * _ALIGNMENT, offset))
-
-
 def native_plan(graph: NetworkGraph, modules: Sequence[str], batch: int, height: int, wide: int, training: bool) -> NativePlan:
     """Lay `graph` out for images of one size.
 
@@ -83,7 +47,7 @@ class _Layout:
     def __init__(self, graph: NetworkGraph, modules: Sequence[str], batch: int, height: int, wide: int, training: bool) -> None:
         self.graph, self.batch, self.training = graph, batch, training
         self.number = {path: index for index, path in enumerate(modules)}
-        self.merged = _merge(graph, self.number)
+        self.merged = merge(graph, self.number)
         self.shape = {0: (height, wide)}
         self.normalised: dict[int, tuple[int, int]] = {}
         for step in self.merged:
@@ -94,7 +58,7 @@ class _Layout:
                     self.normalised[value] = (module, channel)
 
     def plan(self) -> NativePlan:
-        memory = _Memory()
+        memory = Memory()
         values = range(1, len(self.graph.widths))
         coefficients = {v: memory.take(_COEFFICIENTS * self.graph.widths[v]) for v in values}
         data = self._place_data(memory)
@@ -111,7 +75,7 @@ class _Layout:
         h, w = self.shape[v]
         return self.batch * h * w * self.graph.widths[v]
 
-    def _place_data(self, memory: _Memory) -> dict[int, int]:
+    def _place_data(self, memory: Memory) -> dict[int, int]:
         """Kept for the backward pass; without one, memory is free again after the last reader."""
         last = {v: index for index, step in enumerate(self.merged) for v in step.inputs}
         last.update(dict.fromkeys(self.graph.output, len(self.merged)))
@@ -125,7 +89,7 @@ class _Layout:
                         memory.give_back(self._size(v), place[v])
         return place
 
-    def _place_gradients(self, memory: _Memory) -> dict[int, int]:
+    def _place_gradients(self, memory: Memory) -> dict[int, int]:
         place = {v: memory.take(self._size(v)) for v in dict.fromkeys(self.graph.output)}
         for step in reversed(self.merged):
             for v in dict.fromkeys(step.inputs):
@@ -145,24 +109,24 @@ class _Layout:
             starts.append(len(code))
             adds = {v: int(final[v] != index) for v in step.inputs}
             if step.is_max:
-                code += [_POOL, step.inputs[0], adds[step.inputs[0]], step.outputs[0][0], marks]
+                code += [Kind.POOL, step.inputs[0], adds[step.inputs[0]], step.outputs[0][0], marks]
                 marks += self._size(step.inputs[0])
             else:
                 code += self._step_code(step, adds)
         starts.append(len(code))
         columns = self._columns(self.graph.output)
-        code += [_MEAN, sum(self.graph.widths[v] for v in self.graph.output), len(columns)]
+        code += [Kind.MEAN, sum(self.graph.widths[v] for v in self.graph.output), len(columns)]
         code += [number for v, places in columns.items() for number in (v, len(places), *places)]
         return code, starts, marks
 
-    def _step_code(self, step: _Merged, adds: dict[int, int]) -> Iterator[int]:
+    def _step_code(self, step: Merged, adds: dict[int, int]) -> Iterator[int]:
         yield step.kind
         first = step.inputs[0]
-        if step.kind == _STEM:
+        if step.kind == Kind.STEM:
             yield from (*step.outputs[0][:2], *self.shape[first], self.graph.widths[first], step.stride)
-        elif step.kind == _POOL:
+        elif step.kind == Kind.POOL:
             yield from (first, adds[first], step.outputs[0][0], -1)
-        elif step.kind == _DEPTHWISE:
+        elif step.kind == Kind.DEPTHWISE:
             yield from (first, adds[first], step.stride, len(step.outputs))
             for output in step.outputs:
                 yield from output
@@ -183,36 +147,3 @@ class _Layout:
             columns.setdefault(v, []).append(start)
             start += self.graph.widths[v]
         return columns
-
-
-def _merge(graph: NetworkGraph, number: dict[str, int]) -> list[_Merged]:
-    merged: list[_Merged] = []
-    open_steps: dict[tuple[int, tuple[int, ...], int], _Merged] = {}
-
-    def join(kind: int, inputs: tuple[int, ...], stride: int, output: tuple[int, int, int]) -> None:
-        key = (kind, inputs, stride)
-        if key not in open_steps:
-            open_steps[key] = _Merged(kind, inputs, stride=stride)
-            merged.append(open_steps[key])
-        open_steps[key].outputs.append(output)
-
-    for operation in graph.operations:
-        module = number.get(operation.module, -1)
-        if operation.kind == PRODUCT:
-            join(_PRODUCT, operation.inputs, 1, (operation.outputs[0], module, 0))
-        elif operation.kind == STEM:
-            merged.append(_Merged(_STEM, operation.inputs, [(operation.outputs[0], module, 0)], operation.stride))
-        else:
-            for v, output, channel in _slices(operation, graph.widths):
-                if operation.kind == DEPTHWISE:
-                    join(_DEPTHWISE, (v,), operation.stride, (output, module, channel))
-                elif operation.kind in (MAXPOOL, AVGPOOL):
-                    merged.append(_Merged(_POOL, (v,), [(output, -1, 0)], is_max=operation.kind == MAXPOOL))
-    return merged
-
-
-def _slices(operation: Operation, widths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    channel = 0
-    for v, output in zip(operation.inputs, operation.outputs, strict=True):
-        yield v, output, channel
-        channel += widths[v]

@@ -8,6 +8,7 @@ import torch
 
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import UsageError
+from hpcnas.networks.gpu.support import reason_against
 from hpcnas.records import Fitness
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.data.datasets import Dataset
@@ -17,7 +18,16 @@ log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
-    """Trains the repeats of one genotype to their validation accuracies."""
+    """Trains the repeats of one genotype to their validation accuracies.
+
+    Attributes:
+        at_once: see `Evaluator`.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """See the class."""
+        ...
 
     def train(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
         """Train and evaluate the repeats in `seeds`; arguments, result and errors are those of `Evaluator.evaluate`."""
@@ -25,7 +35,14 @@ class Engine(Protocol):
 
 
 def make_engine(recipe: RecipeConfig, data: Dataset, device: torch.device) -> Engine:
-    """The engine for `device`; the one place to choose another, such as one that trains all repeats together."""
+    """The engine for `device`: all repeats together where the GPU's kernels can run, else one after the other."""
+    reason = reason_against(device, recipe.precision)
+    if not reason:
+        from hpcnas.training.fitness.together import TogetherEngine
+
+        return TogetherEngine(recipe, data, device)
+    if device.type == "cuda":
+        log.warning("repeats are trained one after the other, which takes several times as long: %s", reason)
     from hpcnas.training.fitness.repeats import RepeatsEngine
 
     return RepeatsEngine(recipe, data, device)

@@ -12,7 +12,16 @@ Progress = Callable[[float], None]
 
 
 class Evaluator(Protocol):
-    """Gives a genotype its fitness, one accuracy for each repeat."""
+    """Gives a genotype its fitness, one accuracy for each repeat.
+
+    Attributes:
+        at_once: repeats that end together, at most: an evaluation with less time than they take gives none.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """See the class."""
+        ...
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
         """Evaluate the repeats in `seeds`.

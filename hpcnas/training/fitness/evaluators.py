@@ -23,6 +23,8 @@ from hpcnas.training.fitness.evaluator import EvaluationFailed, Evaluator, Progr
 class FunctionEvaluator:
     """Calls a user's function f(genotype, repeat=, seed=, progress=) -> accuracy in [0, 1]."""
 
+    at_once = 1
+
     def __init__(self, function: Callable[..., float], name: str) -> None:
         self._function = function
         self._name = name

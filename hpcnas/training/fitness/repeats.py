@@ -27,6 +27,8 @@ class RepeatsEngine:
     same repeat wherever and whenever it is trained.
     """
 
+    at_once = 1
+
     def __init__(self, recipe: RecipeConfig, data: Dataset, device: torch.device) -> None:
         self.recipe, self.device = recipe, device
         self.classes, self.in_channels = data.classes, data.in_channels
@@ -46,12 +48,9 @@ class RepeatsEngine:
             network = self._build(genotype, seed)
             capture = capture_step if self.device.type == "cuda" and is_wanted() else None
             return train(network, self.data, self.recipe, seed, progress, self.precision, capture)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise _out_of_memory(error) from error
-        except RuntimeError as error:
-            # The CPU allocator has no exception of its own.
-            if "can't allocate memory" in str(error) or "CUDA out of memory" in str(error):
-                raise _out_of_memory(error) from error
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise out_of_memory(error) from error
             raise
 
     def _build(self, genotype: Genotype, seed: int) -> nn.Module:
@@ -85,6 +84,16 @@ def device_name(device: torch.device) -> str:
     return f"cpu x {torch.get_num_threads()}"
 
 
-def _out_of_memory(error: BaseException) -> EvaluationFailed:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the device or on the host."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # The CPU allocator has no exception of its own, and neither has Triton.
+    text = str(error)
+    return "can't allocate memory" in text or "CUDA out of memory" in text or "Triton Error [CUDA]: out of memory" in text
+
+
+def out_of_memory(error: BaseException) -> EvaluationFailed:
+    """The finding that a genotype's network does not fit."""
     line = (str(error) or "no memory left").splitlines()[0]
     return EvaluationFailed(FailureKind.OUT_OF_MEMORY, f"the network does not fit into memory: {line}")

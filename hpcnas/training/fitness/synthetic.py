@@ -32,6 +32,8 @@ class SyntheticEvaluator:
         seconds: wall time that all repeats of one genotype take together.
     """
 
+    at_once = 1
+
     def __init__(self, seconds: float = 0.0) -> None:
         self._seconds = seconds
 

@@ -36,6 +36,11 @@ class TrainedEvaluator:
             )
         self.engine = make_engine(recipe, self.data, self.device)
 
+    @property
+    def at_once(self) -> int:
+        """See `Evaluator`."""
+        return self.engine.at_once
+
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`."""
         return self.engine.train(genotype, seeds, progress=progress)

@@ -1,0 +1,81 @@
+"""What decides about the variants of a training and its evaluation, as a value that goes to other processes."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import torch
+
+from hpcnas.networks.blueprint import blueprint
+from hpcnas.networks.gpu.launch import Launch
+from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
+from hpcnas.networks.gpu.steps import Steps
+from hpcnas.networks.gpu.structure import Structure
+from hpcnas.networks.gpu.weights import Weights
+from hpcnas.networks.graph import network_graph
+from hpcnas.representation.codec import genotype_from_json
+
+_META = torch.device("meta")
+
+
+@dataclass(frozen=True, slots=True)
+class PassPlan:
+    """A genotype with all sizes.
+
+    Attributes:
+        genotype: as JSON, see `representation.codec`.
+        batch, crop: of a training step; `image_px` is the side of the data set's images and of an evaluation's.
+        dtype: bfloat16 or float32.
+    """
+
+    genotype: str
+    channels: int
+    cells: int
+    classes: int
+    in_channels: int
+    batch: int
+    crop: int
+    image_px: int
+    evaluation_batch: int
+    dtype: str = "bfloat16"
+
+    @classmethod
+    def from_json(cls, text: str) -> "PassPlan":
+        """The plan that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """As text for another process."""
+        return json.dumps(asdict(self))
+
+    def structure(self) -> Structure:
+        """The network.
+
+        Raises:
+            GenotypeError: the cell's sink cannot be reached.
+        """
+        plan = blueprint("small", channels=self.channels, cells=self.cells, classes=self.classes, in_channels=self.in_channels)
+        return Structure(network_graph(genotype_from_json(self.genotype), plan), self.classes, self.in_channels)
+
+    def layouts(self, runs: int, structure: Structure | None = None) -> tuple[Layout, Layout]:
+        """Training and evaluation without memory: their sizes are known before anything is allocated."""
+        weights = Weights(structure or self.structure(), runs, _META, getattr(torch, self.dtype))
+        images = torch.empty(1, self.image_px, self.image_px, self.in_channels, dtype=torch.uint8, device=_META)
+        vector = torch.empty(self.in_channels, device=_META)
+        data = ImageBytes(images, torch.empty(1, dtype=torch.int64, device=_META), vector, vector)
+        return (
+            Layout(weights, self.batch, self.crop, data, Descent(0.9, 3e-4)),
+            Layout(weights, self.evaluation_batch, self.image_px, data, None),
+        )
+
+    def launches(self, runs: int = 4) -> list[Launch]:
+        """All launches of a training step and an evaluation."""
+        training, evaluation = self.layouts(runs)
+        choices = torch.empty(1, runs, 4, self.batch, dtype=torch.int32, device=_META)
+        return Steps(training, choices, [0.0]).launches + evaluation.launches
+
+    def memory_bytes(self, runs: int, steps: int) -> int:
+        """What a training of `runs` repeats needs on the device, choices of all steps included, data set excluded."""
+        training, evaluation = self.layouts(runs)
+        weights = sum(tensor.nbytes for tensor in training.weights.tensors().values())
+        choices = 4 * runs * 4 * self.batch * steps
+        return 2 * weights + choices + max(training.memory_bytes, evaluation.memory_bytes)  # a capture keeps the weights twice

@@ -1,0 +1,53 @@
+"""How kernels are cut up: one table. None of it depends on the number of runs, so that R together give the bits of R alone."""
+
+from dataclasses import dataclass
+
+from hpcnas.networks.gpu.structure import power_of_2
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Of one program.
+
+    Attributes:
+        block: rows of a tile: pixels of a product, columns of pixels of a window.
+        tiles: that it does one after the other.
+        warps, stages: of the compiled code.
+    """
+
+    block: int
+    tiles: int = 1
+    warps: int = 4
+    stages: int = 2
+
+
+# By kind and width of what is read; the last entry holds for all that are wider, its block halved with each doubling.
+# Measured on one H200 with the prototype (docs/performance.md): 4 warps are better than 8 for products, as many as do not
+# spill (registers by Triton 3.9 for sm_90); 256 elements and 4 warps for the depthwise backward pass, 10 % better than
+# 1,024 and 8: 120 registers instead of 206, so that twice as many warps wait for memory side by side.
+_PRODUCTS = {
+    "product": {16: Shape(128, 4), 32: Shape(64, 8), 64: Shape(64, 8, stages=3)},
+    "product_backward": {16: Shape(64, 16), 32: Shape(64, 8), 64: Shape(32, 8)},
+    "stem": {64: Shape(128, 8)},
+    "stem_backward": {64: Shape(64, 16)},
+}
+_ELEMENTS = {  # of a tile of columns: (elements, warps)
+    "depthwise": (1024, 8),
+    "depthwise_backward": (256, 4),
+    "pool": (1024, 8),
+    "pool_backward": (1024, 8),
+}
+
+
+def shape_of(kind: str, width: int) -> Shape:
+    """The shape of a kernel for values of `width` channels."""
+    wide = power_of_2(width)
+    if kind in _ELEMENTS:
+        elements, warps = _ELEMENTS[kind]
+        return Shape(max(1, elements // wide), 1, warps)
+    table = _PRODUCTS[kind]
+    widest = max(table)
+    if wide <= widest:
+        return table[min(key for key in table if key >= wide)]
+    last = table[widest]
+    return Shape(max(16, last.block * widest // wide), last.tiles, 8, last.stages)

@@ -1,0 +1,55 @@
+"""Whether the Triton kernels can run here, and if not, why. Imports no Triton."""
+
+import importlib.util
+import os
+import shutil
+
+import torch
+
+LEAST_CAPABILITY = (8, 0)  # Ampere: bf16
+
+
+def is_interpreted() -> bool:
+    """Whether Triton's interpreter runs the kernels, on a CPU and for tests: $TRITON_INTERPRET=1."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def reason_against(device: torch.device, precision: str) -> str:
+    """Why not all repeats are trained together on `device`; "" if they are.
+
+    Args:
+        precision: auto, bf16 or fp32, as `--precision`.
+    """
+    if os.environ.get("HPCNAS_TOGETHER") == "0":
+        return "$HPCNAS_TOGETHER=0 switches that off"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if is_interpreted():
+        return ""
+    if device.type != "cuda":
+        return "there is no GPU"
+    if precision == "fp32":
+        return "--precision fp32 was asked for"
+    if compiler() is None:
+        return "there is no C compiler (cc, gcc or clang), which Triton needs"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < LEAST_CAPABILITY:
+        name, version = torch.cuda.get_device_name(device), ".".join(map(str, capability))
+        return f"{name} has compute capability {version}, and 8.0 is needed"
+    return ""
+
+
+def compiler() -> str | None:
+    """The C compiler that Triton will take."""
+    named = os.environ.get("CC")
+    return named or shutil.which("clang") or shutil.which("gcc") or shutil.which("cc")
+
+
+def describe_engine(precision: str) -> str:
+    """One sentence: how the repeats of a genotype would be trained here, and why."""
+    if not torch.cuda.is_available():
+        return "repeats would be trained one after the other on the CPU: torch sees no GPU"
+    reason = reason_against(torch.device("cuda"), precision)
+    if reason:
+        return f"repeats would be trained one after the other: {reason}"
+    return f"all repeats of a genotype would be trained together on {torch.cuda.get_device_name()}"

@@ -1,0 +1,88 @@
+"""The weights of R runs on the device, to and from state dicts of the reference network."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from hpcnas.networks.gpu.structure import Structure
+
+_AFFINE, _RUNNING = ("norm.weight", "norm.bias"), ("norm.running_mean", "norm.running_var")
+
+
+class Weights:
+    """Parameters, momenta, statistics and what is made from them, see `kernels` for the layout of each.
+
+    Args:
+        dtype: T, of values and of the weights that products read.
+    """
+
+    def __init__(self, structure: Structure, runs: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.structure, self.runs, self.device, self.dtype = structure, runs, device, dtype
+        channels = structure.channels * runs
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(*shape, dtype=dtype, device=device)
+
+        self.weights, self.momenta = zeros(runs, structure.size), zeros(runs, structure.size)
+        self.shadow = zeros(runs, structure.size, dtype=dtype)
+        self.affine, self.affine_momenta, self.running = zeros(channels * 2), zeros(channels * 2), zeros(channels * 2)
+        self.sums = zeros(channels * 4, dtype=torch.int64)
+        self.coef = zeros(channels * 6)
+        self.counters = zeros(channels, dtype=torch.int32)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of them by the names that kernels know."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+    def load(self, run: int, state: Mapping[str, Tensor]) -> None:
+        """Take the weights of one run from a state dict of the reference; momenta are not touched."""
+        structure = self.structure
+        flat = torch.zeros(structure.size)
+        for m, path in enumerate(structure.paths):
+            weight = state[f"{path}.conv.weight"].flatten()
+            flat[structure.weight[m] : structure.weight[m] + len(weight)] = weight
+        flat[structure.classifier : structure.bias] = state["classifier.weight"].flatten()
+        flat[structure.bias : structure.bias + structure.classes] = state["classifier.bias"]
+        self.weights[run] = flat.to(self.device)
+        for m, (row, C, N) in structure.packing.items():
+            part = slice(structure.weight[m], structure.weight[m] + row * N)
+            flat[part] = flat[part].view(N, row // C, C).transpose(0, 1).flatten()
+        self.shadow[run] = flat.to(self.device, self.dtype)
+        self._load_channels(self.affine, run, state, _AFFINE)
+        self._load_channels(self.running, run, state, _RUNNING)
+
+    def store(self, run: int, state: Mapping[str, Tensor], momenta: bool = False) -> None:
+        """Write the weights of one run, or their momenta, into the tensors of a state dict of the reference."""
+        structure = self.structure
+        flat = (self.momenta if momenta else self.weights)[run].cpu()
+        for m, path in enumerate(structure.paths):
+            weight = state[f"{path}.conv.weight"]
+            weight.copy_(flat[structure.weight[m] : structure.weight[m] + weight.numel()].view(weight.shape))
+        state["classifier.weight"].copy_(flat[structure.classifier : structure.bias].view(structure.classes, -1))
+        state["classifier.bias"].copy_(flat[structure.bias : structure.bias + structure.classes])
+        self._store_channels(self.affine_momenta if momenta else self.affine, run, state, _AFFINE)
+        self._store_channels(self.running, run, state, _RUNNING)
+
+    def _load_channels(self, where: Tensor, run: int, state: Mapping[str, Tensor], names: tuple[str, str]) -> None:
+        flat = where.cpu()
+        for here, there in self._pairs(flat, run, state, names):
+            here.copy_(there)
+        where.copy_(flat)
+
+    def _store_channels(self, where: Tensor, run: int, state: Mapping[str, Tensor], names: tuple[str, str]) -> None:
+        for here, there in self._pairs(where.cpu(), run, state, names):
+            there.copy_(here)
+
+    def _pairs(
+        self, flat: Tensor, run: int, state: Mapping[str, Tensor], names: tuple[str, str]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Each value's channels in `flat` with the same ones in the state dict."""
+        pairs = []
+        for v, (m, channel) in self.structure.module.items():
+            C = self.structure.widths[v]
+            at = self.structure.channel[v] * self.runs * 2 + run * 2 * C
+            for half, name in enumerate(names):
+                start = at + half * C
+                pairs.append((flat[start : start + C], state[f"{self.structure.paths[m]}.{name}"][channel : channel + C]))
+        return pairs

@@ -1,0 +1,125 @@
+"""The engine from claim to fitness at a tiny size, in Triton's interpreter; started by test_kernels.py."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hpcnas.benchmarks.step import Setting
+from hpcnas.benchmarks.together import measure_together, text
+from hpcnas.config import RecipeConfig
+from hpcnas.records import FailureKind, Fitness
+from hpcnas.training import together
+from hpcnas.training.data import Dataset, Images
+from hpcnas.training.fitness.engine import make_engine
+from hpcnas.training.fitness.evaluator import EvaluationFailed
+from hpcnas.training.fitness.together import TogetherEngine
+from hpcnas.training.fitness.trained import TrainedEvaluator
+from tests.networks.gpu.interpreter import mend
+from tests.networks.gpu.material import tiny
+
+mend()
+RECIPE = replace(RecipeConfig(), train_steps=2, batch=4, channels=4, crop=5, repeats=3, learning_rate=0.02)
+GENOTYPE = tiny("smallest")
+
+
+def bright_and_dark() -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(32) % 2
+    images = torch.randint(0, 100, (32, 6, 6, 1), dtype=torch.uint8, generator=generator)
+    images += (100 * labels[:, None, None, None]).to(torch.uint8)
+    return Dataset("tiny", 2, Images(images, labels), Images(images[:7], labels[:7]), (0.4,), (0.2,))
+
+
+@pytest.fixture
+def engine() -> TogetherEngine:
+    made = make_engine(RECIPE, bright_and_dark(), torch.device("cpu"))
+    assert isinstance(made, TogetherEngine)
+    return made
+
+
+def test_an_evaluator_gives_each_missing_repeat_its_own_fitness(monkeypatch):
+    monkeypatch.setattr("hpcnas.training.fitness.trained.load_dataset", lambda *args, **kwargs: bright_and_dark())
+    evaluator = TrainedEvaluator(RECIPE, device="cpu")
+    shares: list[float] = []
+    both = list(evaluator.evaluate(GENOTYPE, {0: 11, 2: 13}, progress=shares.append))
+    assert [(fitness.repeat, fitness.seed, fitness.steps) for fitness in both] == [(0, 11, 2), (2, 13, 2)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    (alone,) = evaluator.evaluate(GENOTYPE, {2: 13}, progress=shares.append)
+    assert alone.accuracy == both[1].accuracy
+
+
+def test_what_progress_raises_ends_a_training(engine):
+    def stop(share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(engine.train(GENOTYPE, {0: 1}, progress=stop))
+
+
+def test_memory_that_runs_out_halves_the_repeats_and_only_then_is_a_finding(engine, monkeypatch, caplog):
+    tried: list[int] = []
+
+    def too_large(self, genotype, structure, seeds, progress):
+        tried.append(len(seeds))
+        if len(seeds) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [0.5] * len(seeds)
+
+    monkeypatch.setattr(TogetherEngine, "_train", too_large)
+    seeds = dict(enumerate(range(4)))
+    most = 1
+    with caplog.at_level(logging.WARNING):
+        assert [f.repeat for f in engine.train(GENOTYPE, seeds, progress=lambda share: None)] == [0, 1, 2, 3]
+    assert tried == [4, 2, 1, 1, 1, 1]
+    assert len(caplog.records) == 2
+    most = 0
+    with pytest.raises(EvaluationFailed) as caught:
+        list(engine.train(GENOTYPE, seeds, progress=lambda share: None))
+    assert caught.value.kind is FailureKind.OUT_OF_MEMORY
+
+
+def test_how_many_fit_is_known_before_anything_is_allocated(engine, monkeypatch):
+    plan, _ = engine._plan(GENOTYPE)
+    for at_once, repeats in ((4, 4), (3, 3), (2, 4), (1, 4)):
+        need = plan.memory_bytes(at_once, RECIPE.train_steps) + together.MEMORY_MARGIN
+        monkeypatch.setattr(TogetherEngine, "free_bytes", lambda self, need=need: need)
+        assert engine._fitting(plan, repeats) == at_once
+
+
+def test_a_repeat_that_diverged_fails_when_the_others_are_given(engine, monkeypatch):
+    monkeypatch.setattr(TogetherEngine, "_train", lambda *args: [0.5, "the training loss is nan after 50 steps"])
+    found = []
+    with pytest.raises(EvaluationFailed, match="repeat 3: the training loss is nan after 50 steps") as caught:
+        found.extend(engine.train(GENOTYPE, {1: 5, 3: 6}, progress=lambda share: None))
+    assert caught.value.kind is FailureKind.NOT_A_NUMBER
+    assert [fitness.repeat for fitness in found] == [1]
+
+
+def test_a_loss_that_is_not_finite_is_seen_for_its_run_alone(engine, monkeypatch):
+    state = TogetherEngine._initial_state
+
+    def broken(self, genotype, seed):
+        made = dict(state(self, genotype, seed))
+        if seed == 6:
+            made["classifier.bias"] = torch.full_like(made["classifier.bias"], float("inf"))
+        return made
+
+    monkeypatch.setattr(TogetherEngine, "_initial_state", broken)
+    given: list[Fitness] = []
+    with pytest.raises(EvaluationFailed, match="repeat 3: the training loss is nan"):
+        given.extend(engine.train(GENOTYPE, {1: 5, 3: 6}, progress=lambda share: None))
+    assert [fitness.repeat for fitness in given] == [1]
+
+
+def test_the_bench_reports_the_step_of_all_repeats():
+    setting = Setting(torch.device("cpu"), "small", 4, (4, 3, 5, 5))
+    row = measure_together(GENOTYPE, setting, rounds=1, runs=2)
+    assert set(row) == {
+        *("ms", "spread", "launches", "gigabytes", "terabytes_per_s", "fitness_s"),
+        *("compile_s", "capture_s", "memory_gigabytes"),
+    }
+    assert row["fitness_s"] == pytest.approx(5 * row["ms"])
+    assert f"{row['launches']} launches" in text(row)

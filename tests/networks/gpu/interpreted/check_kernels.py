@@ -1,0 +1,146 @@
+"""The kernels in Triton's interpreter against the float64 reference; started by test_kernels.py with TRITON_INTERPRET=1."""
+
+import copy
+
+import pytest
+import torch
+
+from hpcnas.networks.gpu.kernels.pools import pool_backward, pool_forward
+from hpcnas.networks.gpu.launch import Launch
+from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
+from tests.networks.gpu.interpreter import mend
+from tests.networks.gpu.material import TINY, Case, error, flat, gradients, stored, tiny, trained
+
+mend()
+NO_UPDATE = Descent(0.0, 0.0)  # momenta are then the gradients
+# A tiny network can be ill-conditioned, so torch's own error in fp32 on the same input is the yardstick.
+TIMES_TORCH, FLOOR = 8.0, 5e-6
+
+
+def is_as_good(found: torch.Tensor, torchs: torch.Tensor, right: torch.Tensor) -> bool:
+    return error(found, right) <= TIMES_TORCH * error(torchs, right) + FLOOR
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_loss_gradients_and_statistics_equal_the_reference(name):
+    odd = {"channels": 6, "crop": 7} if name == "smallest" else {}  # widths and sides that fill no tile
+    case = Case(tiny(name), batch=3 if odd else 2, **odd)
+    steps = case.steps_of([0], NO_UPDATE, rate=0.0)
+    steps.run()
+    loss, right, buffers = gradients(case, 0, torch.float64)
+    _, torchs, _ = gradients(case, 0, torch.float32)
+    mine = stored(steps, 0, case.states[0], momenta=True)
+    assert abs(float(steps.layout.losses.mean()) - loss) < 1e-5 * loss
+    assert error(flat(mine, list(buffers)), flat(buffers, list(buffers))) < 2e-6
+    assert is_as_good(*(flat(tensors, list(right)) for tensors in (mine, torchs, right)))
+
+
+def test_sgd_over_several_steps_equals_the_reference():
+    case, descent = Case(tiny("smallest"), steps=3, batch=4), Descent(0.9, 3e-4)
+    steps = case.steps_of([0], descent, rate=0.05)
+    for _ in range(case.steps):
+        steps.run()
+    right, torchs = (trained(case, 0, descent, 0.05, dtype) for dtype in (torch.float64, torch.float32))
+    mine = stored(steps, 0, case.states[0])
+    names = [name for name in right if "tracked" not in name]
+    assert is_as_good(*(flat(tensors, names) for tensors in (mine, torchs, right)))
+    assert not torch.equal(flat(mine, names), flat(case.states[0], names))
+
+
+def bits(case: Case, runs: list[int]) -> list[dict[str, torch.Tensor]]:
+    steps = case.steps_of(runs, Descent(0.9, 3e-4), rate=0.05)
+    for _ in range(case.steps):
+        steps.run()
+    return [stored(steps, place, case.states[0]) for place in range(len(runs))]
+
+
+def test_runs_together_equal_each_alone_to_the_bit():
+    case = Case(tiny("smallest"), runs=2, steps=2)
+    together = bits(case, [0, 1])
+    for run in range(2):
+        (alone,) = bits(case, [run])
+        assert all(torch.equal(alone[name], together[run][name]) for name in alone)
+    assert not torch.equal(together[0]["classifier.weight"], together[1]["classifier.weight"])
+
+
+def test_a_run_that_diverges_shows_it_and_leaves_the_others_alone():
+    case = Case(tiny("smallest"), runs=2, steps=1)
+    (good,) = bits(case, [0])
+    case.states[1] = copy.deepcopy(case.states[1])
+    case.states[1]["stem.0.conv.weight"][0, 0, 0, 0] = float("nan")
+    steps = case.steps_of([0, 1], Descent(0.9, 3e-4), rate=0.05)
+    steps.run()
+    losses = steps.layout.losses.mean(1)
+    assert losses[0].isfinite()
+    assert losses[1].isnan()
+    assert all(torch.equal(good[name], tensor) for name, tensor in stored(steps, 0, case.states[0]).items())
+
+
+def test_evaluation_with_running_statistics_equals_the_reference():
+    case = Case(tiny("pool_of_pool"), batch=4)
+    state = case.states[0]
+    generator = torch.Generator().manual_seed(5)
+    for name, tensor in state.items():
+        if name.endswith("running_mean"):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) / 4)
+        elif name.endswith("running_var"):
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    weights = case.steps_of([0], NO_UPDATE, 0.0).layout.weights
+    side = case.data.images.shape[1]
+    layout = Layout(
+        weights, 4, side, ImageBytes(*(getattr(case.data, k) for k in ("images", "labels", "scale", "shift"))), None
+    )
+    layout.choice[0, 0] = torch.arange(4)
+    for launch in layout.launches:
+        launch()
+    network = case.reference(0, torch.float64).eval()
+    network.load_state_dict(state)
+    case.choices[0, 0] = torch.stack([torch.arange(4), *torch.zeros(3, 4, dtype=torch.int64)])
+    case.crop = side
+    images, labels = case.images(0, 0, torch.float64)
+    seen: list[torch.Tensor] = []
+    network.classifier.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    with torch.no_grad():
+        hits = network(images).argmax(1) == labels
+    assert error(layout.features[0].double(), seen[0]) < 2e-6
+    assert torch.equal(layout.hits[0].bool(), hits)
+
+
+def test_bf16_is_as_near_as_rounding_allows():
+    case = Case(tiny("smallest"), batch=4, crop=6, dtype=torch.bfloat16)
+    steps = case.steps_of([0], NO_UPDATE, rate=0.0)
+    steps.run()
+    loss, _, _ = gradients(case, 0, torch.float64)
+    assert abs(float(steps.layout.losses.mean()) - loss) < 0.03 * loss
+
+
+def pooled(z: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the kernels make of (B, side, side, C) values that nothing normalises: largest of each window, and gradient of z."""
+    batch, side, _, C = z.shape
+    block = -(-z.numel() // 64) * 64
+    values, grads = (torch.zeros(2 * block) for _ in range(2))
+    values[: z.numel()], grads[block : block + z.numel()] = z.flatten(), gradient.flatten()
+    tasks = torch.tensor([[0, -1, block, 0, 0, 0, 0, 0], [0, 0, -1, block, 0, 0, 0, 0]])
+    shared = {name: torch.zeros(64) for name in ("coef", "sums", "counters")}
+    shared |= {"values": values, "grads": grads, "marks": torch.zeros(block, dtype=torch.uint8), "batch": batch, "runs": 1}
+    own = {"side": side, "C": C, "BC": 16, "BLOCK": 8, "EVEN": False, "IS_MAX": True}
+    for kernel, first, more in ((pool_forward, 0, {"EVAL": False}), (pool_backward, 1, {})):
+        launch = Launch("", kernel, (1, -(-batch * side // 8)), first, own | more)
+        launch.bind(shared | {"tasks": tasks}, 1)
+        launch()
+    return values[block : block + z.numel()].view(z.shape), grads[: z.numel()].view(z.shape)
+
+
+@pytest.mark.parametrize("worst", [2.0, float("nan")])
+def test_max_pools_take_the_first_of_equals_as_torch_does(worst):
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randint(0, 3, (2, 5, 5, 4), generator=generator).float()
+    z[1, 2, 3, 1] = worst
+    gradient = torch.rand(z.shape, generator=generator)
+    x = z.permute(0, 3, 1, 2).clone().requires_grad_()
+    y = torch.nn.functional.max_pool2d(x, 3, stride=1, padding=1)
+    y.backward(gradient.permute(0, 3, 1, 2))
+    largest, found = pooled(z, gradient)
+    assert x.grad is not None
+    assert torch.equal(largest.nan_to_num(9.0), y.permute(0, 2, 3, 1).nan_to_num(9.0))
+    torch.testing.assert_close(found, x.grad.permute(0, 2, 3, 1))

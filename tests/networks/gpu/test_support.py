@@ -1,0 +1,82 @@
+"""Which engine runs, and the one line that says why."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from hpcnas.config import RecipeConfig
+from hpcnas.networks.gpu import support
+from hpcnas.networks.gpu.support import describe_engine, reason_against
+from hpcnas.training import engine
+from hpcnas.training.fitness.repeats import RepeatsEngine
+
+GPU = torch.device("cuda")
+
+
+@pytest.fixture
+def good_machine(monkeypatch) -> pytest.MonkeyPatch:
+    """An H200 with everything that is needed."""
+    monkeypatch.delenv("HPCNAS_TOGETHER", raising=False)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(support.importlib.util, "find_spec", lambda name: SimpleNamespace(name=name))
+    monkeypatch.setenv("CC", "gcc")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA H200")
+    return monkeypatch
+
+
+def test_a_good_machine_trains_all_repeats_together(good_machine):
+    assert reason_against(GPU, "auto") == reason_against(GPU, "bf16") == ""
+    assert describe_engine("auto") == "all repeats of a genotype would be trained together on NVIDIA H200"
+
+
+def test_without_triton(good_machine):
+    good_machine.setattr(support.importlib.util, "find_spec", lambda name: None)
+    assert reason_against(GPU, "auto") == "Triton is not installed"
+
+
+def test_without_a_c_compiler(good_machine):
+    good_machine.delenv("CC")
+    good_machine.setattr(support.shutil, "which", lambda name: None)
+    assert "no C compiler" in reason_against(GPU, "auto")
+
+
+def test_on_a_card_before_ampere(good_machine):
+    good_machine.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
+    good_machine.setattr(torch.cuda, "get_device_name", lambda device=None: "Tesla T4")
+    assert reason_against(GPU, "auto") == "Tesla T4 has compute capability 7.5, and 8.0 is needed"
+    assert describe_engine("auto").startswith("repeats would be trained one after the other: Tesla T4")
+
+
+def test_where_fp32_is_asked_for(good_machine):
+    assert reason_against(GPU, "fp32") == "--precision fp32 was asked for"
+
+
+def test_where_it_is_switched_off(good_machine):
+    good_machine.setenv("HPCNAS_TOGETHER", "0")
+    assert reason_against(GPU, "auto") == "$HPCNAS_TOGETHER=0 switches that off"
+
+
+@pytest.mark.parametrize(("device", "lines"), [("cuda", 1), ("cpu", 0)])
+def test_the_fallback_is_said_in_one_line_on_a_gpu_alone(good_machine, monkeypatch, caplog, device, lines):
+    monkeypatch.setattr(RepeatsEngine, "__init__", lambda self, *arguments: None)
+    recipe = RecipeConfig(precision="fp32")
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(engine.make_engine(recipe, None, torch.device(device)), RepeatsEngine)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * lines
+
+
+def test_a_skeleton_that_the_kernels_do_not_know_is_refused_with_its_reason():
+    triton = pytest.importorskip("triton")
+    assert triton
+    from hpcnas.networks.blueprint import blueprint
+    from hpcnas.networks.gpu.structure import Structure
+    from hpcnas.networks.graph import network_graph
+    from hpcnas.representation.presets import PUBLISHED
+
+    assert Structure(network_graph(PUBLISHED, blueprint("small")), 10, 3).reason_against() == ""
+    imagenet = Structure(network_graph(PUBLISHED, blueprint("imagenet")), 1000, 3)
+    assert imagenet.reason_against() == "the stem is not one convolution of stride 1"
