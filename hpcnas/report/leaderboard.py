@@ -14,6 +14,7 @@ from hpcnas.population.queries import Population
 from hpcnas.population.rows import AttemptRow
 from hpcnas.population.rules import LOST, NEUTRAL_OUTCOMES
 from hpcnas.records import Individual, State
+from hpcnas.report.quoting import csv_cell, one_line, printable
 
 
 def rank(individuals: Sequence[Individual]) -> list[Individual]:
@@ -35,7 +36,7 @@ def population_csv(individuals: Sequence[Individual]) -> str:
         values = _as_json(individual)
         del values["genotype"]
         values["accuracies"] = " ".join(str(accuracy) for accuracy in individual.accuracies)
-        writer.writerow(values.values())
+        writer.writerow(map(csv_cell, values.values()))
     return file.getvalue().rstrip("\n")
 
 
@@ -50,7 +51,7 @@ def population_text(individuals: Sequence[Individual]) -> str:
             f"{one.parameters:,}",
             "-" if one.parent_id is None else one.parent_id,
             one.attempts,
-            one.reason or "-" if one.state is State.FAILED else one.mutation or "random",
+            one_line(one.reason or "-" if one.state is State.FAILED else one.mutation or "random"),
         )
         for one in individuals
     ]
@@ -78,7 +79,7 @@ def failures_text(population: Population, *, traces: bool = True) -> str:
         parts.append(f"{len(failed)} genotypes given up: {given_up}; `hpcnas retry ID` queues one anew")
     if population.quarantined_hosts():
         parts.append(f"quarantined machines: {', '.join(population.quarantined_hosts())}")
-    return "\n\n".join(parts)
+    return printable("\n\n".join(parts))
 
 
 def _number(attempts: Sequence[AttemptRow]) -> dict[tuple[int, int], int]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hpcnas.records import Individual
+from hpcnas.report.quoting import dot_quoted
 
 if TYPE_CHECKING:
     from hpcnas.report.own_matplotlib import Figure
@@ -77,7 +78,7 @@ def lineage_dot(chain: Sequence[Ancestor]) -> str:
     lines = ["digraph lineage {", "  node [shape=box, style=rounded];"]
     lines += [f'  i{ancestor.id} [label="{ancestor.id}\\n{_fitness(ancestor)}"];' for ancestor in chain]
     for parent, child in pairwise(chain):
-        lines.append(f'  i{parent.id} -> i{child.id} [label="{_what(child)}"];')
+        lines.append(f"  i{parent.id} -> i{child.id} [label={dot_quoted(_what(child))}];")
     return "\n".join([*lines, "}"]) + "\n"
 
 

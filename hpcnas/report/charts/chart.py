@@ -8,6 +8,8 @@ import io
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hpcnas.report.quoting import csv_cell
+
 Style = Literal["line", "steps", "points", "bars"]
 Scalar = str | int | float | None
 
@@ -76,5 +78,5 @@ class Chart:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.fields)
-        writer.writerows(self.records)
+        writer.writerows([csv_cell(value) for value in record] for record in self.records)
         return text.getvalue()

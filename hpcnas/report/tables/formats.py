@@ -10,23 +10,9 @@ from typing import Any
 
 from tabulate import tabulate
 
+from hpcnas.report.quoting import csv_cell, latex_escape, markdown_escape, one_line
 from hpcnas.report.tables.formatting import Spread, TopErrors
 from hpcnas.report.tables.table import Column, Kind, Row, Table, plain_value
-
-# LaTeX reads these characters as commands.
-_LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-}
 
 
 def as_text(tables: Sequence[Table], width: int = 0) -> str:
@@ -35,7 +21,7 @@ def as_text(tables: Sequence[Table], width: int = 0) -> str:
 
 
 def _text_table(table: Table, width: int) -> str:
-    cells = [table.cells(row) for row in table.rows]
+    cells = [[one_line(text) for text in table.cells(row)] for row in table.rows]
     widest = [max((len(row[index]) for row in cells), default=0) for index in range(len(table.columns))]
     headings = [
         textwrap.fill(column.heading, max(least, 9), break_long_words=False)
@@ -71,19 +57,12 @@ def _markdown_table(table: Table) -> str:
         "|" + "|".join("---:" if column.is_number else "---" for column in table.columns) + "|",
         *(_markdown_line(table.cells(row)) for row in table.rows),
     ]
-    notes = "".join(f"\n{_markdown_escape(note)}\n" for note in table.notes)
-    return f"### {_markdown_escape(table.title)}\n\n" + "\n".join(lines) + f"\n{notes}"
+    notes = "".join(f"\n{markdown_escape(note)}\n" for note in table.notes)
+    return f"### {markdown_escape(table.title)}\n\n" + "\n".join(lines) + f"\n{notes}"
 
 
 def _markdown_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_markdown_escape(cell) for cell in cells) + " |"
-
-
-def _markdown_escape(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
-    for character in "|*_`[":
-        escaped = escaped.replace(character, "\\" + character)
-    return escaped.replace("\n", " ")
+    return "| " + " | ".join(markdown_escape(cell) for cell in cells) + " |"
 
 
 def as_latex(tables: Sequence[Table]) -> str:
@@ -118,11 +97,6 @@ def _latex_cell(text: str) -> str:
     return "--" if text == "-" else latex_escape(text)
 
 
-def latex_escape(text: str) -> str:
-    """`text` such that LaTeX prints it as it is."""
-    return "".join(_LATEX_SPECIAL.get(character, character) for character in text.replace("\n", " "))
-
-
 def as_csv(tables: Sequence[Table]) -> str:
     """One CSV of all tables: a column `table` first, numbers in full, spreads and errors in columns of their own.
 
@@ -152,13 +126,8 @@ def _csv_row(table: Table, row: Row) -> dict[str, object]:
         elif isinstance(value, TopErrors):
             cells |= dict(zip(_csv_fields(column), (value.top1, value.top5, value.n), strict=True))
         elif value is not None:
-            cells[column.key] = _csv_text(value) if isinstance(value, str) else value
+            cells[column.key] = csv_cell(value)
     return cells
-
-
-def _csv_text(text: str) -> str:
-    """A spreadsheet runs what begins like a formula; an apostrophe keeps it text."""
-    return "'" + text if text[:1] in tuple("=+-@\t\r") else text
 
 
 def as_json(tables: Sequence[Table]) -> str:

@@ -2,7 +2,8 @@ import csv
 import io
 import json
 
-from hpcnas.report.tables.formats import as_csv, as_json, as_latex, as_markdown, as_text, latex_escape
+from hpcnas.report.quoting import latex_escape
+from hpcnas.report.tables.formats import as_csv, as_json, as_latex, as_markdown, as_text
 from hpcnas.report.tables.formatting import Spread, TopErrors
 from hpcnas.report.tables.table import Column, Kind, Row, Table
 
@@ -54,7 +55,8 @@ def test_latex_is_booktabs_and_escapes_what_comes_from_a_run():
     latex = as_latex([TABLE])
     assert latex.count(r"\toprule") == latex.count(r"\midrule") == latex.count(r"\bottomrule") == 1
     assert r"3.75 $\pm$ 0.12 (5)" in latex
-    assert r"a|b\_c \& 50\% \textbackslash{}textbf\{x\} <script> \$1 \#2 \textasciitilde{} \textasciicircum{}" in latex
+    assert r"a\textbar{}b\_c \& 50\% \textbackslash{}textbf\{x\} \textless{}script\textgreater{}" in latex
+    assert r"\textgreater{} \$1 \#2 \textasciitilde{} \textasciicircum{}" in latex
     assert latex_escape("plain") == "plain"
     assert r"\caption{Searches. a note.}" in as_latex([Table("table1", "Table 1. Searches", COLUMNS, (), ("a note",))])
 
