@@ -186,6 +186,8 @@ class Duties:
         waits_s = self.staffing.waits_s
         why = self.staffing.refusal or "workers end without claiming a genotype"
         self.note = f"{why}; trying again in {duration(waits_s)}" if waits_s else ""
+        if self.staffing.is_cluster_silent:
+            self.note = "the cluster does not say which workers run, so none are started"
 
     def _every(self, period_s: float, duty: Callable[[], None]) -> None:
         if self.clock() >= self._due.get(duty.__name__, 0.0):

@@ -20,6 +20,7 @@ FIRST_WAIT_S = 60.0
 LONGEST_WAIT_S = 1800.0
 REFUSED_WAIT_S = 15.0  # after the first refusal of a cluster that took workers before
 LAST_STRAW = 10  # quick deaths in a row after which the head gives up
+SILENT_S = 150.0  # two answers of squeue that did not come
 PROMPT_S = 2.0  # a cluster that takes longer for its answer is not waited for
 
 
@@ -73,6 +74,7 @@ class Staffing:
         self._open: list[_Submission] = []
         self._request: _Request | None = None
         self._wait_until_s = 0.0
+        self._silent_since_s: float | None = None
 
     def top_up(self, wanted: int, claims: int) -> list[str]:
         """Start the workers that are missing.
@@ -89,7 +91,9 @@ class Staffing:
             return self._hear(self._request, 0)
         states = self.cluster.alive()
         if states is None:
+            self._silent_since_s = self.clock() if self._silent_since_s is None else self._silent_since_s
             return []
+        self._silent_since_s = None
         self.states = states
         self._judge(states, claims)
         missing = wanted - len(states)
@@ -104,6 +108,11 @@ class Staffing:
     def is_asking(self) -> bool:
         """Whether the cluster has been asked for workers and has not answered yet."""
         return self._request is not None and not self._request.answer.done()
+
+    @property
+    def is_cluster_silent(self) -> bool:
+        """Whether the cluster has not said for minutes which workers run, so that none are started."""
+        return self._silent_since_s is not None and self.clock() - self._silent_since_s > SILENT_S
 
     @property
     def waits_s(self) -> float:

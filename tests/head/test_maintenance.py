@@ -209,3 +209,11 @@ def test_workers_that_fail_between_two_looks_have_claimed(head: HeadInProcess, s
         head.duties.do(1)
     assert head.duties.staffing.deaths == 0
     assert head.duties.note == ""
+
+
+def test_a_silent_cluster_is_said_beside_the_search(head: HeadInProcess, clock: FakeClock) -> None:
+    head.run.launcher.is_silent = True  # type: ignore[attr-defined]
+    for _ in range(400):
+        clock.advance(0.5)
+        head.duties.do(1)
+    assert "does not say which workers run" in head.duties.note

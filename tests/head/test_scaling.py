@@ -48,6 +48,21 @@ def test_nothing_is_decided_from_a_cluster_that_does_not_answer(cluster: FakeClu
     assert staffing.deaths == 0
 
 
+def test_a_cluster_that_is_silent_for_minutes_is_not_silent_to_a_person(cluster: FakeCluster, clock: FakeClock) -> None:
+    staffing = Staffing(cluster, clock)
+    cluster.tasks = None
+    staffing.top_up(8, claims=0)
+    clock.advance(100)
+    staffing.top_up(8, claims=0)
+    assert not staffing.is_cluster_silent
+    clock.advance(60)
+    staffing.top_up(8, claims=0)
+    assert staffing.is_cluster_silent
+    cluster.tasks = {}
+    staffing.top_up(8, claims=0)
+    assert not staffing.is_cluster_silent
+
+
 def test_more_than_wanted_are_left_alone(cluster: FakeCluster, clock: FakeClock) -> None:
     staffing = Staffing(cluster, clock)
     staffing.top_up(8, claims=0)

@@ -9,7 +9,7 @@ import torch
 from hpcnas.config import RecipeConfig
 from hpcnas.networks.gpu import support
 from hpcnas.networks.gpu.support import describe_engine, reason_against
-from hpcnas.training import engine
+from hpcnas.training.fitness import engine
 from hpcnas.training.fitness.repeats import RepeatsEngine
 
 GPU = torch.device("cuda")

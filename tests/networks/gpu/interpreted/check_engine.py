@@ -10,8 +10,8 @@ from hpcnas.benchmarks.step import Setting
 from hpcnas.benchmarks.together import measure_together, text
 from hpcnas.config import RecipeConfig
 from hpcnas.records import FailureKind, Fitness
-from hpcnas.training import together
 from hpcnas.training.data import Dataset, Images
+from hpcnas.training.fitness import together
 from hpcnas.training.fitness.engine import make_engine
 from hpcnas.training.fitness.evaluator import EvaluationFailed
 from hpcnas.training.fitness.together import TogetherEngine
