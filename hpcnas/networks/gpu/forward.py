@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpcnas.networks.gpu.layout import Layout
 
 NAMES = {Kind.STEM: "stem", Kind.PRODUCT: "product", Kind.DEPTHWISE: "depthwise", Kind.POOL: "pool"}
-HEAD_IMAGES, HEAD_PIXELS = 4, 8  # of a program of the pooling, and of its inner tile: larger ones spill
+HEAD_IMAGES, HEAD_PIXELS = 2, 8  # of a program of the pooling, and of its inner tile: larger ones spill
 CLASSIFIER_IMAGES = 16
 
 # (level, kind, width read, width written, side read, side written, stride, is max): one launch each

@@ -9,7 +9,7 @@ from hpcnas.networks.gpu.kernels.common import activate
 # fmt: off
 @triton.jit
 def zeros3(ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Three tensors of zeros: a loop's variables must not start as one that another variable starts as and takes in it."""
+    """Three tensors of zeros, each one of its own; why that matters stands in pool_backward."""
     return tl.zeros([ROWS, COLUMNS], tl.float32), tl.zeros([ROWS, COLUMNS], tl.float32), tl.zeros([ROWS, COLUMNS], tl.float32)
 
 
