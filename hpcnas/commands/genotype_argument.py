@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcnas.config import RecipeConfig, RunConfig, read_config
 from hpcnas.errors import UsageError
 from hpcnas.representation.codec import genotype_from_json, read_genotype
 from hpcnas.representation.genotype import Genotype
@@ -38,11 +37,6 @@ def resolve_genotype(text: str, folder: RunFolder) -> tuple[Genotype, int | None
         shown = line if len(line) <= 60 else f"{line[:57]}..."
         raise UsageError(f"{shown} is no genotype; give an id of the run, best, published, or the path of a genotype file")
     return read_genotype(path), None
-
-
-def recipe_of(folder: RunFolder) -> RecipeConfig:
-    """How the run in `folder` trains its genotypes; for a genotype that is of this run."""
-    return RunConfig.from_dict(read_config(folder.config)).recipe
 
 
 def _is_there(path: Path) -> bool:

@@ -87,9 +87,6 @@ def export(
             metavar="none|stride1|stride2", help="Between the last cell and the pooling; default the weights', else none."
         ),
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Weights trained on this data set; default the run's.")
-    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -103,15 +100,14 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
 ) -> None:
     """A genotype as files that need no hpcnas: genotype.json, model.py (needs torch alone), its weights if there are any."""
-    from hpcnas.commands.genotype_argument import recipe_of, resolve_genotype
+    from hpcnas.commands.genotype_argument import resolve_genotype
     from hpcnas.export.bundle import Asked, write_bundle
 
     folder = RunFolder.from_option(run)
     found, individual_id = resolve_genotype(genotype, folder)
     name = f"genotype {individual_id} of {folder.path.name}" if individual_id is not None else f"genotype {genotype}"
-    asked = Asked(model, channels, cells, classes, in_channels, tail, dataset, weights, onnx, torch_export)
-    recipe = recipe_of(folder) if individual_id is not None else None
-    for line in write_bundle(found, name, asked, folder, out, recipe=recipe, force=force):
+    asked = Asked(model, channels, cells, classes, in_channels, tail, weights, onnx, torch_export)
+    for line in write_bundle(found, name, asked, folder, out, force=force):
         print(line)
 
 

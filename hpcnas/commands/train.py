@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpcnas.commands.genotype_argument import GENOTYPE_HELP, recipe_of, resolve_genotype
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
 from hpcnas.commands.options import RunOption
 from hpcnas.config import Precision
 from hpcnas.errors import check_at_least
@@ -34,7 +34,7 @@ def count(
     run: RunOption = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="small, cifar, imagenet, or several with commas between. [small]", show_default=False),
+        typer.Option("--model", help="small, cifar or imagenet; default small, with --json too.", show_default=False),
     ] = None,
     channels: Annotated[int | None, typer.Option("--channels", help="c0 (default: the model's).", show_default=False)] = None,
     cells: Annotated[
@@ -44,30 +44,11 @@ def count(
     as_json: AsJson = False,
 ) -> None:
     """Parameters, multiply-adds and widths of a genotype's network; nothing is built."""
-    folder = RunFolder.from_option(run)
-    found, individual_id = resolve_genotype(genotype, folder)
-    recipe = recipe_of(folder) if individual_id is not None else None
-    sizes = {"channels": channels, "cells": cells, "tail": tail}
-    counted = [_count(found, name.strip(), recipe, sizes) for name in (model or "small").split(",")]
-    if as_json:
-        shapes = [_counts_json(counts) for counts in counted]
-        typer.echo(json.dumps(shapes if len(shapes) > 1 else shapes[0]))
-    else:
-        typer.echo("\n\n".join(map(_counts_text, counted)))
-
-
-def _count(genotype: Any, model: str, recipe: "RecipeConfig | None", sizes: dict[str, Any]) -> "Counts":
-    """Count one model: as the run trains it, where the genotype is of a run and nothing else is said."""
     from hpcnas.networks.counts import count as count_network
 
-    if recipe is None or recipe.fitness != "train" or model not in ("small", "cifar"):
-        return count_network(genotype, model, **sizes)
-    from hpcnas.training.data.datasets import image_shape
-
-    classes, in_channels = image_shape(recipe.dataset, recipe.data, recipe.fingerprint)
-    if model == "small":
-        sizes = {**sizes, "channels": sizes["channels"] or recipe.channels, "cells": sizes["cells"] or recipe.cells}
-    return count_network(genotype, model, classes=classes, in_channels=in_channels, **sizes)
+    found, _ = resolve_genotype(genotype, RunFolder.from_option(run))
+    counts = count_network(found, model or "small", channels=channels, cells=cells, tail=tail)
+    typer.echo(json.dumps(_counts_json(counts)) if as_json else _counts_text(counts))
 
 
 def evaluate(

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hpcnas.config import RecipeConfig
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.export.standalone import standalone_source
 from hpcnas.export.weights import Weights, find_weights, read_weights
@@ -21,8 +20,6 @@ from hpcnas.representation.canonical import digest
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.run_folder import RunFolder
-from hpcnas.system.new_file import open_to_others
-from hpcnas.training.data.datasets import image_shape
 from hpcnas.training.full_size.result import safetensors_writer
 
 
@@ -36,28 +33,19 @@ class Asked:
     classes: int | None = None
     in_channels: int | None = None
     tail: str | None = None
-    dataset: str | None = None
     weights: Path | None = None
     onnx: bool = False
     torch_export: bool = False
 
 
 def write_bundle(
-    genotype: Genotype,
-    name: str,
-    asked: Asked,
-    folder: RunFolder,
-    out: Path,
-    *,
-    recipe: RecipeConfig | None = None,
-    force: bool = False,
+    genotype: Genotype, name: str, asked: Asked, folder: RunFolder, out: Path, *, force: bool = False
 ) -> list[str]:
     """Write the files; nothing is written unless all of it can be.
 
     Args:
         name: of the genotype, for the first line of the model file.
         folder: of the run in which to look for weights; it need not exist.
-        recipe: of the run that the genotype is of, whose data set and small model are meant; None: it is of none.
     Returns:
         A line for people per file.
     Raises:
@@ -71,14 +59,11 @@ def write_bundle(
         *(["model.onnx"] if asked.onnx else []),
         *(["model.pt2"] if asked.torch_export else []),
     ]
-    if asked.weights:
-        weights: Weights | None = read_weights(asked.weights)
-    else:
-        weights = find_weights(folder, digest(genotype), asked.model, asked.dataset or (recipe.dataset if recipe else None))
+    weights = read_weights(asked.weights) if asked.weights else find_weights(folder, digest(genotype), asked.model)
     if weights:
         names.append("weights.safetensors")
     refuse_existing([out / file for file in names], force=force)
-    plan, in_channels = _skeleton(asked, weights, recipe)
+    plan, in_channels = _skeleton(asked, weights)
     network = _network(genotype, plan, in_channels, weights)
     title = f"{name[0].upper()}{name[1:]}: {plan.model} model"
     parameters = count(genotype, plan.model, **_sizes(plan, in_channels)).trainable
@@ -95,24 +80,19 @@ def write_bundle(
     return lines
 
 
-def _skeleton(asked: Asked, weights: Weights | None, recipe: RecipeConfig | None) -> tuple[Blueprint, int]:
-    """The skeleton asked for, filled up with what the training of the weights had, else with what the run has."""
+def _skeleton(asked: Asked, weights: Weights | None) -> tuple[Blueprint, int]:
+    """The skeleton asked for, filled up with what the training of the weights had."""
     settings = weights.result.settings if weights and weights.result else {}
-    classes, channels = (weights.classes, weights.in_channels) if weights else (None, None)
-    if recipe is not None and weights is None and asked.model != "imagenet":
-        classes, channels = image_shape(recipe.dataset, recipe.data, recipe.fingerprint)
-    if recipe is not None and weights is None and asked.model == "small":
-        settings = {"channels": recipe.channels, "cells": recipe.cells}
 
     def choose(value: Any, key: str) -> Any:
         return value if value is not None else settings.get(key)
 
-    in_channels = asked.in_channels or channels or 3
+    in_channels = asked.in_channels or (weights.in_channels if weights else 3)
     plan = blueprint(
         asked.model or settings.get("model") or "cifar",
         channels=choose(asked.channels, "channels"),
         cells=choose(asked.cells, "cells"),
-        classes=asked.classes or classes,
+        classes=asked.classes or (weights.classes if weights else None),
         in_channels=in_channels,
         tail=choose(asked.tail, "tail") or "none",
     )
@@ -163,7 +143,6 @@ def _save(path: Path, save: Callable[[str], None]) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save(str(unfinished))
-        open_to_others(unfinished)
         unfinished.replace(path)
     except OSError as error:
         raise HpcnasError(f"cannot write {path}: {error.strerror or error}") from error

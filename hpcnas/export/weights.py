@@ -68,27 +68,13 @@ def read_weights(path: Path, result: FullResult | None = None) -> Weights:
     return Weights(path, tensors, result)
 
 
-def find_weights(folder: RunFolder, digest: str, model: str | None, dataset: str | None) -> Weights | None:
-    """The weights of the training of that network with the lowest error; None if none kept its weights.
-
-    Args:
-        model: only its trainings; None: of any.
-        dataset: only trainings on it, if there are any: errors on different images cannot be compared.
-    Raises:
-        UsageError: there are trainings on several data sets, and none of them is `dataset`.
-    """
+def find_weights(folder: RunFolder, digest: str, model: str | None) -> Weights | None:
+    """The weights of the training of that network with the lowest error, of `model` or any; None if none kept its weights."""
     found: list[tuple[float, Path, FullResult]] = []
     for path in sorted((folder.path / "final").glob(f"*/*/*/{WEIGHTS_NAME}")):
         result = read_result(path.parent)
         if result is not None and result.digest == digest and model in (None, result.settings.get("model")):
             found.append((result.error_top1, path, result))
-    found = [entry for entry in found if entry[2].settings.get("dataset") == dataset] or found
-    datasets = sorted({str(entry[2].settings.get("dataset")) for entry in found})
-    if len(datasets) > 1:
-        raise UsageError(
-            f"the genotype was trained on {' and '.join(datasets)}, whose errors cannot be compared; give one of them with "
-            "--dataset, or a file with --weights"
-        )
     if not found:
         return None
     _, path, result = min(found, key=lambda entry: entry[0])

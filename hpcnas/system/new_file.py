@@ -59,10 +59,3 @@ def _write(descriptor: int, content: bytes) -> None:
     while content:
         content = content[os.write(descriptor, content) :]
     os.fsync(descriptor)
-
-
-def open_to_others(path: Path) -> None:
-    """Give a file that a library made private, mode 0600, the mode that umask gives every other file."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)

@@ -16,7 +16,6 @@ from pathlib import Path
 from hpcnas.system import home
 from hpcnas.system.flock import CannotLock, acquire_lock
 from hpcnas.system.home import expand_home
-from hpcnas.system.new_file import open_to_others
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,6 @@ def _compile(compiler: str, path: Path) -> None:
     command = [compiler, *FLAGS, native, str(SOURCES / "engine.cpp"), "-o", beside]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)
-        open_to_others(Path(beside))
         os.replace(beside, path)
     finally:
         Path(beside).unlink(missing_ok=True)

@@ -90,20 +90,6 @@ def load_dataset(name: str, folder: str = "", download: bool = False, split_seed
     )
 
 
-def image_shape(name: str, folder: str = "", fingerprint: str = "") -> tuple[int, int]:
-    """Classes, and channels of an image; only images of one's own are looked at.
-
-    Raises:
-        UsageError: an unknown name. DataError: images of one's own that are not there any more.
-    """
-    known = {"cifar10": (10, 3), "cifar100": (100, 3), "fashion-mnist": (10, 1), "digits": (10, 1)}
-    if name in known:
-        return known[name]
-    prepared = prepare(name, folder, fingerprint=fingerprint)
-    images = prepared.load("train_images")
-    return prepared.classes, 3 if images is None else int(images.shape[3])
-
-
 def load_final_data(name: str, folder: str = "", download: bool = False) -> FinalData:
     """Load a data set for a final training: the only way to its test set.
 

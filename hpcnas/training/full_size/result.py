@@ -15,7 +15,6 @@ from torch import Tensor
 import hpcnas
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.records import Final
-from hpcnas.system.new_file import open_to_others
 
 FORMAT = "hpcnas-final"
 VERSION = 1
@@ -141,7 +140,6 @@ def write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(partial), metadata)
-        open_to_others(partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())  # the checkpoints go once the weights are there
         os.replace(partial, path)
