@@ -23,6 +23,7 @@ Where = Literal["auto", "slurm", "local", "debug"]
 Preset = Literal["paper", "quick", "smoke"]
 SEARCHES, DUPLICATES, PRECISIONS, CLUSTERS = (get_args(kind) for kind in (Search, Duplicates, Precision, Where))
 MAX_CONFIG_BYTES = 1 << 20
+OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the data set says of itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class RecipeConfig:
     milestones: tuple[float, ...] = (0.8, 0.9)  # shares of train_steps: 4000 and 4500 of 5000
     split_seed: int = 0  # which 10,000 of CIFAR-10's training images validate
     fingerprint: str = ""  # of the prepared data set: written when the run begins; "" in runs of 0.1.0 and without training
+    classes: int = 0  # of that data set, like its fingerprint; 0 where that is ""
+    in_channels: int = 0  # of its images
 
     def __post_init__(self) -> None:
         check_one_of("--precision", self.precision, PRECISIONS)
@@ -161,8 +164,8 @@ class RunConfig:
     def changed_from(self, other: "RunConfig") -> list[str]:
         """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
         mine, theirs = self.to_dict(), other.to_dict()
-        # The fingerprint is compared when the data are there.
-        free = {("search", "steps"), ("recipe", "data"), ("recipe", "fingerprint")}
+        # What the data set says of itself is compared when the data are there.
+        free = {("search", "steps"), *(("recipe", key) for key in ("data", *OF_THE_DATA))}
         return [
             f"{section}.{key}"
             for section in ("space", "search", "recipe")

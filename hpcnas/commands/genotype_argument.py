@@ -1,5 +1,6 @@
 """What GENOTYPE means on the command line: an id of the run, `best`, `published` or a JSON file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from hpcnas.config import RecipeConfig
     from hpcnas.population.queries import Population
     from hpcnas.records import Individual
 
@@ -37,6 +39,27 @@ def resolve_genotype(text: str, folder: RunFolder) -> tuple[Genotype, int | None
         shown = line if len(line) <= 60 else f"{line[:57]}..."
         raise UsageError(f"{shown} is no genotype; give an id of the run, best, published, or the path of a genotype file")
     return read_genotype(path), None
+
+
+def recipe_of(individual_id: int | None, folder: RunFolder) -> "RecipeConfig | None":
+    """The recipe of the run that an individual belongs to, with the sizes of its data set; None for a genotype from elsewhere.
+
+    Raises:
+        DataError: a run of before, which kept no sizes, whose data set is not there.
+    """
+    if individual_id is None:
+        return None
+    from hpcnas.head.create import stored_config
+
+    config = stored_config(folder)
+    assert config is not None, "individuals are of a run"
+    recipe = config.recipe
+    if recipe.fitness != "train" or recipe.classes:
+        return recipe
+    from hpcnas.training.data.prepare import prepare
+
+    prepared = prepare(recipe.dataset, recipe.data, fingerprint=recipe.fingerprint)
+    return replace(recipe, classes=prepared.classes, in_channels=prepared.in_channels)
 
 
 def _is_there(path: Path) -> bool:

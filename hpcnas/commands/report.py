@@ -72,14 +72,13 @@ def export(
         str | None, typer.Option(metavar="small|cifar|imagenet", help="Default: what the weights are of, else cifar.")
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(metavar="C", help="c0, the width of the first cell; default the weights', else the paper's.")
+        int | None,
+        typer.Option(metavar="C", help="c0, the width of the first cell. [the weights', else the run's or the paper's]"),
     ] = None,
-    cells: Annotated[
-        int | None, typer.Option(metavar="N", help="Cells of a group; default the weights', else the paper's.")
-    ] = None,
-    classes: Annotated[int | None, typer.Option(help="Default: the weights', else 10, or 1000 for imagenet.")] = None,
+    cells: Annotated[int | None, typer.Option(metavar="N", help="Cells of a group. [as c0]")] = None,
+    classes: Annotated[int | None, typer.Option(help="[the weights', else the run's, else 10, or 1000 for imagenet]")] = None,
     in_channels: Annotated[
-        int | None, typer.Option(help="3 for colour, 1 for grey images; default the weights', else 3.")
+        int | None, typer.Option(help="3 for colour, 1 for grey images. [the weights', else the run's, else 3]")
     ] = None,
     tail: Annotated[
         str | None,
@@ -89,9 +88,10 @@ def export(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="A .safetensors or .pt file; default: the best full-size training in the run folder."
-        ),
+        typer.Option(metavar="FILE", help="A .safetensors or .pt file; default: the best full-size training on the data set."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="On which the weights of the run folder were trained. [the run's]")
     ] = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Also write model.onnx (needs the packages onnx and onnxscript).")
@@ -100,14 +100,17 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
 ) -> None:
     """A genotype as files that need no hpcnas: genotype.json, model.py (needs torch alone), its weights if there are any."""
-    from hpcnas.commands.genotype_argument import resolve_genotype
+    from hpcnas.commands.genotype_argument import recipe_of, resolve_genotype
     from hpcnas.export.bundle import Asked, write_bundle
+    from hpcnas.head.create import stored_config
 
     folder = RunFolder.from_option(run)
     found, individual_id = resolve_genotype(genotype, folder)
     name = f"genotype {individual_id} of {folder.path.name}" if individual_id is not None else f"genotype {genotype}"
-    asked = Asked(model, channels, cells, classes, in_channels, tail, weights, onnx, torch_export)
-    for line in write_bundle(found, name, asked, folder, out, force=force):
+    asked = Asked(model, channels, cells, classes, in_channels, tail, weights, dataset, onnx, torch_export)
+    config = stored_config(folder)
+    searched = config.recipe.dataset if config else None
+    for line in write_bundle(found, name, asked, folder, out, recipe_of(individual_id, folder), searched, force=force):
         print(line)
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP, recipe_of, resolve_genotype
 from hpcnas.commands.options import RunOption
 from hpcnas.config import Precision
 from hpcnas.errors import check_at_least
 from hpcnas.networks.blueprint import Tail
+from hpcnas.representation.genotype import Genotype
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -33,22 +34,46 @@ def count(
     genotype: Given,
     run: RunOption = None,
     model: Annotated[
-        str | None,
-        typer.Option("--model", help="small, cifar or imagenet; default small, with --json too.", show_default=False),
+        str, typer.Option("--model", help="small, cifar or imagenet; several with commas between. [small]", show_default=False)
+    ] = "small",
+    channels: Annotated[
+        int | None, typer.Option("--channels", help="c0 (default: the run's for small, else the paper's).", show_default=False)
     ] = None,
-    channels: Annotated[int | None, typer.Option("--channels", help="c0 (default: the model's).", show_default=False)] = None,
     cells: Annotated[
-        int | None, typer.Option("--cells", help="N, cells of a group (default: the model's).", show_default=False)
+        int | None, typer.Option("--cells", help="N, cells of a group (default: as c0).", show_default=False)
     ] = None,
     tail: Annotated[Tail, typer.Option("--tail", help="Convolution after the last cell.")] = "none",
     as_json: AsJson = False,
 ) -> None:
     """Parameters, multiply-adds and widths of a genotype's network; nothing is built."""
-    from hpcnas.networks.counts import count as count_network
+    folder = RunFolder.from_option(run)
+    found, individual_id = resolve_genotype(genotype, folder)
+    recipe = recipe_of(individual_id, folder)
+    models = [name.strip() for name in model.split(",")]
+    counts = [_counted(found, name, recipe, channels, cells, tail) for name in models]
+    if as_json:
+        values = [_counts_json(one) for one in counts]
+        typer.echo(json.dumps(values if len(values) > 1 else values[0]))
+    else:
+        typer.echo("\n\n".join(map(_counts_text, counts)))
 
-    found, _ = resolve_genotype(genotype, RunFolder.from_option(run))
-    counts = count_network(found, model or "small", channels=channels, cells=cells, tail=tail)
-    typer.echo(json.dumps(_counts_json(counts)) if as_json else _counts_text(counts))
+
+def _counted(
+    genotype: Genotype, model: str, recipe: "RecipeConfig | None", channels: int | None, cells: int | None, tail: str
+) -> "Counts":
+    from hpcnas.networks.counts import count as count_network
+    from hpcnas.networks.run_sizes import run_sizes
+
+    sizes = run_sizes(recipe, model)
+    return count_network(
+        genotype,
+        model,
+        channels=sizes.channels if channels is None else channels,
+        cells=sizes.cells if cells is None else cells,
+        classes=sizes.classes,
+        in_channels=sizes.in_channels,
+        tail=tail,
+    )
 
 
 def evaluate(
@@ -119,7 +144,7 @@ def _recipe(folder: RunFolder, run: str | None, options: dict[str, Any]) -> "Rec
         base = RunConfig.from_dict(read_config(folder.config))
     given = {name: value for name, value in options.items() if value is not None}
     if "dataset" in given:
-        given["fingerprint"] = ""  # that of the run is of its own data set
+        given |= {"fingerprint": "", "classes": 0, "in_channels": 0}  # those of the run are of its own data set
     return RunConfig.from_dict({"recipe": given}, base).recipe
 
 

@@ -9,23 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hpcnas.config import RecipeConfig
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.export.standalone import standalone_source
-from hpcnas.export.weights import Weights, find_weights, read_weights
+from hpcnas.export.weights import Weights, best_on, datasets, find_trainings, read_weights
 from hpcnas.networks.blueprint import Blueprint, blueprint
 from hpcnas.networks.counts import count
+from hpcnas.networks.run_sizes import run_sizes
 from hpcnas.networks.skeletons import Network, build_network
 from hpcnas.report.files import refuse_existing, write_file
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.full_size.result import safetensors_writer
+from hpcnas.training.full_size.result import save_tensors
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line asked for; None: what the weights say, else the paper's."""
+    """What the command line asked for; None: what the weights say, else the run, else the paper."""
 
     model: str | None = None
     channels: int | None = None
@@ -34,18 +36,29 @@ class Asked:
     in_channels: int | None = None
     tail: str | None = None
     weights: Path | None = None
+    dataset: str | None = None
     onnx: bool = False
     torch_export: bool = False
 
 
 def write_bundle(
-    genotype: Genotype, name: str, asked: Asked, folder: RunFolder, out: Path, *, force: bool = False
+    genotype: Genotype,
+    name: str,
+    asked: Asked,
+    folder: RunFolder,
+    out: Path,
+    recipe: RecipeConfig | None = None,
+    searched: str | None = None,
+    *,
+    force: bool = False,
 ) -> list[str]:
     """Write the files; nothing is written unless all of it can be.
 
     Args:
         name: of the genotype, for the first line of the model file.
         folder: of the run in which to look for weights; it need not exist.
+        recipe: of the run, for an individual of it.
+        searched: the data set of the run, if the folder holds one.
     Returns:
         A line for people per file.
     Raises:
@@ -59,11 +72,11 @@ def write_bundle(
         *(["model.onnx"] if asked.onnx else []),
         *(["model.pt2"] if asked.torch_export else []),
     ]
-    weights = read_weights(asked.weights) if asked.weights else find_weights(folder, digest(genotype), asked.model)
+    weights, note = _weights(genotype, asked, folder, searched)
     if weights:
         names.append("weights.safetensors")
     refuse_existing([out / file for file in names], force=force)
-    plan, in_channels = _skeleton(asked, weights)
+    plan, in_channels = _skeleton(asked, weights, recipe)
     network = _network(genotype, plan, in_channels, weights)
     title = f"{name[0].upper()}{name[1:]}: {plan.model} model"
     parameters = count(genotype, plan.model, **_sizes(plan, in_channels)).trainable
@@ -77,24 +90,47 @@ def write_bundle(
         lines.append(_save(out / "model.onnx", lambda path: _save_onnx(network, image, path)))
     if asked.torch_export:
         lines.append(_save(out / "model.pt2", lambda path: _save_program(network, image, path)))
-    return lines
+    return lines + note
 
 
-def _skeleton(asked: Asked, weights: Weights | None) -> tuple[Blueprint, int]:
-    """The skeleton asked for, filled up with what the training of the weights had."""
+def _weights(genotype: Genotype, asked: Asked, folder: RunFolder, searched: str | None) -> tuple[Weights | None, list[str]]:
+    """The weights asked for, else the best of the data set; and a line when all there are were trained on others."""
+    if asked.weights:
+        if asked.dataset:
+            raise UsageError("--dataset chooses among the weights in the run folder; leave it out with --weights")
+        return read_weights(asked.weights), []
+    found = find_trainings(folder, digest(genotype), asked.model)
+    dataset = asked.dataset or ("imagenet" if asked.model == "imagenet" else searched)
+    best = best_on(found, dataset)
+    others = " and ".join(datasets(found)) or "no data set"
+    if best is None and asked.dataset:
+        raise UsageError(
+            f"{folder.path} has no weights of this genotype trained on --dataset {dataset}, but on {others}; "
+            "name another, or leave it out"
+        )
+    if best is None and found:
+        return None, [f"no weights: they were trained on {others}, not on the run's {dataset}; name one with --dataset"]
+    return best, []
+
+
+def _skeleton(asked: Asked, weights: Weights | None, recipe: RecipeConfig | None) -> tuple[Blueprint, int]:
+    """The skeleton asked for, filled up with what the training of the weights had, then with what the run has."""
     settings = weights.result.settings if weights and weights.result else {}
 
-    def choose(value: Any, key: str) -> Any:
-        return value if value is not None else settings.get(key)
+    model = asked.model or settings.get("model") or "cifar"
+    sizes = run_sizes(recipe, model)
 
-    in_channels = asked.in_channels or (weights.in_channels if weights else 3)
+    def choose(value: Any, key: str, otherwise: Any) -> Any:
+        return value if value is not None else settings.get(key, otherwise)
+
+    in_channels = asked.in_channels or (weights.in_channels if weights else sizes.in_channels)
     plan = blueprint(
-        asked.model or settings.get("model") or "cifar",
-        channels=choose(asked.channels, "channels"),
-        cells=choose(asked.cells, "cells"),
-        classes=asked.classes or (weights.classes if weights else None),
+        model,
+        channels=choose(asked.channels, "channels", sizes.channels),
+        cells=choose(asked.cells, "cells", sizes.cells),
+        classes=asked.classes or (weights.classes if weights else sizes.classes),
         in_channels=in_channels,
-        tail=choose(asked.tail, "tail") or "none",
+        tail=choose(asked.tail, "tail", "none"),
     )
     return plan, in_channels
 
@@ -129,9 +165,7 @@ def _written(path: Path, text: str, what: str) -> str:
 
 
 def _save_weights(network: nn.Module, weights: Weights, path: Path) -> str:
-    save_file = safetensors_writer()
-    tensors: dict[str, Tensor] = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    line = _save(path, lambda target: save_file(tensors, target))
+    line = _save(path, lambda target: save_tensors(network.state_dict(), Path(target)))
     if weights.result is None:
         return f"{line} from {weights.path}"
     result = weights.result

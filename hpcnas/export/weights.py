@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,19 @@ class Weights:
         return self.tensors["stem.0.conv.weight"].shape[1]
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A full-size training and the file of its weights."""
+
+    path: Path
+    result: FullResult
+
+    @property
+    def dataset(self) -> str:
+        """What it was trained on."""
+        return str(self.result.settings["dataset"])
+
+
 def read_weights(path: Path, result: FullResult | None = None) -> Weights:
     """The tensors of a .safetensors file, or of a .pt file with a state dict; nothing in it is executed.
 
@@ -68,14 +82,36 @@ def read_weights(path: Path, result: FullResult | None = None) -> Weights:
     return Weights(path, tensors, result)
 
 
-def find_weights(folder: RunFolder, digest: str, model: str | None) -> Weights | None:
-    """The weights of the training of that network with the lowest error, of `model` or any; None if none kept its weights."""
-    found: list[tuple[float, Path, FullResult]] = []
+def find_trainings(folder: RunFolder, digest: str, model: str | None) -> list[Weighed]:
+    """The full-size trainings of that network that kept their weights, of `model` or of any."""
+    found = []
     for path in sorted((folder.path / "final").glob(f"*/*/*/{WEIGHTS_NAME}")):
         result = read_result(path.parent)
         if result is not None and result.digest == digest and model in (None, result.settings.get("model")):
-            found.append((result.error_top1, path, result))
-    if not found:
+            found.append(Weighed(path, result))
+    return found
+
+
+def best_on(trainings: Sequence[Weighed], dataset: str | None) -> Weights | None:
+    """The weights of the training with the lowest error on a data set; None without one.
+
+    Args:
+        dataset: None: the only one that there is.
+    Raises:
+        UsageError: no data set is named and there are several, whose errors cannot be compared.
+    """
+    if dataset is None and len(names := datasets(trainings)) > 1:
+        raise UsageError(
+            f"the genotype was trained on {' and '.join(names)}, and errors on several data sets cannot be compared; "
+            "name one with --dataset"
+        )
+    fitting = [training for training in trainings if dataset in (None, training.dataset)]
+    if not fitting:
         return None
-    _, path, result = min(found, key=lambda entry: entry[0])
-    return read_weights(path, result)
+    best = min(fitting, key=lambda training: training.result.error_top1)
+    return read_weights(best.path, best.result)
+
+
+def datasets(trainings: Sequence[Weighed]) -> list[str]:
+    """What they were trained on, each name once."""
+    return sorted({training.dataset for training in trainings})

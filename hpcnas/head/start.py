@@ -90,8 +90,8 @@ def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool 
     """See that workers will be able to evaluate: the data set is there and the run's, the fitness function can be imported.
 
     Returns:
-        The configuration with the data set's fingerprint; classes and input channels of the networks, (10, 3) when nothing
-        is trained.
+        The configuration with what the data set says of itself; classes and input channels of the networks, (10, 3) when
+        nothing is trained.
     Raises:
         UsageError: the fitness or data set is unknown; DataError: the data set is missing, damaged, or another one than the
             run's.
@@ -106,9 +106,10 @@ def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool 
     began_with = stored.recipe.fingerprint if stored is not None else ""
     if began_with and began_with != prepared.fingerprint:
         raise DataError(changed(config.recipe.dataset, began_with, prepared.fingerprint))
-    images = prepared.load("train_images")
-    channels = 1 if images is None or images.ndim == 3 else int(images.shape[-1])
-    return replace(config, recipe=replace(config.recipe, fingerprint=prepared.fingerprint)), prepared.classes, channels
+    recipe = replace(
+        config.recipe, fingerprint=prepared.fingerprint, classes=prepared.classes, in_channels=prepared.in_channels
+    )
+    return replace(config, recipe=recipe), recipe.classes, recipe.in_channels
 
 
 def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:

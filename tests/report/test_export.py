@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 import subprocess
 import sys
 import venv
@@ -9,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from hpcnas.cli import main
+from hpcnas.config import RunConfig, config_toml
 from hpcnas.export.model_file import read_safetensors
 from hpcnas.export.standalone import standalone_source
 from hpcnas.networks.blueprint import blueprint
@@ -107,43 +110,36 @@ def test_the_safetensors_reader_reads_what_safetensors_writes(tmp_path):
     assert all(torch.equal(read[name], tensor) for name, tensor in tensors.items())
 
 
+def leave_training(folder, run, error, dataset="digits"):
+    """What a full-size training of the published cell leaves in a run folder; its weights."""
+    torch.manual_seed(run)
+    folder = folder / "final" / f"cifar-c4-n1-{dataset}" / "published" / f"run-{run}"
+    folder.mkdir(parents=True)
+    weights = settle(build_network(PUBLISHED, "cifar", channels=4, cells=1, in_channels=1), 1).state_dict()
+    save_file(weights, folder / "weights.safetensors")
+    settings = {"model": "cifar", "dataset": dataset, "channels": 4, "cells": 1, "tail": "none"}
+    of_training = {"tested": 10, "skipped": 0, "parameters": 1, "train_loss": 0.5, "seconds": 1.0, "images_per_s": 1.0}
+    of_machine = {"gpu_hours": 0.0, "world_size": 1, "micro_batch": 4, "devices": "1 x cpu", "restarts": 0, "commit": ""}
+    result = FullResult(
+        settings=settings,
+        digest=digest(PUBLISHED),
+        genotype="",
+        individual_id=None,
+        run=run,
+        seed=run,
+        error_top1=error,
+        error_top5=None,
+        **of_training,
+        **of_machine,
+    )
+    write_result(folder, result)
+    return weights
+
+
 @pytest.fixture
 def trained(tmp_path):
     """A run folder with two full-size trainings of the published cell, the second one better."""
-    weights = {}
-    for run, error in enumerate((6.0, 5.0)):
-        torch.manual_seed(run)
-        folder = tmp_path / "run" / "final" / "cifar" / "published" / f"run-{run}"
-        folder.mkdir(parents=True)
-        weights[run] = settle(build_network(PUBLISHED, "cifar", channels=4, cells=1, in_channels=1), 1).state_dict()
-        save_file(weights[run], folder / "weights.safetensors")
-        settings = {"model": "cifar", "channels": 4, "cells": 1, "tail": "none"}
-        write_result(
-            folder,
-            FullResult(
-                settings,
-                digest(PUBLISHED),
-                "",
-                None,
-                run,
-                run,
-                error,
-                None,
-                10,
-                0,
-                1,
-                0.5,
-                1.0,
-                1.0,
-                0.0,
-                1,
-                4,
-                "1 x cpu",
-                0,
-                "",
-            ),
-        )
-    return tmp_path / "run", weights[1]
+    return tmp_path / "run", [leave_training(tmp_path / "run", run, error) for run, error in enumerate((6.0, 5.0))][1]
 
 
 def test_export_takes_the_best_training_of_the_run_folder(trained, tmp_path, capsys):
@@ -156,6 +152,59 @@ def test_export_takes_the_best_training_of_the_run_folder(trained, tmp_path, cap
     assert all(torch.equal(exported[name], tensor) for name, tensor in weights.items())
     assert genotype_from_json((tmp_path / "out" / "genotype.json").read_text()) == PUBLISHED
     assert "c0 = 4, N = 1" in (tmp_path / "out" / "model.py").read_text()
+
+
+def write_config(folder, dataset):
+    config = RunConfig.from_dict({"recipe": {"dataset": dataset}})
+    (folder / "run.toml").write_text(config_toml(config))
+
+
+@pytest.mark.parametrize("named", [(), ("--dataset", "cifar10")])
+def test_an_easier_data_set_does_not_give_the_weights(trained, named, tmp_path, capsys):
+    """Digits at 5 % say nothing about CIFAR-10 at 20 %: the run's data set counts, or the one named."""
+    folder, _ = trained
+    weights = leave_training(folder, 2, 20.0, "cifar10")
+    write_config(folder, "digits" if named else "cifar10")
+    assert main(["export", "published", "--run", str(folder), "--out", str(tmp_path / "out"), *named]) == 0
+    assert "error 20.00 %" in capsys.readouterr().out
+    exported = read_safetensors(str(tmp_path / "out" / "weights.safetensors"))
+    assert all(torch.equal(exported[name], tensor) for name, tensor in weights.items())
+
+
+def test_without_a_run_one_of_several_data_sets_has_to_be_named(trained, tmp_path, capsys):
+    folder, _ = trained
+    leave_training(folder, 2, 20.0, "cifar10")
+    assert main(["export", "published", "--run", str(folder), "--out", str(tmp_path / "out")]) == 2
+    assert "cifar10 and digits" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_other_data_sets_are_told_of(trained, tmp_path, capsys):
+    folder, _ = trained
+    write_config(folder, "cifar10")
+    assert main(["export", "published", "--run", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert "trained on digits, not on the run's cifar10" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "weights.safetensors").exists()
+
+
+def test_a_named_data_set_without_weights_is_refused(trained, tmp_path, capsys):
+    folder, _ = trained
+    arguments = ["--run", str(folder), "--out", str(tmp_path / "out"), "--dataset", "cifar100"]
+    assert main(["export", "published", *arguments]) == 2
+    assert "but on digits" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_exported_files_have_the_mode_that_the_umask_gives(trained, umask, mode, tmp_path):
+    folder, _ = trained
+    before = os.umask(umask)
+    try:
+        assert main(["export", "published", "--run", str(folder), "--out", str(tmp_path / "out")]) == 0
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
+    assert modes == dict.fromkeys(("genotype.json", "model.py", "weights.safetensors"), mode)
 
 
 @pytest.fixture

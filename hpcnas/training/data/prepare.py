@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,12 @@ class Prepared:
         self.classes, self.fingerprint = classes, fingerprint
         self._folder = folder
         self._arrays = arrays
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image: 3, or 1 for grey images."""
+        images = self.load("train_images")
+        return 1 if images is None or images.ndim == 3 else int(images.shape[-1])
 
     def load(self, name: str) -> NDArray[Any] | None:
         """One of train_images, train_labels, test_images, test_labels; None where there is no test part.
@@ -188,7 +194,8 @@ def _write(arrays: Arrays, ready: Path, *, is_own: bool) -> None:
     Args:
         is_own: images of one's own lie under their fingerprint, and `ready` is a link to them: the files may be listed anew.
     """
-    beside = Path(tempfile.mkdtemp(prefix=f".{ready.name}-", dir=ready.parent))
+    beside = ready.with_name(f".{ready.name}-{uuid.uuid4().hex}")
+    beside.mkdir()  # not mkdtemp, which makes it private: a lab shares its data as its umask says
     try:
         for name in _PARTS:
             array = getattr(arrays, name)
@@ -196,7 +203,6 @@ def _write(arrays: Arrays, ready: Path, *, is_own: bool) -> None:
                 np.save(beside / f"{name}.npy", array)
         fingerprint = _fingerprint(arrays)
         (beside / _DONE).write_text(json.dumps({"classes": arrays.classes, "fingerprint": fingerprint}))
-        beside.chmod(0o755)  # mkdtemp makes it private, but a lab shares its data
         place = ready.with_name(f"images-{fingerprint[:16]}-v{FORMAT}") if is_own else ready
         if not (place / _DONE).exists():
             beside.rename(place)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import stat
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
@@ -135,17 +136,32 @@ def write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         UsageError: safetensors is not installed.
         HpcnasError: the file cannot be written.
     """
-    save_file = safetensors_writer()
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(partial), metadata)
+        save_tensors(tensors, partial, metadata)
         with partial.open("rb") as file:
             os.fsync(file.fileno())  # the checkpoints go once the weights are there
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise HpcnasError(f"cannot write the weights to {path}: {error.strerror or error}") from error
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a .safetensors file that is readable for those whom the umask allows.
+
+    Raises:
+        UsageError: safetensors is not installed.
+        OSError: the file cannot be written.
+    """
+    save_file = safetensors_writer()
+    path.unlink(missing_ok=True)
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(path), metadata)
+    if stat.S_IMODE(path.stat().st_mode) != mode:  # safetensors renames a private file into place
+        path.chmod(mode)
 
 
 def safetensors_writer() -> Any:

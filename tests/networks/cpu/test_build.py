@@ -3,7 +3,9 @@
 import errno
 import fcntl
 import logging
+import os
 import shutil
+import stat
 
 import pytest
 import torch
@@ -72,6 +74,17 @@ def test_a_cache_that_cannot_be_locked_is_used_all_the_same(cache, monkeypatch, 
     assert [record.message for record in caplog.records] == [
         f"{cache} cannot lock files (Function not implemented): every process compiles the kernels for itself"
     ]
+
+
+def test_a_lab_may_share_the_kernels_that_one_of_it_compiled(cache):
+    need_kernels()
+    before = os.umask(0o022)
+    try:
+        assert load() is not None
+    finally:
+        os.umask(before)
+    (kernels,) = cache.glob("*.so")
+    assert stat.S_IMODE(kernels.stat().st_mode) == 0o755
 
 
 def test_networks_run_without_kernels(monkeypatch):

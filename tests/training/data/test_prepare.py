@@ -1,6 +1,7 @@
 """Prepared data sets: one fingerprint for equal images, found by it without a look at the files."""
 
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,17 @@ def write(folder: Path, classes: int = 2, count: int = 6, seed: int = 0) -> Path
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     return write(tmp_path / "images")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o027, 0o750), (0o002, 0o775)])
+def test_prepared_images_are_shared_as_the_umask_says(images: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        fingerprint(images)
+    finally:
+        os.umask(before)
+    folders = [path for path in (images.parent / "cache" / "prepared").iterdir() if path.is_dir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {mode}
 
 
 def fingerprint(images: Path) -> str:

@@ -1,0 +1,31 @@
+"""How large the networks of a run's individuals are: what its recipe and its data set say."""
+
+from dataclasses import dataclass
+
+from hpcnas.config import RecipeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes that a skeleton takes; None: the paper's for the model."""
+
+    channels: int | None = None
+    cells: int | None = None
+    classes: int | None = None
+    in_channels: int = 3
+
+
+def run_sizes(recipe: RecipeConfig | None, model: str) -> Sizes:
+    """The sizes of an individual's network as the run trains it.
+
+    The recipe's c0 and N are the small model's; full-size models take the paper's. ImageNet has classes of its own.
+
+    Args:
+        recipe: of the run; None for a genotype of no run.
+    """
+    if recipe is None or model == "imagenet":
+        return Sizes()
+    classes, in_channels = recipe.classes or None, recipe.in_channels or 3
+    if model == "small":
+        return Sizes(recipe.channels, recipe.cells, classes, in_channels)
+    return Sizes(classes=classes, in_channels=in_channels)
