@@ -1,6 +1,7 @@
 """The head's loop, round by round: a real population, a cluster of names, and a clock that a test moves."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -49,9 +50,9 @@ def head(memory_path: Path, config: RunConfig) -> Iterator[HeadInProcess]:
 
 def ask_for_work(head: HeadInProcess, hand: Hand) -> Verdict:
     """A claim as the service handles it: it breeds when nothing is queued."""
-    verdict = hand.claim()
-    if verdict is Verdict.WAIT and head.run.breeder.breed():
-        verdict = hand.claim()
+    deadline = time.monotonic() + 30
+    while (verdict := hand.claim()) is Verdict.WAIT and time.monotonic() < deadline:
+        head.run.breeder.breed()  # on a busy machine a birth takes so long that it is finished in a thread
     return verdict
 
 

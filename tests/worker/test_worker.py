@@ -94,8 +94,8 @@ def test_neither_torch_nor_what_the_head_needs_is_imported(run_folder: RunFolder
     run = Headless(run_folder, "synthetic", steps=3)
     opened.append(run)
     code = (
-        "import sys, hpcnas.worker\n"
-        f"code = hpcnas.worker.run_worker({str(run_folder.path)!r})\n"
+        "import sys, hpcnas.worker.loop\n"
+        f"code = hpcnas.worker.loop.run_worker({str(run_folder.path)!r})\n"
         "heavy = {'torch', 'torchvision', 'submitit', 'typer', 'rich', 'numpy', 'matplotlib', 'psycopg'}\n"
         "print(code, sorted(heavy & set(sys.modules)))\n"
     )
@@ -378,7 +378,7 @@ def test_a_worker_tells_at_once_that_it_waits_for_a_head(run_folder: RunFolder, 
 
 
 def test_a_goodbye_does_not_wait_for_a_silent_head(run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpcnas.worker.GOODBYE_S", 0.2)
+    monkeypatch.setattr("hpcnas.worker.loop.GOODBYE_S", 0.2)
     worker, queue = scripted_worker(run_folder, [])
     is_over = threading.Event()
     queue.leave = lambda worker_id, reason: is_over.wait(60) and None  # type: ignore[method-assign]
@@ -398,8 +398,8 @@ def test_a_worker_that_hangs_before_its_first_claim_ends_soon_after_it_is_told_t
         is_loading.set()
         assert has_ended.wait(20)
 
-    monkeypatch.setattr("hpcnas.worker.load_evaluator", load)
-    monkeypatch.setattr("hpcnas.worker.STOP_S", 0.3)
+    monkeypatch.setattr("hpcnas.worker.loop.load_evaluator", load)
+    monkeypatch.setattr("hpcnas.worker.loop.STOP_S", 0.3)
     worker, queue = scripted_worker(run_folder, [granted()])
     monkeypatch.setattr(worker, "_end", has_ended.set)
     working = threading.Thread(target=worker.run)
