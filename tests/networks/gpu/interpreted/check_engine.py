@@ -10,7 +10,7 @@ from hpcnas.benchmarks.step import Setting
 from hpcnas.benchmarks.together import measure_together, text
 from hpcnas.config import RecipeConfig
 from hpcnas.records import FailureKind, Fitness
-from hpcnas.training.data import Dataset, Images
+from hpcnas.training.data.datasets import Dataset, Images
 from hpcnas.training.fitness import together
 from hpcnas.training.fitness.engine import make_engine
 from hpcnas.training.fitness.evaluator import EvaluationFailed
