@@ -19,7 +19,7 @@ from hpcnas.records import FailureKind
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.representation.space import HIERARCHICAL
-from hpcnas.training.data import Dataset, Images, load_dataset
+from hpcnas.training.data.datasets import Dataset, Images, load_dataset
 from hpcnas.training.fitness.evaluator import EvaluationFailed
 from hpcnas.training.fitness.repeats import RepeatsEngine
 
