@@ -210,6 +210,21 @@ def test_damaged_images_are_named_and_skipped(tmp_path: Path) -> None:
     assert images.skipped == 2
 
 
+def test_an_image_of_too_many_pixels_is_skipped_like_a_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow refuses 24 kB that unpack to 196 million pixels; before, the training ended there at every restart."""
+    data = write_image_folder(tmp_path, classes=2, train=4, val=3)
+    huge = data / "train/n00000000/huge.png"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    Image.new("1", (14_000, 14_000)).save(huge)
+    monkeypatch.undo()
+    said: list[str] = []
+    images = source(data, said, batch=3)
+    trained = list(images.batches(0, 3, 3))  # one epoch
+    assert all(len(labels) == 3 and int(labels.min()) >= 0 for _, labels in trained)
+    assert len(said) == 1
+    assert f"(1 of at most 10): {huge}" in said[0]
+
+
 def test_too_many_damaged_images_stop_the_training(tmp_path: Path) -> None:
     data = write_image_folder(tmp_path, classes=2, train=12, val=1)
     for path in sorted((data / "train").glob("*/*"))[:11]:
