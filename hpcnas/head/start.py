@@ -61,13 +61,7 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False, ad
     """
     if address:
         check_own("--address", address)
-    stored = stored_config(folder)
-    if stored is not None:
-        check_resumable(folder, config, stored)
-    launcher = make_launcher(folder, config)
-    config, classes, in_channels = check_recipe(config, stored, download=download)
-    if stored is None:
-        check_limit(config, classes, in_channels)
+    stored, launcher, config, classes, in_channels = _checked(folder, config, download)
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
     if stored is None:
         create_run(folder, config)
@@ -112,8 +106,8 @@ def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool 
     return replace(config, recipe=recipe), recipe.classes, recipe.in_channels
 
 
-def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:
-    """What a head would do: its configuration and how it would start its workers."""
+def _checked(folder: RunFolder, config: RunConfig, download: bool) -> tuple[RunConfig | None, Launcher, RunConfig, int, int]:
+    """Check what a start and its plan refuse alike; the stored configuration, the launcher, and what check_recipe returns."""
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
@@ -121,6 +115,12 @@ def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -
     config, classes, in_channels = check_recipe(config, stored, download=download)
     if stored is None:
         check_limit(config, classes, in_channels)
+    return stored, launcher, config, classes, in_channels
+
+
+def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:
+    """What a head would do: its configuration and how it would start its workers."""
+    stored, launcher, config, _, _ = _checked(folder, config, download)
     verb = "resume" if stored is not None else "start"
     script = launcher.script(config.cluster.workers)
     return f"# would {verb} the run in {folder.path}\n\n{config_toml(config)}\n# workers:\n{script}"

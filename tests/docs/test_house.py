@@ -47,3 +47,10 @@ def test_no_folder_has_more_than_twenty_files_at_its_root() -> None:
     for folder in [path for path in (ROOT / "hpcnas").rglob("*") if path.is_dir() and path.name != "__pycache__"]:
         files = [path for path in folder.iterdir() if path.is_file()]
         assert len(files) <= 20, folder
+
+
+def test_every_file_of_the_package_that_a_page_names_exists() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named_files = {name for page in pages for name in re.findall(r"\bhpcnas/[\w/]+\.\w+", page.read_text(encoding="utf-8"))}
+    assert named_files, "the pattern finds none"
+    assert [name for name in sorted(named_files) if not (ROOT / name).is_file()] == []
