@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpcnas.api import Population as Population
     from hpcnas.api import load_genotype as load_genotype
     from hpcnas.networks.skeletons import build_network as build_network
+    from hpcnas.population.queries import Population as Population
     from hpcnas.representation.genotype import Genotype as Genotype
 
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ __all__ = ["Genotype", "Population", "__version__", "build_network", "load_genot
 _HOMES = {
     "Genotype": "hpcnas.representation.genotype",
     "load_genotype": "hpcnas.api",
-    "Population": "hpcnas.api",
+    "Population": "hpcnas.population.queries",
     "build_network": "hpcnas.networks.skeletons",
 }
 

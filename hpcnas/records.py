@@ -39,7 +39,7 @@ class FailureKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class OffspringRecord:
     """A genotype as the head breeds it.
 
     Attributes:
@@ -160,7 +160,7 @@ class LeaseView:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class StateCounts:
     """How many individuals are in each state, and workers that have not left."""
 
     queued: int

@@ -46,9 +46,9 @@ class RunFolder:
         return self.path / "head.lock"
 
     @property
-    def wishes(self) -> Path:
+    def requests(self) -> Path:
         """What `hpcnas stop` and `hpcnas retry` ask of the head; it takes them away."""
-        return self.path / "wishes"
+        return self.path / "wishes"  # as in run folders of 0.1.0
 
     @property
     def outbox(self) -> Path:

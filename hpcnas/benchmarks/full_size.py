@@ -23,7 +23,7 @@ from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.training.full_size.distributed import Group, distributed_network
 from hpcnas.training.full_size.rank_device import choose_rank_device
-from hpcnas.training.full_size.ranks import Place
+from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import full_recipe
 from hpcnas.training.full_size.result import device_name, versions
 from hpcnas.training.full_size.step import FullTraining, resolve_precision
@@ -32,7 +32,7 @@ LEAST_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class ModelVariant:
     """One way to run the same step; `build` is a function of hpcnas.networks, `is_last` is channels last."""
 
     name: str
@@ -62,13 +62,13 @@ def run(
         UsageError: the device is not there.
         HpcnasError: not even 8 images fit it.
     """
-    chosen = choose_rank_device(Place(), device)
+    chosen = choose_rank_device(RankInfo(), device)
     fast = resolve_precision("auto", chosen)
     variants = [
-        Variant("fp32 NCHW", build_network, "fp32", is_last=False),
-        Variant(f"{fast} channels last", build_network, fast, is_last=True),
-        Variant(f"{fast} channels last, planned", build_planned_network, fast, is_last=True),
-        Variant(f"{fast} channels last, planned, DDP", build_planned_network, fast, is_last=True, is_ddp=True),
+        ModelVariant("fp32 NCHW", build_network, "fp32", is_last=False),
+        ModelVariant(f"{fast} channels last", build_network, fast, is_last=True),
+        ModelVariant(f"{fast} channels last, planned", build_planned_network, fast, is_last=True),
+        ModelVariant(f"{fast} channels last, planned, DDP", build_planned_network, fast, is_last=True, is_ddp=True),
     ]
     recipe = full_recipe(model, channels=channels, crop=image_px)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=HashStore(), rank=0, world_size=1)
@@ -108,7 +108,7 @@ def text(report: dict[str, Any]) -> str:
 
 
 def _measure(
-    variants: list[Variant], channels: int, model: str, batch: int, px: int, device: torch.device, steps: int, rounds: int
+    variants: list[ModelVariant], channels: int, model: str, batch: int, px: int, device: torch.device, steps: int, rounds: int
 ) -> list[list[float]]:
     """Seconds per step, by variant and round; one network is on the device at a time, since four would not fit."""
     seconds: list[list[float]] = []
@@ -122,7 +122,7 @@ def _measure(
     return seconds
 
 
-def _ready(variant: Variant, channels: int, model: str, batch: int, px: int, device: torch.device) -> Callable[[], object]:
+def _ready(variant: ModelVariant, channels: int, model: str, batch: int, px: int, device: torch.device) -> Callable[[], object]:
     torch.manual_seed(0)
     network = variant.build(PUBLISHED, model, channels=channels).to(device).train()
     images = torch.randn(batch, 3, px, px, device=device)
@@ -130,7 +130,7 @@ def _ready(variant: Variant, channels: int, model: str, batch: int, px: int, dev
         network = network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.int64, device=device)
-    group = Group(Place())
+    group = Group(RankInfo())
     group.device = device
     training = FullTraining(network, full_recipe(model, batch=batch, crop=px), group, variant.precision, batch)
     if variant.is_last:

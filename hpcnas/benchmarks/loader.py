@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from hpcnas.benchmarks.report import machine, spread
+from hpcnas.benchmarks.report import compute_line, spread
 from hpcnas.training.data.decode import MAX_BRIGHTNESS, MAX_CONTRAST
 from hpcnas.training.data.image_finish import IMAGENET_MEAN, IMAGENET_STD, finish
 from hpcnas.training.data.image_folder import ImageSet
@@ -49,7 +49,7 @@ def run(images: int = 64, repeats: int = 5) -> dict[str, Any]:
     rows = [_row(name, images, kb, seconds) for name, seconds in measured.items()]
     plain, ours = (np.array(measured[name]) for name in ("torchvision", "hpcnas"))
     summary = {"ratio": statistics.median(plain / ours), "images_per_s_per_core": rows[1]["images_per_s"]}
-    return {"machine": machine(torch.device("cpu"), threads=1), "versions": versions(), "rows": rows, "summary": summary}
+    return {"machine": compute_line(torch.device("cpu"), threads=1), "versions": versions(), "rows": rows, "summary": summary}
 
 
 def text(report: dict[str, Any]) -> str:

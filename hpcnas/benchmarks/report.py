@@ -10,7 +10,7 @@ import torch
 from hpcnas.benchmarks.machine import cpu_name
 
 
-def machine(device: torch.device, threads: int) -> str:
+def compute_line(device: torch.device, threads: int) -> str:
     """The GPU if it is one, the CPU, and how many of its cores compute."""
     cpu = f"{threads} of {os.cpu_count()} cores, {cpu_name()}, {platform.system()}"
     return f"{torch.cuda.get_device_name(device)}; {cpu}" if device.type == "cuda" else cpu

@@ -18,7 +18,7 @@ from hpcnas.training.fitness.recipe import make_optimizer
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class StepVariant:
     """One way to run the step.
 
     Attributes:
@@ -35,16 +35,16 @@ class Variant:
     graph: bool = False
 
 
-REFERENCE = Variant("reference", build_network, channels_last=False)
-PLAN = Variant("plan", build_planned_network)
+REFERENCE = StepVariant("reference", build_network, channels_last=False)
+PLAN = StepVariant("plan", build_planned_network)
 LEVERS = {
     "cpu": (REFERENCE, PLAN),
     "cuda": (
         REFERENCE,
-        Variant("channels_last", build_network),
+        StepVariant("channels_last", build_network),
         PLAN,
-        Variant("plan, bf16", build_planned_network, precision="bf16"),
-        Variant("plan, bf16, graph", build_planned_network, precision="bf16", graph=True),
+        StepVariant("plan, bf16", build_planned_network, precision="bf16"),
+        StepVariant("plan, bf16, graph", build_planned_network, precision="bf16", graph=True),
     ),
 }
 
@@ -72,7 +72,7 @@ class Step:
         assembly_s: seconds from the genotype to the first step: building, and capturing the graph if asked.
     """
 
-    def __init__(self, variant: Variant, genotype: Genotype, setting: Setting) -> None:
+    def __init__(self, variant: StepVariant, genotype: Genotype, setting: Setting) -> None:
         start = time.perf_counter()
         torch.manual_seed(0)
         device = setting.device
@@ -140,7 +140,7 @@ class Step:
             self._train()
 
 
-def make_step(variant: Variant, genotype: Genotype, setting: Setting) -> tuple[Step, int]:
+def make_step(variant: StepVariant, genotype: Genotype, setting: Setting) -> tuple[Step, int]:
     """A step ready to be timed, and the bytes that it needs: on a GPU their peak, on a CPU see `Step.kept_bytes`."""
     if setting.device.type != "cuda":
         step = Step(variant, genotype, setting)

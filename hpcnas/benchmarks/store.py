@@ -16,7 +16,7 @@ from typing import Any
 
 from hpcnas.benchmarks.store_clients import drive_apart
 from hpcnas.benchmarks.store_rows import GENOTYPE, RawCycles, fill, queue_more
-from hpcnas.benchmarks.store_text import machine, versions
+from hpcnas.benchmarks.store_text import store_machine_line, store_versions
 from hpcnas.config import RecipeConfig, RunConfig
 from hpcnas.population import create_store, open_queue, open_store
 from hpcnas.population.protocol.secret import read_secret
@@ -40,7 +40,7 @@ def run(
     sizes: tuple[int, int, int] = (100, 7_000, 100_000),
     postgres: str = "",
     folder: Path | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    log_line: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Measure this machine.
 
@@ -57,7 +57,7 @@ def run(
         machine, versions, rows (each with name, n, median and spread) and summary, as docs/performance.md names them.
     """
     with tempfile.TemporaryDirectory(prefix="hpcnas-bench-", dir=folder, ignore_cleanup_errors=True) as path:
-        bench = _Bench(Path(path), rounds, cycles, say)
+        bench = _Bench(Path(path), rounds, cycles, log_line)
         small, paper, large = sizes
         summary = bench.cycles(small, large)
         summary |= bench.service(clients, seconds)
@@ -65,21 +65,21 @@ def run(
         if postgres:
             bench.postgres(postgres)
     return {
-        "machine": machine(Path(folder or tempfile.gettempdir())),
-        "versions": versions(),
+        "machine": store_machine_line(Path(folder or tempfile.gettempdir())),
+        "versions": store_versions(),
         "rows": bench.rows,
         "summary": summary,
     }
 
 
 class _Bench:
-    def __init__(self, path: Path, rounds: int, cycles: int, say: Callable[[str], None]) -> None:
-        self.path, self.rounds, self.n, self.say = path, rounds, cycles, say
+    def __init__(self, path: Path, rounds: int, cycles: int, log_line: Callable[[str], None]) -> None:
+        self.path, self.rounds, self.n, self.log_line = path, rounds, cycles, log_line
         self.rows: list[Row] = []
 
     def cycles(self, small: int, large: int) -> dict[str, float]:
         """raw_ratio, growth_ratio, cycles_per_s."""
-        self.say(f"cycles at {small} and {large} genotypes, and raw sqlite3 doing the same statements")
+        self.log_line(f"cycles at {small} and {large} genotypes, and raw sqlite3 doing the same statements")
         stores = {size: self._store(f"cycles{size}", size, self.rounds * self.n + 1) for size in (small, large)}
         raw = RawCycles(self._folder("raw", small, self.rounds * self.n + 1))
         times: dict[str, list[float]] = {"flush": [], "raw": [], str(small): [], str(large): []}
@@ -104,7 +104,7 @@ class _Bench:
 
     def service(self, clients: int, seconds: float) -> dict[str, float]:
         """service_cycles_per_s, service_p99_ms, fairness; and what the service costs when 200 workers really train."""
-        self.say(f"the service with {clients} clients over loopback")
+        self.log_line(f"the service with {clients} clients over loopback")
         store = self._store("service", 100, int(seconds * 6000) + clients)
         service = Service(store, read_secret(RunFolder(store.path.parent)))
         service.start()
@@ -137,7 +137,7 @@ class _Bench:
         """breed_ms of each size: tournament, mutation, durable insert."""
         summary = {}
         for size in sizes:
-            self.say(f"breeding at {size} genotypes")
+            self.log_line(f"breeding at {size} genotypes")
             store = self._store(f"breed{size}", size, 0)
             config = RunConfig(recipe=RecipeConfig(repeats=1))
             grown = RunConfig.from_dict({"search": {"steps": 10 * size}}, config)
@@ -156,7 +156,7 @@ class _Bench:
 
     def postgres(self, address: str) -> None:
         """Cycles with 1, 8 and 32 connections to a PostgreSQL server; leaves a schema of its own there."""
-        self.say("PostgreSQL with 1, 8 and 32 connections")
+        self.log_line("PostgreSQL with 1, 8 and 32 connections")
         folder = RunFolder(self.path / "postgres")
         folder.path.mkdir()
         config = RunConfig.from_dict({"store": address, "recipe": {"repeats": 1}})

@@ -40,7 +40,7 @@ class _Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._seal = self._shake_hands(ClientHandshake(secret))
         self._send(encode_call("join", worker=WorkerInfo(self.name, "bench", number)))
-        decode(self._seal.open(self._receive()))
+        decode(self._seal.verify(self._receive()))
 
     def ask(self) -> None:
         """Send the next message."""
@@ -58,7 +58,7 @@ class _Client:
         content = self._frames.next()
         if content is None:
             return False
-        answer = decode(self._seal.open(content))["answer"]
+        answer = decode(self._seal.verify(content))["answer"]
         if self._lease is None:
             self.waits_ms.append(1000 * (time.perf_counter() - self._asked))
             self._lease = answer["lease"]["individual_id"], answer["lease"]["token"]
@@ -73,7 +73,7 @@ class _Client:
         return handshake.finish(self._receive())
 
     def _send(self, request: bytes) -> None:
-        self.socket.sendall(self._seal.close(request))
+        self.socket.sendall(self._seal.sign(request))
 
     def _receive(self) -> bytes:
         while (content := self._frames.next()) is None:

@@ -11,7 +11,7 @@ from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.statements import load_statements
 from hpcnas.population.store import Store
-from hpcnas.records import Birth, WorkerInfo
+from hpcnas.records import OffspringRecord, WorkerInfo
 from hpcnas.run_folder import RunFolder
 
 # A genotype of the paper's space as it is stored: three levels, 46 edges.
@@ -46,7 +46,7 @@ def fill(folder: RunFolder, evaluated: int, queued: int) -> None:
 
 def queue_more(store: Store, count: int) -> None:
     """Queue `count` genotypes."""
-    store.add([Birth(uuid.uuid4().hex, GENOTYPE, None, "", 500_000) for _ in range(count)])
+    store.add([OffspringRecord(uuid.uuid4().hex, GENOTYPE, None, "", 500_000) for _ in range(count)])
 
 
 class RawCycles:
@@ -65,12 +65,12 @@ class RawCycles:
         self._query("read_attempt_of_claim", {"claim_id": claim_id})
         self._query("read_worker", {"id": "bench"})
         [(number,)] = self._query("pick_queued", {"host": "bench"})
-        standing = self._query("read_standing", {"id": number})[0]
+        standing = self._query("read_lease_state", {"id": number})[0]
         names = ("state", "token", "claim_id", "worker_id", "heartbeat", "progress", "errors", "losses", "preemptions",
                  "priority", "lapsed", "avoid_host", "reason")  # fmt: skip
         values = dict(zip(names, standing, strict=True)) | {"state": "leased", "claim_id": claim_id, "worker_id": "bench"}
         token = values["token"] = standing[1] + 1
-        run(self._statements["write_standing"], {"id": number, **values})
+        run(self._statements["write_lease_state"], {"id": number, **values})
         attempt = {"id": number, "token": token, "claim_id": claim_id, "worker_id": "bench", "host": "bench"}
         run(self._statements["insert_attempt"], {**attempt, "now": time.time()})
         self._query("read_genotype", {"id": number})
@@ -87,7 +87,7 @@ class RawCycles:
         run, now = self._run, time.time()
         run("BEGIN IMMEDIATE", {})
         self._query("read_flags", {})
-        self._query("read_standing", {"id": number})
+        self._query("read_lease_state", {"id": number})
         self._query("read_repeats", {"id": number})
         row = {
             "id": number,

@@ -21,13 +21,13 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def machine(folder: Path) -> str:
+def store_machine_line(folder: Path) -> str:
     """Processor, cores, memory and the file system that was measured."""
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     disk = file_system(folder) or "unknown"
     return f"{os.cpu_count()} cores of {cpu_name()}, {memory_gib:.0f} GiB, file system {disk}"
 
 
-def versions() -> dict[str, str]:
+def store_versions() -> dict[str, str]:
     """What the figures hang on."""
     return {"hpcnas": hpcnas.__version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}

@@ -18,7 +18,7 @@ from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.plans import PassPlan
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.networks.gpu.support import is_interpreted
-from hpcnas.networks.gpu.weights import Weights
+from hpcnas.networks.gpu.weights import EngineWeights
 from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype
@@ -79,7 +79,7 @@ def _plan(genotype: Genotype, setting: Setting) -> PassPlan:
 
 def _steps(genotype: Genotype, setting: Setting, plan: PassPlan, runs: int) -> Steps:
     data = DeviceData.of(noise(IMAGES, 1), setting.device)
-    weights = Weights(plan.structure(), runs, setting.device, getattr(torch, plan.dtype))
+    weights = EngineWeights(plan.structure(), runs, setting.device, getattr(torch, plan.dtype))
     torch.manual_seed(0)
     state = build_network(genotype, "small", channels=plan.channels).state_dict()
     for run in range(runs):

@@ -9,7 +9,7 @@ import torch
 
 from hpcnas.benchmarks.fitness import measure_fitness, summarise_fitness
 from hpcnas.benchmarks.genotypes import is_flat, load_genotypes
-from hpcnas.benchmarks.report import machine, spread
+from hpcnas.benchmarks.report import compute_line, spread
 from hpcnas.benchmarks.step import LEVERS, Setting, Step, make_step
 from hpcnas.errors import UsageError
 from hpcnas.networks.gpu.support import reason_against
@@ -59,7 +59,7 @@ def run(
             seconds = measure_fitness(genotypes, chosen)
             rows = [{**row, "fitness_s": seconds[row["genotype"]]} for row in rows]
             summary |= summarise_fitness(seconds)
-        named = machine(chosen, torch.get_num_threads())
+        named = compute_line(chosen, torch.get_num_threads())
         return {"machine": named, "versions": versions(), "rows": rows, "summary": summary}
     finally:
         torch.set_num_threads(before)

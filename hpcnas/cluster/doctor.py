@@ -132,7 +132,7 @@ def check_slurm(folder: RunFolder, config: RunConfig) -> list[Finding]:
     return [*findings, *_limits(config)]
 
 
-def check_time(config: RunConfig, repeat_s: float | None) -> list[Finding]:
+def check_genotype_time(config: RunConfig, repeat_s: float | None) -> list[Finding]:
     """A worker's time limit against what a repeat takes.
 
     Args:

@@ -14,7 +14,7 @@ LIMIT_VARIABLE = "HPCNAS_TIME_LIMIT_S"  # in the batch script of a worker: its w
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class SlurmTask:
     """This process as Slurm knows it; empty strings outside of a job.
 
     Attributes:
@@ -32,14 +32,14 @@ class Task:
     gpus: str
 
 
-def this_task(environment: Mapping[str, str] = os.environ) -> Task:
+def this_task(environment: Mapping[str, str] = os.environ) -> SlurmTask:
     """The task that this process is."""
     job = environment.get("SLURM_JOB_ID", "")
     array, index = environment.get("SLURM_ARRAY_JOB_ID", ""), environment.get("SLURM_ARRAY_TASK_ID", "")
     name = f"{array}_{index}" if array and index else job
     if environment.get("SUBMITIT_EXECUTOR") == "local":  # perhaps inside a Slurm job, which many of them share
         name = environment.get("SUBMITIT_LOCAL_JOB_ID", "")
-    return Task(
+    return SlurmTask(
         host=environment.get("SLURMD_NODENAME") or socket.gethostname(),
         job=job,
         name=name,

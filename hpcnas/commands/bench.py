@@ -67,7 +67,7 @@ def store(
     from hpcnas.benchmarks.store_text import text
     from hpcnas.head.breeder import Breeder
 
-    report = run(lambda store, config: Breeder(store, config).breed, postgres=postgres, say=_say)
+    report = run(lambda store, config: Breeder(store, config).breed, postgres=postgres, log_line=_log_line)
     _show(report, text(report), as_json)
 
 
@@ -83,5 +83,5 @@ def _show(report: dict[str, Any], table: str, as_json: bool) -> None:
     typer.echo(json.dumps(report, indent=2) if as_json else table)
 
 
-def _say(what: str) -> None:
+def _log_line(what: str) -> None:
     typer.echo(f"measuring: {what}", err=True)

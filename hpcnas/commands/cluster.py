@@ -95,7 +95,7 @@ def _findings(folder: RunFolder, config: RunConfig, ask_a_node: bool, wait_s: fl
         yield from checks.check_local(config)
         yield _check_torch()
         return
-    of_slurm = [*checks.check_slurm(folder, config), *checks.check_time(config, _repeat_s(folder))]
+    of_slurm = [*checks.check_slurm(folder, config), *checks.check_genotype_time(config, _repeat_s(folder))]
     yield from of_slurm
     if any(finding.level is checks.Level.FAILED for finding in of_slurm):
         return  # a job would only fail for the same reason

@@ -121,7 +121,7 @@ def _resolve(word: str, folder: RunFolder) -> "list[Named]":
     if word != BEST_SO_FAR:
         return [resolve_genotype(word, folder)]
     from hpcnas.report.read_run import read_run
-    from hpcnas.report.rows import record_setters
+    from hpcnas.report.views import record_setters
 
     records = record_setters(read_run(folder.require(), folder.path.name).evaluations)
     if not records:

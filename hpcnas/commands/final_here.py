@@ -15,15 +15,15 @@ from hpcnas.cluster.slurm.full_jobs import requeue_this_job
 from hpcnas.commands.final_options import FinalOptions
 from hpcnas.commands.final_pin import Named, pinned
 from hpcnas.commands.final_preparation import Preparation
-from hpcnas.commands.final_record import record_final
+from hpcnas.commands.final_record import deliver_final
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.run_folder import RunFolder
 from hpcnas.training.full_size.distributed import Group, RankLost, StoppedElsewhere
-from hpcnas.training.full_size.ranks import find_place
+from hpcnas.training.full_size.ranks import find_rank
 from hpcnas.training.full_size.recipe import FullRecipe
 from hpcnas.training.full_size.result import WEIGHTS_NAME, FullResult, safetensors_writer
-from hpcnas.training.full_size.task import Stopped, Surroundings, Task
+from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
 from hpcnas.training.full_size.train import train_full
 
 REQUEUE_CODE = 128 + signal.SIGUSR2
@@ -35,9 +35,9 @@ def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], 
     Returns:
         The exit code: 0, or 128 + the number of the signal that stopped it.
     """
-    place = find_place()
-    recipe.batch_per_rank(place.world_size)  # before ranks wait for each other
-    group = Group(place)
+    rank_info = find_rank()
+    recipe.batch_per_rank(rank_info.world_size)  # before ranks wait for each other
+    group = Group(rank_info)
     folder = options.folder
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
@@ -54,7 +54,7 @@ def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], 
         # At once: closing connections to a dead rank may hang, and Python gives up its signal handlers while it ends, so that
         # srun's SIGTERM would show as the cause (143) and hide the killed rank (137) from the script that requeues the job.
         os._exit(_leave_without(lost, stop, group))
-    except Stopped as stopped:
+    except TrainingStopped as stopped:
         return _leave(stopped, group)
     finally:
         group.close()
@@ -73,7 +73,7 @@ def _agreed(group: Group, folder: RunFolder, word: str, resolve: Callable[[], li
 def _train_all(
     options: FinalOptions, recipe: FullRecipe, group: Group, stop: StopFlag, preparing: Preparation, genotypes: list[Named]
 ) -> int:
-    around = Surroundings(
+    run_options = RunOptions(
         checkpoint_minutes=options.checkpoint_minutes,
         log_s=options.log_seconds,
         loaders=options.loaders,
@@ -85,10 +85,10 @@ def _train_all(
     for genotype, individual in genotypes:
         results = []
         for run in options.run_numbers(recipe):
-            task = Task(genotype, recipe, run, Path(), individual)
-            task = Task(genotype, recipe, run, _output(options, recipe, task.digest, run), individual)
+            task = TrainingTask(genotype, recipe, run, Path(), individual)
+            task = TrainingTask(genotype, recipe, run, _output(options, recipe, task.digest, run), individual)
             group.first_only(partial(_check_weights_out, options, task))
-            result = train_full(task, group, around)
+            result = train_full(task, group, run_options)
             group.first_only(partial(_hand_over, options, stop, task, result))
             results.append(result)
         if group.is_first and len(results) > 1:
@@ -106,7 +106,7 @@ def _weights_out(options: FinalOptions, run: int) -> Path:
     return Path((options.weights_out or "").replace("{run}", str(run))).absolute()
 
 
-def _check_weights_out(options: FinalOptions, task: Task) -> None:
+def _check_weights_out(options: FinalOptions, task: TrainingTask) -> None:
     if not options.weights_out:
         return
     safetensors_writer()
@@ -121,7 +121,7 @@ def _check_weights_out(options: FinalOptions, task: Task) -> None:
         raise UsageError(f"--weights-out {target} is there already; give another name, or move it away")
 
 
-def _hand_over(options: FinalOptions, stop: StopFlag, task: Task, result: FullResult) -> None:
+def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result: FullResult) -> None:
     """What rank 0 does with a finished run; all of it may be done twice."""
     top5 = "" if result.error_top5 is None else f", top-5 {result.error_top5:.2f} %"
     print(
@@ -136,7 +136,7 @@ def _hand_over(options: FinalOptions, stop: StopFlag, task: Task, result: FullRe
             beside = target.with_name(f".{target.name}.{os.getpid()}")
             shutil.copyfile(source, beside)
             os.replace(beside, target)
-    told = record_final(options.folder, result.as_final(), is_stopping=lambda: bool(stop))
+    told = deliver_final(options.folder, result.as_final(), is_stopping=lambda: bool(stop))
     if told:
         print(told, flush=True)
 
@@ -147,7 +147,7 @@ def _summary(results: list[FullResult]) -> str:
     return f"error {mean:.2f} +- {deviation:.2f} % (n = {len(errors)}, sample standard deviation)"
 
 
-def _leave(stopped: Stopped, group: Group) -> int:
+def _leave(stopped: TrainingStopped, group: Group) -> int:
     """Say why; near the time limit put the job back into the queue, where it goes on."""
     if not group.is_first:
         return stopped.exit_code
@@ -164,6 +164,6 @@ def _leave(stopped: Stopped, group: Group) -> int:
 def _leave_without(lost: RankLost, stop: StopFlag, group: Group) -> int:
     """Say that another rank is lost, unless all were told to stop, and some of them left sooner."""
     if stop.exit_code:
-        return _leave(Stopped.by(stop.exit_code, "the training"), group)
+        return _leave(TrainingStopped.by(stop.exit_code, "the training"), group)
     print(f"hpcnas: {lost}", file=sys.stderr, flush=True)
     return lost.exit_code

@@ -13,7 +13,7 @@ PATIENCE_S = 60.0  # jobs of an array end together: each holds the lock for a mo
 POLL_S = 0.2
 
 
-def record_final(folder: RunFolder, final: Final, *, is_stopping: Callable[[], bool] = lambda: False) -> str:
+def deliver_final(folder: RunFolder, final: Final, *, is_stopping: Callable[[], bool] = lambda: False) -> str:
     """Write a row of `final` by the way that is open; wait for a head, or another training's end, that holds the run.
 
     Args:

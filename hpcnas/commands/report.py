@@ -15,7 +15,7 @@ from hpcnas.report.report_format import ReportFormat
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from hpcnas.report.rows import RunRows
+    from hpcnas.report.views import RunRows
 
 
 def register(app: typer.Typer) -> None:
@@ -101,13 +101,13 @@ def export(
 ) -> None:
     """A genotype as files that need no hpcnas: genotype.json, model.py (needs torch alone), its weights if there are any."""
     from hpcnas.commands.genotype_argument import recipe_of, resolve_genotype
-    from hpcnas.export.bundle import Asked, write_bundle
+    from hpcnas.export.bundle import ExportOptions, write_bundle
     from hpcnas.head.create import stored_config
 
     folder = RunFolder.from_option(run)
     found, individual_id = resolve_genotype(genotype, folder)
     name = f"genotype {individual_id} of {folder.path.name}" if individual_id is not None else f"genotype {genotype}"
-    asked = Asked(model, channels, cells, classes, in_channels, tail, weights, dataset, onnx, torch_export)
+    asked = ExportOptions(model, channels, cells, classes, in_channels, tail, weights, dataset, onnx, torch_export)
     config = stored_config(folder)
     searched = config.recipe.dataset if config else None
     for line in write_bundle(found, name, asked, folder, out, recipe_of(individual_id, folder), searched, force=force):

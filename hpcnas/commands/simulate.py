@@ -14,7 +14,7 @@ from hpcnas.system.durations import duration as readable_duration
 
 if TYPE_CHECKING:
     from hpcnas.simulation.durations import Durations
-    from hpcnas.simulation.search import Outcome, Scenario
+    from hpcnas.simulation.search import Scenario, SimulationResult
 
 
 def register(app: typer.Typer) -> None:
@@ -104,7 +104,7 @@ def _durations(text: str, run: str | None) -> "Durations":
         return from_history([individual.seconds for individual in population.individuals("evaluated")])
 
 
-def _summary(scenario: "Scenario", outcome: "Outcome", duration: str) -> dict[str, object]:
+def _summary(scenario: "Scenario", outcome: "SimulationResult", duration: str) -> dict[str, object]:
     held_s = outcome.held_s
     return {
         "search": scenario.search.algorithm,

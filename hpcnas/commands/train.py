@@ -17,7 +17,7 @@ from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from hpcnas.config import RecipeConfig
-    from hpcnas.networks.counts import Counts
+    from hpcnas.networks.counts import NetworkCounts
     from hpcnas.records import Fitness
 
 Given = Annotated[str, typer.Argument(help=GENOTYPE_HELP, show_default=False)]
@@ -60,7 +60,7 @@ def count(
 
 def _counted(
     genotype: Genotype, model: str, recipe: "RecipeConfig | None", channels: int | None, cells: int | None, tail: str
-) -> "Counts":
+) -> "NetworkCounts":
     from hpcnas.networks.counts import count as count_network
     from hpcnas.networks.run_sizes import run_sizes
 
@@ -188,7 +188,7 @@ def _results_text(results: "list[Fitness]", recipe: "RecipeConfig") -> str:
     )
 
 
-def _counts_json(counts: "Counts") -> dict[str, Any]:
+def _counts_json(counts: "NetworkCounts") -> dict[str, Any]:
     return {
         "model": counts.model,
         "channels": counts.channels,
@@ -200,7 +200,7 @@ def _counts_json(counts: "Counts") -> dict[str, Any]:
     }
 
 
-def _counts_text(counts: "Counts") -> str:
+def _counts_text(counts: "NetworkCounts") -> str:
     widths = ", ".join(map(str, counts.output_widths))
     return (
         f"{counts.model} model, c0 = {counts.channels}, N = {counts.cells}\n"

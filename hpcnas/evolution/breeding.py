@@ -15,7 +15,7 @@ from hpcnas.representation.space import SearchSpace
 
 @dataclass(frozen=True, slots=True)
 class Offspring:
-    """A newborn genotype.
+    """A checked genotype.
 
     Attributes:
         parent_id: the winner of the tournament; None for a random genotype.

@@ -14,7 +14,7 @@ MAX_REDRAWS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Newborn:
+class CheckedOffspring:
     """An offspring with the digest of its network.
 
     Attributes:
@@ -29,7 +29,7 @@ class Newborn:
 
 def resolve_duplicate(
     policy: str, draw: Callable[[], Offspring], find: Callable[[str], int | None], is_evaluated: Callable[[int], bool]
-) -> Newborn:
+) -> CheckedOffspring:
     """Breed one offspring under a policy.
 
     Args:
@@ -39,19 +39,19 @@ def resolve_duplicate(
         find: a live or evaluated individual by digest, evaluated ones first, None if there is none.
         is_evaluated: whether the individual found has its fitness; one still in training is not waited for.
     """
-    newborn = _newborn(draw)
+    checked = _checked(draw)
     if policy == "redraw":
         for _ in range(MAX_REDRAWS - 1):
-            if find(newborn.digest) is None:
+            if find(checked.digest) is None:
                 break
-            newborn = _newborn(draw)
+            checked = _checked(draw)
     elif policy == "reuse":
-        twin = find(newborn.digest)
+        twin = find(checked.digest)
         if twin is not None and is_evaluated(twin):
-            return Newborn(newborn.offspring, newborn.digest, twin)
-    return newborn
+            return CheckedOffspring(checked.offspring, checked.digest, twin)
+    return checked
 
 
-def _newborn(draw: Callable[[], Offspring]) -> Newborn:
+def _checked(draw: Callable[[], Offspring]) -> CheckedOffspring:
     offspring = draw()
-    return Newborn(offspring, digest(offspring.genotype))
+    return CheckedOffspring(offspring, digest(offspring.genotype))

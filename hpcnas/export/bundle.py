@@ -26,7 +26,7 @@ from hpcnas.training.full_size.result import save_tensors
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExportOptions:
     """What the command line asked for; None: what the weights say, else the run, else the paper."""
 
     model: str | None = None
@@ -44,7 +44,7 @@ class Asked:
 def write_bundle(
     genotype: Genotype,
     name: str,
-    asked: Asked,
+    asked: ExportOptions,
     folder: RunFolder,
     out: Path,
     recipe: RecipeConfig | None = None,
@@ -93,7 +93,9 @@ def write_bundle(
     return lines + note
 
 
-def _weights(genotype: Genotype, asked: Asked, folder: RunFolder, searched: str | None) -> tuple[Weights | None, list[str]]:
+def _weights(
+    genotype: Genotype, asked: ExportOptions, folder: RunFolder, searched: str | None
+) -> tuple[Weights | None, list[str]]:
     """The weights asked for, else the best of the data set; and a line when all there are were trained on others."""
     if asked.weights:
         if asked.dataset:
@@ -113,7 +115,7 @@ def _weights(genotype: Genotype, asked: Asked, folder: RunFolder, searched: str 
     return best, []
 
 
-def _skeleton(asked: Asked, weights: Weights | None, recipe: RecipeConfig | None) -> tuple[Blueprint, int]:
+def _skeleton(asked: ExportOptions, weights: Weights | None, recipe: RecipeConfig | None) -> tuple[Blueprint, int]:
     """The skeleton asked for, filled up with what the training of the weights had, then with what the run has."""
     settings = weights.result.settings if weights and weights.result else {}
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from hpcnas import __version__
 from hpcnas.networks.blueprint import Blueprint, Cell, Convolution, Separable
-from hpcnas.networks.counts import Counts, count
+from hpcnas.networks.counts import NetworkCounts, count
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.live import LiveMotif, live_levels, used_motifs
@@ -42,7 +42,7 @@ def standalone_source(genotype: Genotype, plan: Blueprint, *, in_channels: int, 
     return f"{docstring}\n{imports}{_data(genotype, plan, in_channels)}{modules}"
 
 
-def _docstring(title: str, file: str, genotype: Genotype, plan: Blueprint, counts: Counts, in_channels: int) -> str:
+def _docstring(title: str, file: str, genotype: Genotype, plan: Blueprint, counts: NetworkCounts, in_channels: int) -> str:
     first_line = " ".join(title.replace("\\", "/").replace('"', "'").split())
     return f'''"""{first_line}
 

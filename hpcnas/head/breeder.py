@@ -1,4 +1,4 @@
-"""Birth of the next genotype, in the moment a worker asks and nothing is queued (Algorithm 1)."""
+"""OffspringRecord of the next genotype, in the moment a worker asks and nothing is queued (Algorithm 1)."""
 
 import threading
 import time
@@ -8,13 +8,13 @@ from functools import lru_cache
 from hpcnas.config import RecipeConfig, RunConfig
 from hpcnas.errors import UsageError
 from hpcnas.evolution.breeding import breed, rng_for_step
-from hpcnas.evolution.duplicates import Newborn, resolve_duplicate
+from hpcnas.evolution.duplicates import CheckedOffspring, resolve_duplicate
 from hpcnas.evolution.initialization import random_genotype
 from hpcnas.evolution.mutation import Admits
 from hpcnas.evolution.selection import RankedPopulation
 from hpcnas.networks.counts import count
 from hpcnas.population.store import Store
-from hpcnas.records import Birth
+from hpcnas.records import OffspringRecord
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.system.background_call import ask
@@ -29,13 +29,13 @@ TRIAL_DRAWS = 1000
 
 
 class _TooLong(Exception):
-    """The draws of a birth take longer than a claim may wait."""
+    """The draws of a record take longer than a claim may wait."""
 
 
 class Breeder:
     """Breeds for one run, following the population as it is in the store.
 
-    All that decides a birth is the seed, its step and what is evaluated by then: a head killed at any
+    All that decides a record is the seed, its step and what is evaluated by then: a head killed at any
     line draws neither twice nor differently.
 
     Attributes:
@@ -52,7 +52,7 @@ class Breeder:
         self.best: tuple[int, float] | None = None
         self._population = RankedPopulation()
         self._last: int | None = None  # the individual taken in last
-        self._slow: tuple[int, Future[Birth]] | None = None  # a step, and its birth that is drawn without any lock
+        self._slow: tuple[int, Future[OffspringRecord]] | None = None  # a step, and its record that is drawn without any lock
         # Taken after the store's own lock, never before it: the service breeds inside a transaction.
         self._lock = threading.Lock()
 
@@ -60,8 +60,8 @@ class Breeder:
         """Queue one child if the run wants another.
 
         Returns:
-            Whether a genotype is queued now. With duplicates=reuse a birth may be evaluated at once; then another follows.
-            False, too, while a birth takes long: it goes on in a thread of its own, and a later call queues it.
+            Whether a genotype is queued now. With duplicates=reuse a record may be evaluated at once; then another follows.
+            False, too, while a record takes long: it goes on in a thread of its own, and a later call queues it.
         Raises:
             UsageError: hardly any genotype meets --max-parameters.
         """
@@ -70,11 +70,11 @@ class Breeder:
                 counts = self.store.counts()
                 if counts.evaluated + counts.queued + counts.leased >= self.config.search.steps:
                     return False
-                birth = self._birth(counts.born + 1)
-                if birth is None:
+                record = self._next_offspring(counts.born + 1)
+                if record is None:
                     return False
-                self.store.add([birth])
-                if birth.copied_from is None:
+                self.store.add([record])
+                if record.copied_from is None:
                     return True
             return False
 
@@ -101,8 +101,8 @@ class Breeder:
     def _continues(self, rows: list[tuple[int, float]]) -> bool:
         return self._last is None or (bool(rows) and rows[0][0] == self._last)
 
-    def _birth(self, step: int) -> Birth | None:
-        """The birth of a step; None while it is still being drawn."""
+    def _next_offspring(self, step: int) -> OffspringRecord | None:
+        """The record of a step; None while it is still being drawn."""
         if self._slow is not None and self._slow[0] == step:
             return self._take_slow(self._slow[1])
         self._take_in(self.store.evaluated(max(0, len(self._population) - 1)))
@@ -113,33 +113,33 @@ class Breeder:
             self._slow = step, ask(lambda: self._draw(step, population))
             return None
 
-    def _take_slow(self, answer: "Future[Birth]") -> Birth | None:
+    def _take_slow(self, answer: "Future[OffspringRecord]") -> OffspringRecord | None:
         if not answer.done():
             return None
         self._slow = None
         return answer.result()
 
-    def _draw(self, step: int, population: RankedPopulation, until_s: float | None = None) -> Birth:
+    def _draw(self, step: int, population: RankedPopulation, until_s: float | None = None) -> OffspringRecord:
         search, space = self.config.search, self.config.space
         rng = rng_for_step(search.seed, step)
         admits = _in_time(self._admits(), until_s)
-        newborn = resolve_duplicate(
+        checked = resolve_duplicate(
             search.duplicates,
             lambda: breed(step, space, search, population, self._genotype_of, rng, admits),
             self.store.find_digest,
             population.__contains__,
         )
-        return self._as_birth(newborn)
+        return self._as_record(checked)
 
-    def _as_birth(self, newborn: Newborn) -> Birth:
-        offspring = newborn.offspring
-        return Birth(
-            newborn.digest,
+    def _as_record(self, checked: CheckedOffspring) -> OffspringRecord:
+        offspring = checked.offspring
+        return OffspringRecord(
+            checked.digest,
             genotype_to_json(offspring.genotype),
             offspring.parent_id,
             offspring.mutation,
             self._parameters(offspring.genotype),
-            newborn.copied_from,
+            checked.copied_from,
         )
 
     def _genotype_of(self, individual_id: int) -> Genotype:

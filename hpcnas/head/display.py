@@ -63,7 +63,7 @@ class Display(ABC):
         """Take the newest state; may show it later or not at all."""
 
     @abstractmethod
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print one line now."""
 
     def close(self) -> None:
@@ -85,9 +85,9 @@ class PlainDisplay(Display):
         news = (snapshot.facts(), snapshot.note.partition("; trying again in")[0])  # a countdown is no news
         if news != self._shown and self._clock() - self._shown_s >= LINE_EVERY_S:
             self._shown, self._shown_s = news, self._clock()
-            self.say(snapshot.line())
+            self.log(snapshot.line())
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print with the time of day; a closed pipe or terminal ends the printing, not the search."""
         if not self._is_open or sys.stdout is None:
             return
@@ -112,7 +112,7 @@ class RichDisplay(Display):
         """Draw the state."""
         self._guard(lambda: self._live.update(_picture(snapshot)))
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print above the picture."""
         self._guard(lambda: self._live.console.print(line, markup=False, highlight=False))
 

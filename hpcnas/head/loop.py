@@ -16,8 +16,8 @@ from hpcnas.config import RunConfig
 from hpcnas.errors import ClusterError, HpcnasError, RunHeldError, StoreUnavailable, UsageError
 from hpcnas.head.cancellation import Cancellation
 from hpcnas.head.display import Display, Snapshot, make_display
-from hpcnas.head.maintenance import Duties
-from hpcnas.head.requests import DRAIN, RETRY, Wishes
+from hpcnas.head.maintenance import Maintenance
+from hpcnas.head.requests import DRAIN, RETRY, Requests
 from hpcnas.head.start import OpenRun, open_run, show_plan
 from hpcnas.population.pace import remaining_s
 from hpcnas.run_folder import RunFolder
@@ -48,8 +48,8 @@ class Head:
         self.flag = flag
         self.display = display
         self.clock = clock
-        self.duties = Duties(run, display, clock)
-        self.wishes = Wishes(run.folder)
+        self.maintenance = Maintenance(run, display, clock)
+        self.requests = Requests(run.folder)
         self._draining = ""  # why
         self._claims_end = False  # whether the population knows that the run drains
         self._cancellation: Cancellation | None = None
@@ -117,14 +117,14 @@ class Head:
         if now - self._complained_s.get(what, -COMPLAIN_EVERY_S) >= COMPLAIN_EVERY_S:
             self._complained_s[what] = now
             log.error("%s", what)
-            self.display.say(what)
+            self.display.log(what)
 
     def _tick(self) -> None:
         if not self.run.lock.is_held():
             raise RunHeldError(f"{self.folder.lock} was removed or taken over while this head ran; it leaves the run alone")
         if self.run.answering.error is not None:
             raise self.run.answering.error
-        self.duties.do(self._wanted())
+        self.maintenance.do(self._wanted())
         self.run.breeder.follow()
         self.display.show(self.snapshot())
 
@@ -142,9 +142,9 @@ class Head:
             workers=counts.workers,
             wanted=self._wanted(),
             best=self.run.breeder.best,
-            eta_s=None if self._draining else remaining_s(self.duties.attempts, left, counts.workers, time.time()),
+            eta_s=None if self._draining else remaining_s(self.maintenance.attempts, left, counts.workers, time.time()),
             elapsed_s=self.clock() - self._started_s,
-            note=self._draining or self.duties.note,
+            note=self._draining or self.maintenance.note,
         )
 
     def _wanted(self) -> int:
@@ -152,26 +152,26 @@ class Head:
         return 0 if self._draining else min(self.run.config.cluster.workers, max(0, left))
 
     def _listen(self) -> None:
-        for wish in self.wishes.open():
-            if self._fulfil(wish):
-                self.wishes.close(wish)
+        for request in self.requests.open():
+            if self._fulfil(request):
+                self.requests.close(request)
         if self.flag:
             self._drain(self.flag.reason)
 
-    def _fulfil(self, wish: str) -> bool:
+    def _fulfil(self, request: str) -> bool:
         """Do what was asked for; whether it is done. What is not, or raises, is done again in the next round."""
-        if wish.startswith(RETRY):
-            self._retry(int(wish.removeprefix(RETRY)))
+        if request.startswith(RETRY):
+            self._retry(int(request.removeprefix(RETRY)))
             return True
         self._draining = self._draining or _draining("stop was asked for")  # before workers end: none is replaced
-        is_done = wish == DRAIN or self._cancel()
+        is_done = request == DRAIN or self._cancel()
         self._drain("stop was asked for")
         return is_done
 
     def _retry(self, individual_id: int) -> None:
         try:
             self.store.retry(individual_id)
-            self.display.say(f"genotype {individual_id} is queued anew")
+            self.display.log(f"genotype {individual_id} is queued anew")
         except UsageError as error:
             log.warning("%s", error)
 
@@ -179,7 +179,7 @@ class Head:
         """End all workers; whether the cluster has done it. One that does not answer is asked again and again."""
         self._cancellation = self._cancellation or Cancellation(self.run.launcher, self.clock)
         if self._cancellation.is_done():
-            self.display.say(f"asked to cancel: told {self._cancellation.count} workers to end")
+            self.display.log(f"asked to cancel: told {self._cancellation.count} workers to end")
             self._cancellation = None
             return True
         if self._cancellation.trouble:
@@ -198,32 +198,32 @@ class Head:
         self.store.set_draining(True)
         self.run.breeder.is_open = False
         leased = self.store.counts().leased
-        self.duties.cancel_waiting()
+        self.maintenance.cancel_waiting()
         self._claims_end = True
-        self.display.say(f"{self._draining}: {leased} genotypes; Ctrl-C again leaves at once")
+        self.display.log(f"{self._draining}: {leased} genotypes; Ctrl-C again leaves at once")
 
     def _abandon(self) -> int:
-        self.display.say(f"left at once; workers go on, and the same command resumes {self.folder.path}")
+        self.display.log(f"left at once; workers go on, and the same command resumes {self.folder.path}")
         return self.flag.exit_code
 
     def _end_drained(self) -> int:
-        self.duties.merge()
+        self.maintenance.merge()
         self._farewell()
         if self._cancellation is not None:
-            self.display.say("the cluster did not cancel the workers; ask it again by `hpcnas stop --cancel`")
+            self.display.log("the cluster did not cancel the workers; ask it again by `hpcnas stop --cancel`")
         evaluated = self.store.counts().evaluated
-        self.display.say(f"drained at {evaluated}/{self.steps} evaluated; the same command resumes {self.folder.path}")
+        self.display.log(f"drained at {evaluated}/{self.steps} evaluated; the same command resumes {self.folder.path}")
         return self.flag.exit_code
 
     def _finish(self) -> int:
-        self.duties.cancel_waiting()
+        self.maintenance.cancel_waiting()
         self._farewell()
         self.run.breeder.follow()
         best = self.run.breeder.best
         found = f"; best is genotype {best[0]} with fitness {100 * best[1]:.2f} %" if best else ""
         took = duration(self.clock() - self._started_s)
-        self.display.say(f"finished: {self.store.counts().evaluated} genotypes evaluated, {took}{found}")
-        self.display.say(f"next: hpcnas report --run {self.folder.path}")
+        self.display.log(f"finished: {self.store.counts().evaluated} genotypes evaluated, {took}{found}")
+        self.display.log(f"next: hpcnas report --run {self.folder.path}")
         return 0
 
     def _farewell(self) -> None:
@@ -241,9 +241,9 @@ class Head:
 
     def _is_anyone_there(self) -> bool:
         """Whether a worker runs, starts or is asked for: one that starts when the head is gone would wait for it in vain."""
-        self.duties.call_roll()  # the places of those that left are known before the cluster is asked again
+        self.maintenance.reconcile_workers()  # the places of those that left are known before the cluster is asked again
         alive = self.run.launcher.alive()
-        return self.duties.staffing.is_asking or bool(self.store.counts().workers if alive is None else alive)
+        return self.maintenance.scaling.is_asking or bool(self.store.counts().workers if alive is None else alive)
 
     def _sleep(self) -> None:
         if self.flag:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hpcnas.errors import ClusterError, HpcnasError
 from hpcnas.head.display import Display
 from hpcnas.head.lease_monitor import LeaseWatch
-from hpcnas.head.scaling import PROMPT_S, Staffing
+from hpcnas.head.scaling import PROMPT_S, Scaling
 from hpcnas.head.start import OpenRun
 from hpcnas.head.unfit_hosts import UnfitHosts
 from hpcnas.population.pace import RECENT
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 OUTBOX_EVERY_S = 5.0
 JUDGE_EVERY_S = 2.0
-ROLL_EVERY_S = 5.0
+RECONCILE_EVERY_S = 5.0
 PACE_EVERY_S = 5.0
 PRUNE_EVERY_S = 600.0
 LARGEST_FAILED_SHARE = 0.2  # of the last 50 genotypes: more is a bug in the recipe, not bad genotypes
 FEW = 5  # attempts that failed, when none has succeeded: that is a bug, too
 
 
-class Duties:
+class Maintenance:
     """The recurring work of one head, each duty with its own period.
 
     Attributes:
@@ -42,14 +42,14 @@ class Duties:
         self.clock = clock
         cluster = run.config.cluster
         self.watch = LeaseWatch(cluster.lease_s, cluster.stall_s, cluster.heartbeat_s, clock)
-        self.staffing = Staffing(run.launcher, clock)
+        self.scaling = Scaling(run.launcher, clock)
         self.unfit = UnfitHosts(run.folder, run.store, run.launcher, display)
         self.note = ""
         self.attempts: list[AttemptRow] = []
         self._started: set[str] = set()  # tasks that are this run's own
         self._gone: set[str] = set()
         self._left: set[str] | None = None
-        self._has_told_failure = False
+        self._has_shown_failure = False
         self._due: dict[str, float] = {}
 
     def do(self, wanted: int) -> None:
@@ -63,7 +63,7 @@ class Duties:
         self._watch_leases()
         self._every(OUTBOX_EVERY_S, self.merge)
         self._every(JUDGE_EVERY_S, self._judge)
-        self._every(ROLL_EVERY_S, self.call_roll)
+        self._every(RECONCILE_EVERY_S, self.reconcile_workers)
         self._every(PACE_EVERY_S, self._read_pace)
         self._every(PRUNE_EVERY_S, self._prune)
         if wanted:
@@ -73,7 +73,7 @@ class Duties:
         """Take in what workers left in the outbox."""
         merged = merge_outbox(self.run.folder, self.store)
         if merged:
-            self.display.say(f"merged {merged} messages from the outbox")
+            self.display.log(f"merged {merged} messages from the outbox")
 
     def cancel_waiting(self) -> None:
         """Jobs that only wait in the queue would start, hear that there is nothing to do, and end."""
@@ -84,7 +84,7 @@ class Duties:
         if is_answered(answer, PROMPT_S):
             answer.result()  # what no cluster means by a refusal is a bug, and raised here
 
-    def call_roll(self) -> None:
+    def reconcile_workers(self) -> None:
         """Find the workers that this run's heads started and that have no task any more; note those without a lease as lost."""
         alive = self.run.launcher.alive()
         if alive is None:
@@ -134,8 +134,8 @@ class Duties:
         for host in self.store.suspicious_hosts():
             again = self.store.quarantine(host)
             self.run.launcher.exclude([host])
-            self.display.say(f"{host} is quarantined: three genotypes failed there in a row; {len(again)} queued again")
-        self._tell_first_failure()
+            self.display.log(f"{host} is quarantined: three genotypes failed there in a row; {len(again)} queued again")
+        self._show_first_failure()
         self._stop_if_all_fail()
         if self.store.failure_share() > LARGEST_FAILED_SHARE:
             raise HpcnasError(
@@ -143,12 +143,12 @@ class Duties:
                 f"repair the cause and start the head again. The first failure was {self.store.first_failure()}"
             )
 
-    def _tell_first_failure(self) -> None:
+    def _show_first_failure(self) -> None:
         """At once, since a fault in one's own fitness function shows in the first attempt."""
-        first = "" if self._has_told_failure else self.store.first_failure().partition("\n")[0]
+        first = "" if self._has_shown_failure else self.store.first_failure().partition("\n")[0]
         if first:
-            self._has_told_failure = True
-            self.display.say(f"first failure: {first}; its traceback: hpcnas failures --run {self.run.folder.path}")
+            self._has_shown_failure = True
+            self.display.log(f"first failure: {first}; its traceback: hpcnas failures --run {self.run.folder.path}")
 
     def _stop_if_all_fail(self) -> None:
         failed, hosts = self.store.failures_only()
@@ -175,18 +175,18 @@ class Duties:
             self.attempts = population.recent_attempts(RECENT)
 
     def _prune(self) -> None:
-        if not self.staffing.is_asking:  # the files of a job whose number is not known yet would seem nobody's
+        if not self.scaling.is_asking:  # the files of a job whose number is not known yet would seem nobody's
             self.run.launcher.prune()
 
     def _staff(self, wanted: int) -> None:
-        tasks = self.staffing.top_up(wanted, self.store.claims())
+        tasks = self.scaling.top_up(wanted, self.store.claims())
         if tasks:
             self.store.note("submitted", tasks=tasks)
-            self.display.say(f"started {len(tasks)} worker{'s' if len(tasks) > 1 else ''}")
-        waits_s = self.staffing.waits_s
-        why = self.staffing.refusal or "workers end without claiming a genotype"
+            self.display.log(f"started {len(tasks)} worker{'s' if len(tasks) > 1 else ''}")
+        waits_s = self.scaling.waits_s
+        why = self.scaling.refusal or "workers end without claiming a genotype"
         self.note = f"{why}; trying again in {duration(waits_s)}" if waits_s else ""
-        if self.staffing.is_cluster_silent:
+        if self.scaling.is_cluster_silent:
             self.note = "the cluster does not say which workers run, so none are started"
 
     def _every(self, period_s: float, duty: Callable[[], None]) -> None:

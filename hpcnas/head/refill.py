@@ -30,7 +30,7 @@ class Feeder:
         self.error: HpcnasError | None = None
         self._store, self._breed = store, breed
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="refill_thread", daemon=True)
 
     def start(self) -> None:
         """Begin to look for waiting workers."""

@@ -1,6 +1,6 @@
 """`hpcnas stop` and `hpcnas retry`: what a user wants of the head lies in RUN/wishes, on whatever machine the head runs.
 
-One small file per wish, its name says it all: `drain`, `cancel` or `retry-ID`. Without a head the wish is done here.
+One small file per request, its name says it all: `drain`, `cancel` or `retry-ID`. Without a head the request is done here.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def ask_to_stop(folder: RunFolder, *, cancel: bool) -> str:
     """
     head = running_head(folder)
     if head:
-        _leave_wish(folder, CANCEL if cancel else DRAIN)
+        _leave_request(folder, CANCEL if cancel else DRAIN)
         what = "cancel its workers and leave" if cancel else "drain: what is being trained is finished, then it leaves"
         return f"asked the head ({head}) to {what}"
     if not cancel:
@@ -56,7 +56,7 @@ def retry_failed(folder: RunFolder, individual_id: int) -> str:
         raise UsageError(f"genotype {individual_id} is not failed; only a failed one can be retried: see `hpcnas failures`")
     head = running_head(folder)
     if head:
-        _leave_wish(folder, f"{RETRY}{individual_id}")
+        _leave_request(folder, f"{RETRY}{individual_id}")
         return f"asked the head ({head}) to queue genotype {individual_id} anew"
     lock = head_lock(folder.lock)
     lock.acquire()
@@ -70,10 +70,10 @@ def retry_failed(folder: RunFolder, individual_id: int) -> str:
     return f"genotype {individual_id} is queued anew; the head trains it when it is started again"
 
 
-class Wishes:
-    """The wishes in a run folder, as its head sees them.
+class Requests:
+    """The requests in a run folder, as its head sees them.
 
-    A wish is removed only when it is done, so that a fault in between loses none. One that is done and cannot be
+    A request is removed only when it is done, so that a fault in between loses none. One that is done and cannot be
     removed, because the disk refuses, is not done again.
     """
 
@@ -82,38 +82,38 @@ class Wishes:
         self._done: set[str] = set()
 
     def open(self) -> list[str]:
-        """The wishes that are still to be done, by name; files that are no wishes are removed.
+        """The requests that are still to be done, by name; files that are no requests are removed.
 
         Raises:
             OSError: the folder cannot be read at the moment.
         """
-        for wish in sorted(self._done):
-            self._remove(wish)
+        for request in sorted(self._done):
+            self._remove(request)
         names = _file_names(self._folder)
         for name in names:
-            if not _is_wish(name):
+            if not _is_request(name):
                 self.close(name)
-        return [name for name in names if _is_wish(name) and name not in self._done]
+        return [name for name in names if _is_request(name) and name not in self._done]
 
-    def close(self, wish: str) -> None:
-        """Take note that `wish` is done, and remove it."""
-        self._done.add(wish)
-        self._remove(wish)
+    def close(self, request: str) -> None:
+        """Take note that `request` is done, and remove it."""
+        self._done.add(request)
+        self._remove(request)
 
-    def _remove(self, wish: str) -> None:
+    def _remove(self, request: str) -> None:
         try:
-            (self._folder.wishes / wish).unlink(missing_ok=True)
+            (self._folder.requests / request).unlink(missing_ok=True)
         except OSError as error:
-            log.warning("%s is done and cannot be removed: %s", self._folder.wishes / wish, error.strerror)
+            log.warning("%s is done and cannot be removed: %s", self._folder.requests / request, error.strerror)
         else:
-            self._done.discard(wish)
+            self._done.discard(request)
 
 
 def drop_stops(folder: RunFolder) -> None:
-    """Forget wishes to stop that are older than the head's lock: they were meant for the head before."""
+    """Forget requests to stop that are older than the head's lock: they were meant for the head before."""
     locked_ns = folder.lock.stat().st_mtime_ns
-    for wish in (DRAIN, CANCEL):
-        path = folder.wishes / wish
+    for request in (DRAIN, CANCEL):
+        path = folder.requests / request
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime_ns < locked_ns:
                 path.unlink()
@@ -121,13 +121,13 @@ def drop_stops(folder: RunFolder) -> None:
 
 def _file_names(folder: RunFolder) -> list[str]:
     try:
-        with os.scandir(folder.wishes) as entries:
+        with os.scandir(folder.requests) as entries:
             return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
     except FileNotFoundError:
         return []
 
 
-def _is_wish(name: str) -> bool:
+def _is_request(name: str) -> bool:
     return name in (DRAIN, CANCEL) or _is_retry(name)
 
 
@@ -141,15 +141,15 @@ def running_head(folder: RunFolder) -> str:
     return "" if holder is None or holder.is_provably_dead() else holder.describe()
 
 
-def _leave_wish(folder: RunFolder, wish: str) -> None:
-    beside = folder.path / f"wish.{uuid.uuid4().hex[:8]}"
+def _leave_request(folder: RunFolder, request: str) -> None:
+    beside = folder.path / f"request.{uuid.uuid4().hex[:8]}"
     try:
-        folder.wishes.mkdir(exist_ok=True)
+        folder.requests.mkdir(exist_ok=True)
         beside.touch()
-        os.replace(beside, folder.wishes / wish)
+        os.replace(beside, folder.requests / request)
     except OSError as error:
         raise HpcnasError(
-            f"the head cannot be asked, because {folder.wishes} cannot be written ({error.strerror}); "
+            f"the head cannot be asked, because {folder.requests} cannot be written ({error.strerror}); "
             "end its process by Ctrl-C or SIGTERM, or make room and ask again"
         ) from error
     finally:

@@ -15,17 +15,17 @@ from hpcnas.system.background_call import ask, is_answered
 log = logging.getLogger(__name__)
 
 QUICK_S = 120.0  # an array that ends sooner, without a claim, did not work
-PATIENCE = 3  # quick deaths before the head waits
+QUICK_EXITS_BEFORE_WAIT = 3  # quick quick_exits before the head waits
 FIRST_WAIT_S = 60.0
 LONGEST_WAIT_S = 1800.0
 REFUSED_WAIT_S = 15.0  # after the first refusal of a cluster that took workers before
-LAST_STRAW = 10  # quick deaths in a row after which the head gives up
+MAX_QUICK_EXITS = 10  # quick quick_exits in a row after which the head gives up
 SILENT_S = 150.0  # two answers of squeue that did not come
 PROMPT_S = 2.0  # a cluster that takes longer for its answer is not waited for
 
 
 class Cluster(Protocol):
-    """The part of a launcher that staffing needs."""
+    """The part of a launcher that scaling needs."""
 
     def submit(self, count: int) -> list[str]:
         """Start workers; their task names."""
@@ -51,12 +51,12 @@ class _Request:
     is_new: bool  # of a run that never had a worker
 
 
-class Staffing:
+class Scaling:
     """Keeps `wanted` workers running.
 
     Attributes:
         states: what the cluster said last, task -> state.
-        deaths: submissions in a row that ended within two minutes without a claim.
+        quick_exits: submissions in a row that ended within two minutes without a claim.
         refusal: why the cluster took no workers the last time; "" when it did.
     """
 
@@ -68,7 +68,7 @@ class Staffing:
         self.quick_s = quick_s
         self.prompt_s = prompt_s
         self.states: dict[str, str] = {}
-        self.deaths = 0
+        self.quick_exits = 0
         self.refusal = ""
         self._refusals = 0
         self._open: list[_Submission] = []
@@ -88,7 +88,7 @@ class Staffing:
             ClusterError: the cluster refused, or ten submissions in a row died at once.
         """
         if self._request is not None:
-            return self._hear(self._request, 0)
+            return self._poll(self._request, 0)
         states = self.cluster.alive()
         if states is None:
             self._silent_since_s = self.clock() if self._silent_since_s is None else self._silent_since_s
@@ -98,11 +98,11 @@ class Staffing:
         self._judge(states, claims)
         missing = wanted - len(states)
         if missing < 0:
-            self._send_away(-missing, states)
+            self._cancel_surplus(-missing, states)
         if missing <= 0 or self.clock() < self._wait_until_s:
             return []
         self._request = _Request(ask(lambda: self.cluster.submit(missing)), claims, is_new=not states and not claims)
-        return self._hear(self._request, self.prompt_s)
+        return self._poll(self._request, self.prompt_s)
 
     @property
     def is_asking(self) -> bool:
@@ -119,14 +119,14 @@ class Staffing:
         """Seconds until the next submission is allowed; 0 when it is."""
         return max(0.0, self._wait_until_s - self.clock())
 
-    def _hear(self, request: _Request, wait_s: float) -> list[str]:
+    def _poll(self, request: _Request, wait_s: float) -> list[str]:
         if not is_answered(request.answer, wait_s):
             return []
         self._request = None
         try:
             tasks = request.answer.result()
         except ClusterError as error:
-            self._bear(error, is_new=request.is_new)
+            self._on_refusal(error, is_new=request.is_new)
             return []
         if not tasks:
             self._wait(REFUSED_WAIT_S)  # whether they were started is unknown: the cluster will tell
@@ -136,7 +136,7 @@ class Staffing:
         self.states = {**self.states, **dict.fromkeys(tasks, "PENDING")}
         return tasks
 
-    def _send_away(self, surplus: int, states: dict[str, str]) -> None:
+    def _cancel_surplus(self, surplus: int, states: dict[str, str]) -> None:
         """End waiting tasks that are too many: requeued ones that were replaced meanwhile, or the run nears its end."""
         waiting = [task for task, state in states.items() if state == "PENDING"]
         try:
@@ -145,7 +145,7 @@ class Staffing:
         except ClusterError as error:
             log.warning("waiting workers that are too many stay: %s", error)
 
-    def _bear(self, error: ClusterError, *, is_new: bool) -> None:
+    def _on_refusal(self, error: ClusterError, *, is_new: bool) -> None:
         """Try again later in a run that has worked: a limit is reached, or the cluster is unwell."""
         if is_new:
             raise error
@@ -165,17 +165,17 @@ class Staffing:
                 submission.at_s = now  # waiting in the queue is no working
             elif claims > submission.claims or now - submission.at_s > self.quick_s:
                 self._open.remove(submission)
-                self.deaths = 0
+                self.quick_exits = 0
             elif not there:
                 self._open.remove(submission)
-                self._count_death()
+                self._count_quick_exit()
 
-    def _count_death(self) -> None:
-        self.deaths += 1
-        if self.deaths >= LAST_STRAW:
+    def _count_quick_exit(self) -> None:
+        self.quick_exits += 1
+        if self.quick_exits >= MAX_QUICK_EXITS:
             raise ClusterError(
-                f"{self.deaths} submissions in a row ended within {self.quick_s:g} s without claiming a genotype; "
+                f"{self.quick_exits} submissions in a row ended within {self.quick_s:g} s without claiming a genotype; "
                 "read the newest logs in the run folder's slurm/ and logs/, then start the head again"
             )
-        if self.deaths >= PATIENCE:
-            self._wait(FIRST_WAIT_S * 2 ** (self.deaths - PATIENCE))
+        if self.quick_exits >= QUICK_EXITS_BEFORE_WAIT:
+            self._wait(FIRST_WAIT_S * 2 ** (self.quick_exits - QUICK_EXITS_BEFORE_WAIT))

@@ -32,7 +32,7 @@ class OpenRun:
     """A run under its lock and in a new epoch, with the thread that breeds when workers ask.
 
     Attributes:
-        answering: the service, or where workers claim from the database themselves (PostgreSQL) the feeder.
+        answering: the service, or where workers claim from the database themselves (PostgreSQL) the refill_thread.
     """
 
     folder: RunFolder
@@ -147,7 +147,7 @@ def _serve(address: str, folder: RunFolder, store: Store, breeder: Breeder, epoc
 
 
 def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Feeder:
-    feeder = Feeder(store, breeder.breed)
-    stack.callback(feeder.stop)
-    feeder.start()
-    return feeder
+    refill_thread = Feeder(store, breeder.breed)
+    stack.callback(refill_thread.stop)
+    refill_thread.start()
+    return refill_thread

@@ -58,4 +58,4 @@ class UnfitHosts:
         if why:  # else genotypes failed there, which whoever quarantined it has told
             self._why[host] = why
             self.launcher.exclude([host])
-            self.display.say(f"{host} is quarantined: {why}")
+            self.display.log(f"{host} is quarantined: {why}")

@@ -12,7 +12,7 @@ from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, PRIMITIVES, 
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class NetworkCounts:
     """How large a network is.
 
     Attributes:
@@ -57,7 +57,7 @@ def count(
     in_channels: int = 3,
     tail: str = "none",
     image_px: int | None = None,
-) -> Counts:
+) -> NetworkCounts:
     """Count a network; the arguments are those of `blueprint`.
 
     Args:
@@ -79,7 +79,7 @@ def count(
         trainable, normalised, macs = trainable + cost.trainable, normalised + cost.normalised, macs + cost.macs * pixels
         width = cost.width
     trainable, macs = trainable + (width + 1) * plan.classes, macs + width * plan.classes
-    return Counts(plan.model, plan.channels, plan.cells, trainable, trainable + 2 * normalised, macs, tuple(widths))
+    return NetworkCounts(plan.model, plan.channels, plan.cells, trainable, trainable + 2 * normalised, macs, tuple(widths))
 
 
 def cell_width(genotype: Genotype, channels: int) -> int:

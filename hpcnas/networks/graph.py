@@ -18,7 +18,7 @@ from hpcnas.representation.live import LiveMotif, live_levels
 from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, IDENTITY, MAXPOOL3X3, PRIMITIVES, SEPARABLE3X3
 
 STEM, PRODUCT, DEPTHWISE, MAXPOOL, AVGPOOL = "stem", "product", "depthwise", "maxpool", "avgpool"
-Wire = tuple[int, ...]  # values whose channels follow each other
+ValueTuple = tuple[int, ...]  # values whose channels follow each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Operation:
     """
 
     kind: str
-    inputs: Wire
-    outputs: Wire
+    inputs: ValueTuple
+    outputs: ValueTuple
     module: str = ""
     stride: int = 1
 
@@ -50,7 +50,7 @@ class NetworkGraph:
 
     operations: tuple[Operation, ...]
     widths: tuple[int, ...]
-    output: Wire
+    output: ValueTuple
 
 
 def network_graph(genotype: Genotype, plan: Blueprint) -> NetworkGraph:
@@ -60,10 +60,10 @@ def network_graph(genotype: Genotype, plan: Blueprint) -> NetworkGraph:
         GenotypeError: the cell's sink cannot be reached from its source.
     """
     builder = _Builder(genotype)
-    wire: Wire = ()
+    values: ValueTuple = ()
     for layer in plan.layers:
-        wire = builder.layer(layer, wire)
-    return NetworkGraph(tuple(builder.operations), tuple(builder.widths), wire)
+        values = builder.layer(layer, values)
+    return NetworkGraph(tuple(builder.operations), tuple(builder.widths), values)
 
 
 class _Builder:
@@ -75,57 +75,57 @@ class _Builder:
         self.widths: list[int] = []
         self.pooled: dict[tuple[str, int], int] = {}
 
-    def layer(self, layer: Convolution | Cell | Separable, wire: Wire) -> Wire:
+    def layer(self, layer: Convolution | Cell | Separable, values: ValueTuple) -> ValueTuple:
         if isinstance(layer, Convolution):
-            inputs = wire or (self._value(layer.c_in),)
+            inputs = values or (self._value(layer.c_in),)
             return self._weighted(STEM, inputs, (layer.c_out,), layer.name, layer.stride)
         if isinstance(layer, Separable):
-            return self._separable(wire, layer.name, layer.c_out, layer.stride)
-        return self._assemble(len(self.levels) + 1, 1, layer.name, wire, layer.channels)
+            return self._separable(values, layer.name, layer.c_out, layer.stride)
+        return self._assemble(len(self.levels) + 1, 1, layer.name, values, layer.channels)
 
-    def _assemble(self, level: int, m: int, path: str, wire: Wire, C: int) -> Wire:
+    def _assemble(self, level: int, m: int, path: str, values: ValueTuple, C: int) -> ValueTuple:
         motif = self.levels[level - 2][m - 1]
         if not isinstance(motif, LiveMotif):
             raise GenotypeError(f"motif {m} of level {level} has no path from its source to its sink")
-        nodes = {1: wire}
+        nodes = {1: values}
         for i in motif.nodes[1:]:
             nodes[i] = ()
             for j, k in motif.inputs(i):
                 nodes[i] += self._operation(level, k, f"{path}.edges.{j}_{i}", nodes[j], C)
         return nodes[motif.nodes[-1]]
 
-    def _operation(self, level: int, k: int, path: str, wire: Wire, C: int) -> Wire:
+    def _operation(self, level: int, k: int, path: str, values: ValueTuple, C: int) -> ValueTuple:
         if level > 3:
-            return self._assemble(level - 1, k, path, wire, C)
+            return self._assemble(level - 1, k, path, values, C)
         if level == 3:
-            inside = self._assemble(2, k, f"{path}.graph", wire, C)
+            inside = self._assemble(2, k, f"{path}.graph", values, C)
             return self._weighted(PRODUCT, inside, (C,), f"{path}.project")
         name = PRIMITIVES[k - 1]
         if name == IDENTITY:
-            return wire
+            return values
         if name == CONV1X1:
-            return self._weighted(PRODUCT, wire, (C,), path)
+            return self._weighted(PRODUCT, values, (C,), path)
         if name == DEPTHWISE3X3:
-            return self._depthwise(wire, path)
+            return self._depthwise(values, path)
         if name == SEPARABLE3X3:
-            return self._separable(wire, path, C)
-        return self._pool(MAXPOOL if name == MAXPOOL3X3 else AVGPOOL, wire)
+            return self._separable(values, path, C)
+        return self._pool(MAXPOOL if name == MAXPOOL3X3 else AVGPOOL, values)
 
-    def _separable(self, wire: Wire, path: str, c_out: int, stride: int = 1) -> Wire:
-        return self._weighted(PRODUCT, self._depthwise(wire, f"{path}.depthwise", stride), (c_out,), f"{path}.pointwise")
+    def _separable(self, values: ValueTuple, path: str, c_out: int, stride: int = 1) -> ValueTuple:
+        return self._weighted(PRODUCT, self._depthwise(values, f"{path}.depthwise", stride), (c_out,), f"{path}.pointwise")
 
-    def _depthwise(self, wire: Wire, path: str, stride: int = 1) -> Wire:
-        return self._weighted(DEPTHWISE, wire, tuple(self.widths[v] for v in wire), path, stride)
+    def _depthwise(self, values: ValueTuple, path: str, stride: int = 1) -> ValueTuple:
+        return self._weighted(DEPTHWISE, values, tuple(self.widths[v] for v in values), path, stride)
 
-    def _pool(self, kind: str, wire: Wire) -> Wire:
-        missing = tuple(v for v in dict.fromkeys(wire) if (kind, v) not in self.pooled)
+    def _pool(self, kind: str, values: ValueTuple) -> ValueTuple:
+        missing = tuple(v for v in dict.fromkeys(values) if (kind, v) not in self.pooled)
         if missing:
             outputs = tuple(self._value(self.widths[v]) for v in missing)
             self.operations.append(Operation(kind, missing, outputs))
             self.pooled.update({(kind, v): out for v, out in zip(missing, outputs, strict=True)})
-        return tuple(self.pooled[kind, v] for v in wire)
+        return tuple(self.pooled[kind, v] for v in values)
 
-    def _weighted(self, kind: str, inputs: Wire, widths: tuple[int, ...], path: str, stride: int = 1) -> Wire:
+    def _weighted(self, kind: str, inputs: ValueTuple, widths: tuple[int, ...], path: str, stride: int = 1) -> ValueTuple:
         outputs = tuple(self._value(width) for width in widths)
         self.operations.append(Operation(kind, inputs, outputs, path, stride))
         return outputs

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hpcnas.networks.graph import AVGPOOL, MAXPOOL, PRODUCT, NetworkGraph, Operation, Wire
+from hpcnas.networks.graph import AVGPOOL, MAXPOOL, PRODUCT, NetworkGraph, Operation, ValueTuple
 from hpcnas.networks.operations import ConvBNReLU
 
 
@@ -70,11 +70,11 @@ class GraphForward:
         return normalised
 
 
-def _chunks(values: dict[int, _Slice], wire: Wire) -> list[Tensor]:
-    """The tensors of a wire in order; values that lie side by side in one tensor stay together."""
+def _chunks(slices: dict[int, _Slice], values: ValueTuple) -> list[Tensor]:
+    """The tensors of a tuple of values in order; values that lie side by side in one tensor stay together."""
     joined: list[_Slice] = []
-    for v in wire:
-        here = values[v]
+    for v in values:
+        here = slices[v]
         if joined and joined[-1].tensor is here.tensor and joined[-1].start + joined[-1].width == here.start:
             before = joined.pop()
             here = _Slice(before.tensor, before.start, before.width + here.width)

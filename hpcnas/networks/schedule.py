@@ -13,7 +13,7 @@ from hpcnas.networks.graph import AVGPOOL, DEPTHWISE, MAXPOOL, PRODUCT, STEM, Ne
 _ALIGNMENT = 64  # elements; at least a cache line
 
 
-class Kind(IntEnum):
+class OperationKind(IntEnum):
     """What a merged operation is; the numbers are those of engine.cpp."""
 
     STEM = 0
@@ -27,7 +27,7 @@ class Kind(IntEnum):
 class Merged:
     """Operations that run as one: what it reads, and (output, module, first channel) of what it writes."""
 
-    kind: Kind
+    kind: OperationKind
     inputs: tuple[int, ...]
     outputs: list[tuple[int, int, int]] = field(default_factory=list)
     stride: int = 1
@@ -66,9 +66,9 @@ def merge(graph: NetworkGraph, number: dict[str, int]) -> list[Merged]:
         number: of each ConvBNReLU by its path.
     """
     merged: list[Merged] = []
-    open_steps: dict[tuple[Kind, tuple[int, ...], int], Merged] = {}
+    open_steps: dict[tuple[OperationKind, tuple[int, ...], int], Merged] = {}
 
-    def join(kind: Kind, inputs: tuple[int, ...], stride: int, output: tuple[int, int, int]) -> None:
+    def join(kind: OperationKind, inputs: tuple[int, ...], stride: int, output: tuple[int, int, int]) -> None:
         key = (kind, inputs, stride)
         if key not in open_steps:
             open_steps[key] = Merged(kind, inputs, stride=stride)
@@ -78,15 +78,15 @@ def merge(graph: NetworkGraph, number: dict[str, int]) -> list[Merged]:
     for operation in graph.operations:
         module = number.get(operation.module, -1)
         if operation.kind == PRODUCT:
-            join(Kind.PRODUCT, operation.inputs, 1, (operation.outputs[0], module, 0))
+            join(OperationKind.PRODUCT, operation.inputs, 1, (operation.outputs[0], module, 0))
         elif operation.kind == STEM:
-            merged.append(Merged(Kind.STEM, operation.inputs, [(operation.outputs[0], module, 0)], operation.stride))
+            merged.append(Merged(OperationKind.STEM, operation.inputs, [(operation.outputs[0], module, 0)], operation.stride))
         else:
             for v, output, channel in _slices(operation, graph.widths):
                 if operation.kind == DEPTHWISE:
-                    join(Kind.DEPTHWISE, (v,), operation.stride, (output, module, channel))
+                    join(OperationKind.DEPTHWISE, (v,), operation.stride, (output, module, channel))
                 elif operation.kind in (MAXPOOL, AVGPOOL):
-                    merged.append(Merged(Kind.POOL, (v,), [(output, -1, 0)], is_max=operation.kind == MAXPOOL))
+                    merged.append(Merged(OperationKind.POOL, (v,), [(output, -1, 0)], is_max=operation.kind == MAXPOOL))
     return merged
 
 

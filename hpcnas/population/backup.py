@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcnas.errors import HpcnasError, StoreUnavailable
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ def put_in_place(target: Path) -> Iterator[Path]:
         yield unfinished
         descriptor = os.open(unfinished, os.O_RDWR)
         try:
-            seam.fsync(descriptor)
+            faultpoints.fsync(descriptor)
         finally:
             os.close(descriptor)
-        seam.rename(unfinished, target)
+        faultpoints.rename(unfinished, target)
     except OSError as error:
         raise StoreUnavailable(f"no backup in {target.parent}: {error}") from error
     finally:

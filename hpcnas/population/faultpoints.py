@@ -1,4 +1,4 @@
-"""The seam between the store and the world: every call that can fail for reasons outside the program.
+"""The faultpoints of the store: every call that can fail for reasons outside the program.
 
 The N-th fault test makes call k of this module fail, for k = 1, 2, 3, ...; nothing else of the
 population touches a disk's durability or a socket's bytes.

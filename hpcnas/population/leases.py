@@ -8,7 +8,7 @@ import math
 from hpcnas.errors import DamagedRunError, NeverJoined
 from hpcnas.population import rules
 from hpcnas.population.protocol.messages import clip
-from hpcnas.population.rules import Judgement, Standing
+from hpcnas.population.rules import LeaseState, TokenStatus
 from hpcnas.population.transaction import Transaction
 from hpcnas.records import Claim, Failure, Fitness, Lease, LeaseView, State, Verdict
 
@@ -23,9 +23,9 @@ def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
     """
     before = tx.row("read_attempt_of_claim", claim_id=claim_id)
     if before:
-        standing = tx.read_standing(before[0])
-        if standing and standing.state is State.LEASED and standing.token == before[1]:
-            return Claim(Verdict.OK, _lease(tx, before[0], standing.token))
+        lease_state = tx.read_lease_state(before[0])
+        if lease_state and lease_state.state is State.LEASED and lease_state.token == before[1]:
+            return Claim(Verdict.OK, _lease(tx, before[0], lease_state.token))
         return Claim(Verdict.WAIT)  # that lease is over: a delayed message must not become a second one
     if tx.finished:
         return Claim(Verdict.FINISHED)
@@ -46,10 +46,10 @@ def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
 
 def heartbeat(tx: Transaction, individual_id: int, token: int, progress: float) -> Verdict:
     """Count one beat; a lapsed lease that nobody was granted since is taken up again."""
-    standing, judgement = _judge(tx, individual_id, token)
-    if judgement is Judgement.LAPSED:
-        _take_up(tx, individual_id, standing)
-    elif judgement is not Judgement.CURRENT:
+    lease_state, status = _token_status(tx, individual_id, token)
+    if status is TokenStatus.LAPSED:
+        _resume(tx, individual_id, lease_state)
+    elif status is not TokenStatus.CURRENT:
         return Verdict.STALE
     # A share outside [0, 1] or no number at all must not reach the stall detection.
     tx.run("write_beat", id=individual_id, progress=min(1.0, max(0.0, progress)) if math.isfinite(progress) else 0.0)
@@ -66,16 +66,16 @@ def record(tx: Transaction, individual_id: int, token: int, fitness: Fitness, re
         raise ValueError(f"accuracy {fitness.accuracy} must be a finite number in [0, 1]")
     if not 0 <= fitness.repeat < repeats:
         raise ValueError(f"repeat {fitness.repeat} must be one of 0 to {repeats - 1}")
-    standing, judgement = _judge(tx, individual_id, token)
-    if judgement is Judgement.STALE:
+    lease_state, status = _token_status(tx, individual_id, token)
+    if status is TokenStatus.STALE:
         return Verdict.STALE
     known = {int(repeat): accuracy for repeat, accuracy in tx.rows("read_repeats", id=individual_id)}
     if fitness.repeat in known:
         return _answer_again(tx, individual_id, token, fitness, known[fitness.repeat])
-    if judgement is Judgement.OVER and standing.state is not State.QUEUED:
+    if status is TokenStatus.OVER and lease_state.state is not State.QUEUED:
         return Verdict.STALE
-    if judgement is Judgement.LAPSED:
-        _take_up(tx, individual_id, standing)
+    if status is TokenStatus.LAPSED:
+        _resume(tx, individual_id, lease_state)
     _insert_fitness(tx, individual_id, token, fitness)
     if len(known) + 1 == repeats:
         known[fitness.repeat] = fitness.accuracy
@@ -85,43 +85,43 @@ def record(tx: Transaction, individual_id: int, token: int, fitness: Fitness, re
 
 def fail(tx: Transaction, individual_id: int, token: int, failure: Failure) -> Verdict:
     """Count an error against the genotype: queued again, or failed."""
-    standing, judgement = _judge(tx, individual_id, token)
-    if judgement is Judgement.OVER:
+    lease_state, status = _token_status(tx, individual_id, token)
+    if status is TokenStatus.OVER:
         return Verdict.OK  # the same message again
-    if judgement is Judgement.STALE:
+    if status is TokenStatus.STALE:
         return Verdict.STALE
     failure = clip(failure)
-    after = rules.failed(standing, failure.kind, _host(tx, standing))
-    if _is_quarantined(tx, standing):
-        after = rules.excused(after, 1)  # known to be the host's fault by now, like the failures before it
-    tx.write_standing(individual_id, after)
+    after = rules.failed(lease_state, failure.kind, _host(tx, lease_state))
+    if _is_quarantined(tx, lease_state):
+        after = rules.forgiven(after, 1)  # known to be the host's fault by now, like the failures before it
+    tx.write_lease_state(individual_id, after)
     _end_attempt(tx, individual_id, after, failure.kind.value, failure.error, failure.trace)
     return Verdict.OK
 
 
 def release(tx: Transaction, individual_id: int, token: int, reason: str) -> Verdict:
     """Give back without blame, to the front of the queue."""
-    standing, judgement = _judge(tx, individual_id, token)
-    if judgement is Judgement.OVER:
+    lease_state, status = _token_status(tx, individual_id, token)
+    if status is TokenStatus.OVER:
         return Verdict.OK
-    if judgement is Judgement.STALE:
+    if status is TokenStatus.STALE:
         return Verdict.STALE
-    after = rules.preempted(standing)
-    tx.write_standing(individual_id, after)
+    after = rules.preempted(lease_state)
+    tx.write_lease_state(individual_id, after)
     _end_attempt(tx, individual_id, after, rules.PREEMPTED, reason)
     return Verdict.OK
 
 
 def expire(tx: Transaction, view: LeaseView, reason: str, stalled: bool) -> bool:
     """Take a lease away that stood still since `view`; whether it did."""
-    standing = tx.read_standing(view.individual_id)
-    if standing is None or standing.state is not State.LEASED:
+    lease_state = tx.read_lease_state(view.individual_id)
+    if lease_state is None or lease_state.state is not State.LEASED:
         return False
-    if (standing.token, standing.heartbeat) != (view.token, view.heartbeat):
+    if (lease_state.token, lease_state.heartbeat) != (view.token, view.heartbeat):
         return False
-    host = _host(tx, standing)
-    after = rules.stalled(standing, host) if stalled else rules.lost(standing, host)
-    tx.write_standing(view.individual_id, after)
+    host = _host(tx, lease_state)
+    after = rules.stalled(lease_state, host) if stalled else rules.lost(lease_state, host)
+    tx.write_lease_state(view.individual_id, after)
     _end_attempt(tx, view.individual_id, after, "stalled" if stalled else rules.LOST, reason)
     return True
 
@@ -134,7 +134,7 @@ def _close_evaluated(tx: Transaction, individual_id: int, token: int, accuracies
     tx.run("end_attempt", id=individual_id, token=token, **ending)
 
 
-def _end_attempt(tx: Transaction, individual_id: int, after: Standing, outcome: str, error: str, trace: str = "") -> None:
+def _end_attempt(tx: Transaction, individual_id: int, after: LeaseState, outcome: str, error: str, trace: str = "") -> None:
     closed = int(after.state is State.FAILED)
     order = tx.value("next_ended_order")
     tx.run(
@@ -157,23 +157,23 @@ def _is_superfluous(tx: Transaction) -> bool:
     return bool(tx.value("count_workers") > queued + leased + rules.RESERVE)
 
 
-def _judge(tx: Transaction, individual_id: int, token: int) -> tuple[Standing, Judgement]:
-    standing = tx.read_standing(individual_id)
-    judgement = rules.judge(standing, token) if standing else Judgement.NEWER
-    if standing is None or judgement is Judgement.NEWER:
+def _token_status(tx: Transaction, individual_id: int, token: int) -> tuple[LeaseState, TokenStatus]:
+    lease_state = tx.read_lease_state(individual_id)
+    status = rules.token_status(lease_state, token) if lease_state else TokenStatus.NEWER
+    if lease_state is None or status is TokenStatus.NEWER:
         raise DamagedRunError(
             f"a worker holds token {token} of genotype {individual_id}, which this database never granted: it is older than "
             "the worker's lease, or of another run; stop the workers, then run `hpcnas restore --force`"
         )
-    return standing, judgement
+    return lease_state, status
 
 
 def _grant(tx: Transaction, individual_id: int, worker_id: str, host: str, claim_id: str) -> Lease:
-    standing = tx.read_standing(individual_id)
-    if standing is None:
+    lease_state = tx.read_lease_state(individual_id)
+    if lease_state is None:
         raise LookupError(f"individual {individual_id} was picked and is not there")
-    after = rules.granted(standing, worker_id, claim_id, tx.epoch)
-    tx.write_standing(individual_id, after)
+    after = rules.granted(lease_state, worker_id, claim_id, tx.epoch)
+    tx.write_lease_state(individual_id, after)
     tx.run("insert_attempt", id=individual_id, token=after.token, claim_id=claim_id, worker_id=worker_id, host=host)
     return _lease(tx, individual_id, after.token)
 
@@ -188,18 +188,18 @@ def _lease(tx: Transaction, individual_id: int, token: int) -> Lease:
     return Lease(individual_id, token, text, digest, parameters, done, expected[0] if expected else None)
 
 
-def _take_up(tx: Transaction, individual_id: int, standing: Standing) -> None:
-    tx.write_standing(individual_id, rules.taken_up(standing))
-    tx.run("resume_attempt", id=individual_id, token=standing.token)
+def _resume(tx: Transaction, individual_id: int, lease_state: LeaseState) -> None:
+    tx.write_lease_state(individual_id, rules.resumed(lease_state))
+    tx.run("resume_attempt", id=individual_id, token=lease_state.token)
 
 
-def _host(tx: Transaction, standing: Standing) -> str:
-    worker = tx.row("read_worker", id=standing.worker_id)
+def _host(tx: Transaction, lease_state: LeaseState) -> str:
+    worker = tx.row("read_worker", id=lease_state.worker_id)
     return str(worker[0]) if worker else ""
 
 
-def _is_quarantined(tx: Transaction, standing: Standing) -> bool:
-    worker = tx.row("read_worker", id=standing.worker_id)
+def _is_quarantined(tx: Transaction, lease_state: LeaseState) -> bool:
+    worker = tx.row("read_worker", id=lease_state.worker_id)
     return bool(worker and worker[3])
 
 

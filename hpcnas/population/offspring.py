@@ -4,24 +4,24 @@ import json
 from collections.abc import Sequence
 
 from hpcnas.population.transaction import Transaction
-from hpcnas.records import Birth, Final, State, Verdict
+from hpcnas.records import Final, OffspringRecord, State, Verdict
 
 
-def add(tx: Transaction, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:
-    """Queue newborn individuals, or add copies of evaluated ones as evaluated; the rng's state with them.
+def add(tx: Transaction, offspring: Sequence[OffspringRecord], rng_state: str | None = None) -> list[int]:
+    """Queue offspring, or add copies of evaluated ones as evaluated; the rng's state with them.
 
     Raises:
-        ValueError: a birth copies an individual that is not evaluated.
+        ValueError: a record copies an individual that is not evaluated.
     """
     first = int(tx.value("next_id"))
-    for individual_id, birth in enumerate(births, start=first):
-        _insert(tx, individual_id, birth)
-    for individual_id, birth in enumerate(births, start=first):
-        if birth.copied_from is not None:
-            _copy(tx, individual_id, birth.copied_from)
+    for individual_id, record in enumerate(offspring, start=first):
+        _insert(tx, individual_id, record)
+    for individual_id, record in enumerate(offspring, start=first):
+        if record.copied_from is not None:
+            _copy(tx, individual_id, record.copied_from)
     if rng_state is not None:
         tx.run("write_rng_state", rng_state=rng_state)
-    return list(range(first, first + len(births)))
+    return list(range(first, first + len(offspring)))
 
 
 def record_final(tx: Transaction, final: Final) -> Verdict:
@@ -49,8 +49,8 @@ def record_final(tx: Transaction, final: Final) -> Verdict:
 
 def _copy(tx: Transaction, individual_id: int, source: int) -> None:
     accuracies = [float(row[1]) for row in tx.rows("read_repeats", id=source)]
-    standing = tx.read_standing(source)
-    if standing is None or standing.state is not State.EVALUATED:
+    lease_state = tx.read_lease_state(source)
+    if lease_state is None or lease_state.state is not State.EVALUATED:
         raise ValueError(f"individual {source} is not evaluated; only an evaluated one can be copied")
     tx.run("copy_fitness", id=individual_id, copied_from=source)
     fitness = sum(accuracies) / len(accuracies)
@@ -58,14 +58,14 @@ def _copy(tx: Transaction, individual_id: int, source: int) -> None:
     tx.run("write_evaluated", id=individual_id, fitness=fitness, position=tx.value("next_position"))
 
 
-def _insert(tx: Transaction, individual_id: int, birth: Birth) -> None:
+def _insert(tx: Transaction, individual_id: int, record: OffspringRecord) -> None:
     tx.run(
         "insert_individual",
         id=individual_id,
-        digest=birth.digest,
-        genotype=birth.genotype,
-        parent_id=birth.parent_id,
-        mutation=birth.mutation,
-        parameters=birth.parameters,
-        copied_from=birth.copied_from,
+        digest=record.digest,
+        genotype=record.genotype,
+        parent_id=record.parent_id,
+        mutation=record.mutation,
+        parameters=record.parameters,
+        copied_from=record.copied_from,
     )

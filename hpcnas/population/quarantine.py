@@ -81,13 +81,13 @@ def quarantine(tx: Transaction, host: str, why: str = "") -> list[int]:
         return []
     again = []
     for individual_id, errors in blamed:
-        standing = tx.read_standing(individual_id)
-        if standing is None:
+        lease_state = tx.read_lease_state(individual_id)
+        if lease_state is None:
             continue
-        after = rules.excused(standing, int(errors))
-        if after != standing:
-            tx.write_standing(individual_id, after)
-        if standing.state is State.FAILED and after.state is State.QUEUED:
+        after = rules.forgiven(lease_state, int(errors))
+        if after != lease_state:
+            tx.write_lease_state(individual_id, after)
+        if lease_state.state is State.FAILED and after.state is State.QUEUED:
             again.append(int(individual_id))
     tx.note("quarantined", {"host": host, "queued_again": again, "why": why})
     return again

@@ -4,14 +4,18 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hpcnas.config import RunConfig, read_config
+from hpcnas.errors import UsageError
 from hpcnas.population import open_reader
 from hpcnas.population.reader import Query, Reader
-from hpcnas.population.rows import AttemptRow, EventRow, FitnessRow, RunRow, WorkerRow
-from hpcnas.records import Counts, Final, Individual, State
+from hpcnas.population.rows import COLUMNS, AttemptRow, EventRow, FitnessRow, RunRow, WorkerRow, as_dict
+from hpcnas.records import Final, Individual, State, StateCounts
 from hpcnas.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import pandas
 
 T = TypeVar("T")
 
@@ -20,6 +24,24 @@ class Population:
     """A read-only view of one run, while its head is running or after. A context manager.
 
     Every method sees one moment; two of them may see different ones of a running search, unless they run `together`.
+
+    Open it with the run's folder:
+
+    >>> with Population.open("runs/demo") as population:
+    ...     counts = population.counts()
+    ...     best = population.best()
+    ...     rows = population.rows()
+    >>> counts.evaluated, counts.failed
+    (24, 0)
+    >>> rows[0]["id"], rows[0]["parent"], len(rows)
+    (1, None, 24)
+    >>> best.fitness == max(row["fitness"] for row in rows)
+    True
+
+    `best.genotype` is JSON, which `load_genotype` reads:
+
+    >>> load_genotype(best.genotype).space
+    'hierarchical'
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -60,11 +82,11 @@ class Population:
         run_id, version, created, config, _, epoch, draining, finished, _ = self._rows("read_run")[0]
         return RunRow(run_id, version, created, RunConfig.from_dict(json.loads(config)), epoch, bool(draining), bool(finished))
 
-    def counts(self) -> Counts:
+    def counts(self) -> StateCounts:
         """Individuals by state and live workers."""
         states, workers = self.together(lambda: (self._rows("count_states")[0], self._rows("count_workers")[0][0]))
         queued, leased, evaluated, failed = (int(n) for n in states)
-        return Counts(queued, leased, evaluated, failed, int(workers))
+        return StateCounts(queued, leased, evaluated, failed, int(workers))
 
     def individuals(self, state: State | str | None = None) -> list[Individual]:
         """All individuals, or those in one state, by id."""
@@ -75,6 +97,29 @@ class Population:
         for individual_id, accuracy, seconds in accuracies:
             repeats.setdefault(individual_id, []).append((accuracy, seconds))
         return [_individual(row, repeats.get(row[0], [])) for row in rows]
+
+    def rows(self, state: State | str | None = None) -> list[dict[str, Any]]:
+        """All individuals, or those in one state, by id, as plain dictionaries.
+
+        Returns:
+            id, digest, parent, step, state, fitness, std, accuracies, parameters, mutation, attempts, seconds, reason,
+            genotype (JSON); fitness and accuracies are shares; None where there is none.
+        """
+        return [as_dict(individual) for individual in self.individuals(state)]
+
+    def frame(self, state: State | str | None = None) -> "pandas.DataFrame":
+        """`rows` as a pandas frame, with the id as index.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UsageError(
+                "Population.frame needs pandas; install it with `pip install pandas`, or use Population.rows"
+            ) from error
+        return pandas.DataFrame(self.rows(state), columns=COLUMNS).set_index("id")
 
     def individual(self, individual_id: int) -> Individual:
         """One individual.

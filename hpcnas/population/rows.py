@@ -1,9 +1,11 @@
 """Rows of the population as readers see them: what status, report and people ask for."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from hpcnas.config import RunConfig
+from hpcnas.records import Individual
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,50 @@ class EventRow:
     at: float
     kind: str
     details: dict[str, Any]
+
+
+COLUMNS = (
+    "id",
+    "digest",
+    "parent",
+    "step",
+    "state",
+    "fitness",
+    "std",
+    "accuracies",
+    "parameters",
+    "mutation",
+    "attempts",
+    "seconds",
+    "reason",
+    "genotype",
+)
+
+
+def as_dict(one: Individual) -> dict[str, Any]:
+    """One individual by COLUMNS, as plain values."""
+    values = (
+        one.id,
+        one.digest,
+        one.parent_id,
+        one.step,
+        str(one.state),
+        one.fitness,
+        _std(one),
+        list(one.accuracies),
+        one.parameters,
+        one.mutation,
+        one.attempts,
+        one.seconds,
+        one.reason,
+        one.genotype,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _std(one: Individual) -> float | None:
+    """Sample standard deviation between the repeats of an evaluated individual."""
+    n = len(one.accuracies)
+    if one.fitness is None or n < 2:
+        return None
+    return math.sqrt(sum((accuracy - one.fitness) ** 2 for accuracy in one.accuracies) / (n - 1))

@@ -1,4 +1,4 @@
-"""The arrows of the lease table, as pure functions: a standing and a message in, the next standing out.
+"""The arrows of the lease table, as pure functions: a lease_state and a message in, the next lease_state out.
 
 No clock, no database, no randomness: what is here can be checked by drawing messages in any order.
 Source of states, limits and reasons: docs/reliability.md, "Leases and fencing".
@@ -23,7 +23,7 @@ EVALUATED = "evaluated"
 NEUTRAL_OUTCOMES = frozenset({"", EVALUATED, LOST, PREEMPTED})  # any other speaks against genotype or host
 
 
-class Judgement(Enum):
+class TokenStatus(Enum):
     """How the token of a message stands to the row's."""
 
     CURRENT = "current"  # of the running lease
@@ -34,7 +34,7 @@ class Judgement(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LeaseState:
     """The lease columns of an individual's row."""
 
     state: State
@@ -52,15 +52,15 @@ class Standing:
     reason: str = ""
 
 
-def judge(standing: Standing, token: int) -> Judgement:
+def token_status(lease_state: LeaseState, token: int) -> TokenStatus:
     """Whether a message under `token` may still change the row."""
-    if token > standing.token:
-        return Judgement.NEWER
-    if token < standing.token:
-        return Judgement.STALE
-    if standing.state is State.LEASED:
-        return Judgement.CURRENT
-    return Judgement.LAPSED if standing.state is State.QUEUED and standing.lapsed else Judgement.OVER
+    if token > lease_state.token:
+        return TokenStatus.NEWER
+    if token < lease_state.token:
+        return TokenStatus.STALE
+    if lease_state.state is State.LEASED:
+        return TokenStatus.CURRENT
+    return TokenStatus.LAPSED if lease_state.state is State.QUEUED and lease_state.lapsed else TokenStatus.OVER
 
 
 def next_generation(epoch: int) -> int:
@@ -77,12 +77,12 @@ def follows(token: int, previous: int) -> bool:
     return token == previous + 1 or (token > previous and token % GENERATION == 1)
 
 
-def granted(standing: Standing, worker_id: str, claim_id: str, epoch: int) -> Standing:
+def granted(lease_state: LeaseState, worker_id: str, claim_id: str, epoch: int) -> LeaseState:
     """queued -> leased, by a claim: the token grows by one, or to the first one of the epoch's generation."""
     return replace(
-        standing,
+        lease_state,
         state=State.LEASED,
-        token=max(standing.token, epoch - epoch % GENERATION) + 1,
+        token=max(lease_state.token, epoch - epoch % GENERATION) + 1,
         claim_id=claim_id,
         worker_id=worker_id,
         heartbeat=0,
@@ -92,59 +92,59 @@ def granted(standing: Standing, worker_id: str, claim_id: str, epoch: int) -> St
     )
 
 
-def taken_up(standing: Standing) -> Standing:
+def resumed(lease_state: LeaseState) -> LeaseState:
     """queued -> leased again under the same token: the worker of a lapsed lease was heard of after all.
 
     The loss stays counted: a worker that lapses again and again does not go on for ever.
     """
-    return replace(standing, state=State.LEASED, heartbeat=standing.heartbeat + 1, priority=0, lapsed=False)
+    return replace(lease_state, state=State.LEASED, heartbeat=lease_state.heartbeat + 1, priority=0, lapsed=False)
 
 
-def failed(standing: Standing, kind: FailureKind, host: str) -> Standing:
+def failed(lease_state: LeaseState, kind: FailureKind, host: str) -> LeaseState:
     """leased -> queued or failed, by the worker's own report."""
-    standing = replace(standing, errors=standing.errors + 1)
-    if kind in DETERMINISTIC or standing.errors >= MAX_ERRORS:
-        return _closed(standing, kind.value)
-    return _queued(standing, host)
+    lease_state = replace(lease_state, errors=lease_state.errors + 1)
+    if kind in DETERMINISTIC or lease_state.errors >= MAX_ERRORS:
+        return _closed(lease_state, kind.value)
+    return _queued(lease_state, host)
 
 
-def preempted(standing: Standing) -> Standing:
+def preempted(lease_state: LeaseState) -> LeaseState:
     """leased -> queued without blame, failed at the twentieth time."""
-    standing = replace(standing, preemptions=standing.preemptions + 1)
-    return _closed(standing, PREEMPTED) if standing.preemptions >= MAX_PREEMPTIONS else _queued(standing, "")
+    lease_state = replace(lease_state, preemptions=lease_state.preemptions + 1)
+    return _closed(lease_state, PREEMPTED) if lease_state.preemptions >= MAX_PREEMPTIONS else _queued(lease_state, "")
 
 
-def lost(standing: Standing, host: str) -> Standing:
+def lost(lease_state: LeaseState, host: str) -> LeaseState:
     """leased -> queued or failed, by the head: the heartbeat stood still."""
-    standing = replace(standing, losses=standing.losses + 1)
-    if standing.losses >= MAX_LOSSES:
-        return _closed(standing, LOST)
-    return replace(_queued(standing, host), lapsed=True)
+    lease_state = replace(lease_state, losses=lease_state.losses + 1)
+    if lease_state.losses >= MAX_LOSSES:
+        return _closed(lease_state, LOST)
+    return replace(_queued(lease_state, host), lapsed=True)
 
 
-def stalled(standing: Standing, host: str) -> Standing:
+def stalled(lease_state: LeaseState, host: str) -> LeaseState:
     """leased -> queued or failed, by the head: the heartbeat went on, training did not."""
-    return failed(standing, FailureKind.STALLED, host)
+    return failed(lease_state, FailureKind.STALLED, host)
 
 
-def retried(standing: Standing) -> Standing:
+def retried(lease_state: LeaseState) -> LeaseState:
     """failed -> queued, by hand, with all attempts back."""
-    return replace(_queued(standing, ""), errors=0, losses=0, preemptions=0)
+    return replace(_queued(lease_state, ""), errors=0, losses=0, preemptions=0)
 
 
-def excused(standing: Standing, errors: int) -> Standing:
+def forgiven(lease_state: LeaseState, errors: int) -> LeaseState:
     """Take back `errors` that a bad host caused; a genotype that failed by them is queued again."""
-    standing = replace(standing, errors=max(0, standing.errors - errors))
-    failed_by_errors = standing.state is State.FAILED and standing.reason not in (LOST, PREEMPTED)
-    if failed_by_errors and standing.reason not in DETERMINISTIC and standing.errors < MAX_ERRORS:
-        return _queued(standing, standing.avoid_host)
-    return standing
+    lease_state = replace(lease_state, errors=max(0, lease_state.errors - errors))
+    failed_by_errors = lease_state.state is State.FAILED and lease_state.reason not in (LOST, PREEMPTED)
+    if failed_by_errors and lease_state.reason not in DETERMINISTIC and lease_state.errors < MAX_ERRORS:
+        return _queued(lease_state, lease_state.avoid_host)
+    return lease_state
 
 
-def _queued(standing: Standing, avoid_host: str) -> Standing:
-    host = avoid_host or standing.avoid_host
-    return replace(standing, state=State.QUEUED, priority=1, lapsed=False, avoid_host=host, reason="")
+def _queued(lease_state: LeaseState, avoid_host: str) -> LeaseState:
+    host = avoid_host or lease_state.avoid_host
+    return replace(lease_state, state=State.QUEUED, priority=1, lapsed=False, avoid_host=host, reason="")
 
 
-def _closed(standing: Standing, reason: str) -> Standing:
-    return replace(standing, state=State.FAILED, priority=0, lapsed=False, reason=reason)
+def _closed(lease_state: LeaseState, reason: str) -> LeaseState:
+    return replace(lease_state, state=State.FAILED, priority=0, lapsed=False, reason=reason)

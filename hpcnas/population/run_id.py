@@ -4,7 +4,7 @@ import os
 import uuid
 
 from hpcnas.errors import DamagedRunError
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.run_folder import RunFolder
 
 
@@ -39,6 +39,6 @@ def _write(folder: RunFolder, run_id: str) -> str:
     with unfinished.open("w", encoding="ascii") as file:
         file.write(run_id + "\n")
         file.flush()
-        seam.fsync(file.fileno())
-    seam.rename(unfinished, path)
+        faultpoints.fsync(file.fileno())
+    faultpoints.rename(unfinished, path)
     return run_id

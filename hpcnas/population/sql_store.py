@@ -14,7 +14,7 @@ from hpcnas.population import offspring as breeding
 from hpcnas.population import quarantine as hosts
 from hpcnas.population.store import Store
 from hpcnas.population.transaction import Transaction
-from hpcnas.records import Birth, Claim, Counts, Failure, Final, Fitness, LeaseView, State, Verdict, WorkerInfo
+from hpcnas.records import Claim, Failure, Final, Fitness, LeaseView, OffspringRecord, State, StateCounts, Verdict, WorkerInfo
 
 T = TypeVar("T")
 
@@ -89,8 +89,8 @@ class SQLStore(Store):
         """After a restore that may have lost grants: epochs and tokens go on where none was ever given."""
         self._do(lambda tx: tx.run("write_epoch", epoch=rules.next_generation(tx.epoch)), fenced=False)
 
-    def add(self, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:
-        return self._do(lambda tx: breeding.add(tx, births, rng_state), repeatable=False)
+    def add(self, offspring: Sequence[OffspringRecord], rng_state: str | None = None) -> list[int]:
+        return self._do(lambda tx: breeding.add(tx, offspring, rng_state), repeatable=False)
 
     def leases(self) -> list[LeaseView]:
         return [LeaseView(*row) for row in self._read(lambda tx: tx.rows("read_leases"))]
@@ -111,7 +111,7 @@ class SQLStore(Store):
         row = self._read(lambda tx: tx.row("find_digest", digest=digest))
         return int(row[0]) if row else None
 
-    def counts(self) -> Counts:
+    def counts(self) -> StateCounts:
         return self._read(_counts)
 
     def set_draining(self, draining: bool) -> None:
@@ -175,14 +175,14 @@ def _next_epoch(tx: Transaction) -> int:
     return int(tx.value("read_flags"))
 
 
-def _counts(tx: Transaction) -> Counts:
+def _counts(tx: Transaction) -> StateCounts:
     queued, leased, evaluated, failed = (int(n) for n in tx.rows("count_states")[0])
-    return Counts(queued, leased, evaluated, failed, int(tx.value("count_workers")))
+    return StateCounts(queued, leased, evaluated, failed, int(tx.value("count_workers")))
 
 
 def _retry(tx: Transaction, individual_id: int) -> None:
-    standing = tx.read_standing(individual_id)
-    if standing is None or standing.state is not State.FAILED:
-        state = f"is {standing.state}" if standing else "is no genotype of this run"
+    lease_state = tx.read_lease_state(individual_id)
+    if lease_state is None or lease_state.state is not State.FAILED:
+        state = f"is {lease_state.state}" if lease_state else "is no genotype of this run"
         raise UsageError(f"genotype {individual_id} {state}; only a failed one can be retried (see `hpcnas failures`)")
-    tx.write_standing(individual_id, rules.retried(standing))
+    tx.write_lease_state(individual_id, rules.retried(lease_state))

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from hpcnas.config import RunConfig
-from hpcnas.records import Birth, Claim, Counts, Failure, Final, Fitness, LeaseView, Verdict, WorkerInfo
+from hpcnas.records import Claim, Failure, Final, Fitness, LeaseView, OffspringRecord, StateCounts, Verdict, WorkerInfo
 
 
 class WorkQueue(ABC):
@@ -104,8 +104,8 @@ class Store(WorkQueue):
         """
 
     @abstractmethod
-    def add(self, births: Sequence[Birth], rng_state: str | None = None) -> list[int]:
-        """Queue newborn individuals in one transaction (or, with copied_from, add them evaluated).
+    def add(self, offspring: Sequence[OffspringRecord], rng_state: str | None = None) -> list[int]:
+        """Queue offspring in one transaction (or, with copied_from, add them evaluated).
 
         Args:
             rng_state: kept in the same transaction and given back by `rng_state`, so that no restart draws twice.
@@ -144,7 +144,7 @@ class Store(WorkQueue):
         """The first individual with that digest that did not fail, evaluated ones first; None if there is none."""
 
     @abstractmethod
-    def counts(self) -> Counts:
+    def counts(self) -> StateCounts:
         """Individuals by state and live workers, in constant time."""
 
     @abstractmethod

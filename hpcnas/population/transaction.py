@@ -7,11 +7,11 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from hpcnas.population.rules import Standing
+from hpcnas.population.rules import LeaseState
 from hpcnas.records import State
 
 Row = tuple[Any, ...]
-_COLUMNS = tuple(field.name for field in fields(Standing))  # in the order of the statement read_standing
+_COLUMNS = tuple(field.name for field in fields(LeaseState))  # in the order of the statement read_lease_state
 _LAPSED = _COLUMNS.index("lapsed")
 _read_columns = attrgetter(*_COLUMNS)
 
@@ -51,19 +51,19 @@ class Transaction(ABC):
             raise LookupError(f"{statement} gave no row")
         return row[0]
 
-    def read_standing(self, individual_id: int) -> Standing | None:
+    def read_lease_state(self, individual_id: int) -> LeaseState | None:
         """The lease columns of an individual, locked until the transaction ends; None if there is none of that id."""
-        row = self.row("read_standing", id=individual_id)
+        row = self.row("read_lease_state", id=individual_id)
         if row is None:
             return None
         values: Row = (State(row[0]), *row[1:_LAPSED], bool(row[_LAPSED]), *row[_LAPSED + 1 :])
-        return Standing(*values)
+        return LeaseState(*values)
 
-    def write_standing(self, individual_id: int, standing: Standing) -> None:
+    def write_lease_state(self, individual_id: int, lease_state: LeaseState) -> None:
         """Put one arrow of the lease table into the row."""
-        values = dict(zip(_COLUMNS, _read_columns(standing), strict=True))
-        values["state"], values["lapsed"] = standing.state.value, int(standing.lapsed)
-        self.run("write_standing", id=individual_id, **values)
+        values = dict(zip(_COLUMNS, _read_columns(lease_state), strict=True))
+        values["state"], values["lapsed"] = lease_state.state.value, int(lease_state.lapsed)
+        self.run("write_lease_state", id=individual_id, **values)
 
     def note(self, kind: str, details: Mapping[str, object]) -> None:
         """Append to the event log."""

@@ -6,11 +6,11 @@ from hpcnas.report.charts.chart import Chart
 from hpcnas.report.charts.cluster import failures_chart, noise_chart, throughput_chart, workers_chart
 from hpcnas.report.charts.search import figure3, figure4
 from hpcnas.report.report_format import ReportFormat
-from hpcnas.report.rows import RunRows
 from hpcnas.report.tables import formats
 from hpcnas.report.tables.paper import table1, table2, table3
 from hpcnas.report.tables.search import search_table
 from hpcnas.report.tables.table import Table
+from hpcnas.report.views import RunRows
 
 
 def report_tables(runs: Sequence[RunRows]) -> list[Table]:

@@ -75,8 +75,8 @@ def failures_text(population: Population, *, traces: bool = True) -> str:
         hosts = ", ".join(f"{host} {count}" for host, count in _count(row.host for row in lost))
         parts.append(f"{len(lost)} attempts were lost with their worker, no fault of the genotype ({hosts})")
     if failed:
-        given_up = ", ".join(f"{one.id} ({one.reason})" for one in failed)
-        parts.append(f"{len(failed)} genotypes given up: {given_up}; `hpcnas retry ID` queues one anew")
+        failed_permanently = ", ".join(f"{one.id} ({one.reason})" for one in failed)
+        parts.append(f"{len(failed)} genotypes given up: {failed_permanently}; `hpcnas retry ID` queues one anew")
     if population.quarantined_hosts():
         parts.append(f"quarantined machines: {', '.join(population.quarantined_hosts())}")
     return printable("\n\n".join(parts))

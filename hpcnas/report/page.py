@@ -16,19 +16,19 @@ from hpcnas import __version__
 from hpcnas.config import config_toml
 from hpcnas.errors import UsageError
 from hpcnas.report.assemble import report_charts, report_tables
-from hpcnas.report.charts.chart import Chart, Panel
+from hpcnas.report.charts.chart import AxesPanel, Chart
 from hpcnas.report.charts.svg import legend_swatch, panel_data, panel_svg
 from hpcnas.report.drawing.content import draw
 from hpcnas.report.drawing.figure import drawing_svg
 from hpcnas.report.drawing.text import drawing_text
-from hpcnas.report.page_board import board, failures, given_up, lineage
-from hpcnas.report.rows import RunRows
+from hpcnas.report.page_board import board, failed_permanently, failures, lineage
 from hpcnas.report.tables.formatting import MISSING, duration, short_count, short_hours
+from hpcnas.report.views import RunRows
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 
 SECTIONS = ("summary", "figures", "cells", "tables", "leaderboard", "lineage", "failures", "configuration", "versions")
 PACKAGES = ("torch", "torchvision", "numpy", "submitit", "matplotlib", "jinja2")
-GIVEN_UP_SHOWN = 100
+FAILED_SHOWN = 100
 
 
 def write_page(runs: Sequence[RunRows]) -> str:
@@ -45,7 +45,7 @@ def write_page(runs: Sequence[RunRows]) -> str:
     environment = Environment(loader=PackageLoader("hpcnas.report", "page_assets"), autoescape=True, trim_blocks=True)
     charts = report_charts(runs)
     rows = board(runs)
-    failed = given_up(runs)
+    failed = failed_permanently(runs)
     return environment.get_template("page.html.j2").render(
         title="hpcnas: " + ", ".join(run.name for run in runs),
         version=__version__,
@@ -62,8 +62,8 @@ def write_page(runs: Sequence[RunRows]) -> str:
         board=rows,
         line=lineage(runs),
         failures=failures(runs),
-        given_up=failed[:GIVEN_UP_SHOWN],
-        given_up_more=max(0, len(failed) - GIVEN_UP_SHOWN),
+        failed_permanently=failed[:FAILED_SHOWN],
+        failed_more=max(0, len(failed) - FAILED_SHOWN),
         versions=_versions(runs),
     )
 
@@ -82,7 +82,7 @@ def _data(runs: Sequence[RunRows], charts: Sequence[Chart], rows: Sequence[Seque
     return {"runs": [run.label for run in runs], "rows": rows, "panels": panels}
 
 
-def _panel_id(chart: Chart, panel: Panel) -> str:
+def _panel_id(chart: Chart, panel: AxesPanel) -> str:
     return f"{chart.name}-{chart.panels.index(panel)}"
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcnas.population.rules import NEUTRAL_OUTCOMES
-from hpcnas.report.rows import Attempt, Evaluation, RunRows
 from hpcnas.report.tables.formatting import MISSING, Spread
+from hpcnas.report.views import AttemptView, Evaluation, RunRows
 
 MOST_ROWS = 10_000  # of the leaderboard on a page, about 1 MB
 WITHOUT_SCRIPT = 50  # rows that stand in the HTML itself
@@ -123,7 +123,7 @@ def failures(runs: Sequence[RunRows]) -> list[dict[str, Any]]:
     """Failed attempts by run and cause, the most frequent first, each with an example."""
     rows = []
     for run in runs:
-        causes: dict[str, list[Attempt]] = {}
+        causes: dict[str, list[AttemptView]] = {}
         for attempt in run.attempts:
             if attempt.outcome not in NEUTRAL_OUTCOMES:
                 causes.setdefault(attempt.outcome, []).append(attempt)
@@ -131,7 +131,7 @@ def failures(runs: Sequence[RunRows]) -> list[dict[str, Any]]:
     return rows
 
 
-def _failure(run: RunRows, cause: str, attempts: Sequence[Attempt]) -> dict[str, Any]:
+def _failure(run: RunRows, cause: str, attempts: Sequence[AttemptView]) -> dict[str, Any]:
     hosts = Counter(attempt.host for attempt in attempts)
     named = ", ".join(f"{host} ({count})" for host, count in hosts.most_common(3))
     return {
@@ -146,8 +146,10 @@ def _failure(run: RunRows, cause: str, attempts: Sequence[Attempt]) -> dict[str,
     }
 
 
-def given_up(runs: Sequence[RunRows]) -> list[dict[str, Any]]:
+def failed_permanently(runs: Sequence[RunRows]) -> list[dict[str, Any]]:
     """Genotypes that failed for good, by run and id."""
     return [
-        {"run": run.label, "id": row.id, "attempts": row.attempts, "reason": row.reason} for run in runs for row in run.given_up
+        {"run": run.label, "id": row.id, "attempts": row.attempts, "reason": row.reason}
+        for run in runs
+        for row in run.failed_permanently
     ]

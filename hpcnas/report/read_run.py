@@ -6,8 +6,8 @@ from pathlib import Path
 from hpcnas.population.protocol.outbox import waiting
 from hpcnas.population.queries import Population
 from hpcnas.records import Individual, State
-from hpcnas.report.rows import Attempt, Evaluation, GivenUp, RunRows, WorkerSpan, fittest
 from hpcnas.report.tables.formatting import Spread
+from hpcnas.report.views import AttemptView, Evaluation, FailedGenotype, RunRows, WorkerSpan, fittest
 from hpcnas.run_folder import RunFolder
 
 
@@ -35,7 +35,7 @@ def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
     evaluations = tuple(_evaluations(individuals))
     best = fittest(evaluations)
     attempts = tuple(
-        Attempt(row.individual_id, row.worker_id, row.host, row.started, row.ended, row.outcome, row.error)
+        AttemptView(row.individual_id, row.worker_id, row.host, row.started, row.ended, row.outcome, row.error)
         for row in population.attempts()
     )
     workers = tuple(WorkerSpan(row.worker_id, row.host, row.joined, row.ended, row.end_reason) for row in population.workers())
@@ -49,7 +49,7 @@ def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
         attempts=attempts,
         workers=workers,
         devices=tuple(population.devices()),
-        given_up=tuple(_given_up(individuals, attempts)),
+        failed_permanently=tuple(_failed_permanently(individuals, attempts)),
         best_genotype=next((row.genotype for row in individuals if best and row.id == best.id), ""),
         started=run.created,
         ended=_last_sign(attempts, workers),
@@ -65,15 +65,15 @@ def _evaluations(individuals: Iterable[Individual]) -> Iterable[Evaluation]:
             yield Evaluation(row.id, row.digest, row.parent_id, row.mutation, row.parameters, fitness, row.seconds)
 
 
-def _given_up(individuals: Iterable[Individual], attempts: Iterable[Attempt]) -> Iterable[GivenUp]:
+def _failed_permanently(individuals: Iterable[Individual], attempts: Iterable[AttemptView]) -> Iterable[FailedGenotype]:
     failed = [row for row in individuals if row.state is State.FAILED]
     if failed:
         last_error = {attempt.individual_id: attempt.error for attempt in attempts if attempt.error}
         for row in failed:
-            yield GivenUp(row.id, row.attempts, ": ".join(filter(None, (row.reason, last_error.get(row.id)))))
+            yield FailedGenotype(row.id, row.attempts, ": ".join(filter(None, (row.reason, last_error.get(row.id)))))
 
 
-def _last_sign(attempts: Sequence[Attempt], workers: Sequence[WorkerSpan]) -> float | None:
+def _last_sign(attempts: Sequence[AttemptView], workers: Sequence[WorkerSpan]) -> float | None:
     times = [attempt.ended if attempt.ended is not None else attempt.started for attempt in attempts]
     # A worker that leaves later says nothing about the search: only where nothing was attempted does it count.
     return max(times or [worker.joined for worker in workers], default=None)

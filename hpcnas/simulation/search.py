@@ -52,7 +52,7 @@ class Scenario:
 
 
 @dataclass(slots=True)
-class Outcome:
+class SimulationResult:
     """What came of it; seconds are summed over workers, except wall_s and head_s.
 
     Attributes:
@@ -93,7 +93,7 @@ class _Task:
     preemptions: int = 0
 
 
-def simulate(scenario: Scenario) -> Outcome:
+def simulate(scenario: Scenario) -> SimulationResult:
     """Run one search from its first worker to its last genotype, in virtual time; the same scenario, the same outcome.
 
     Raises:
@@ -106,7 +106,7 @@ class _Search:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.rng = Random(f"hpcnas simulation {scenario.search.seed}")
-        self.outcome = Outcome()
+        self.outcome = SimulationResult()
         self.events: list[tuple[float, int, str, int]] = []  # (time, order of entry, what, worker)
         self.entries = 0
         self.queue: deque[_Task] = deque()
@@ -120,7 +120,7 @@ class _Search:
         limit = scenario.space.max_parameters
         self.admits = None if limit is None else lambda genotype: count(genotype).trainable <= limit
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulationResult:
         scenario, outcome = self.scenario, self.outcome
         for worker in range(scenario.workers):
             self.start(worker, scenario.arrival_s * worker / scenario.workers)
@@ -147,7 +147,7 @@ class _Search:
         self.after(self.head_free, "serve", worker)
 
     def serve(self, worker: int, now: float) -> None:
-        task = self.queue.popleft() if self.queue else self.birth() if self.is_wanted() else None
+        task = self.queue.popleft() if self.queue else self.next_offspring() if self.is_wanted() else None
         if task is None:
             self.retire(worker, now)
             return
@@ -180,7 +180,7 @@ class _Search:
     def is_wanted(self) -> bool:
         return self.outcome.evaluated + len(self.queue) + len(self.leased) < self.scenario.search.steps
 
-    def birth(self) -> _Task:
+    def next_offspring(self) -> _Task:
         self.born += 1
         step, scenario = self.born, self.scenario
         if scenario.is_breeding:

@@ -1,4 +1,4 @@
-"""Questions to a cluster that may hang: asked in a thread of their own, so that the head goes on with its other duties."""
+"""Questions to a cluster that may hang: asked in a thread of their own, so that the head goes on with its other work."""
 
 import threading
 from collections.abc import Callable

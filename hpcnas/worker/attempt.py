@@ -10,8 +10,8 @@ from hpcnas.config import RunConfig
 from hpcnas.records import Failure, FailureKind, Fitness, Lease, Verdict
 from hpcnas.representation.codec import genotype_from_json
 from hpcnas.training.fitness.evaluator import EvaluationFailed, Evaluator, repeat_seed
-from hpcnas.worker.delivery import Courier, Undeliverable
-from hpcnas.worker.heartbeat import Pulse, Stopped
+from hpcnas.worker.delivery import ResultSender, Undeliverable
+from hpcnas.worker.heartbeat import Heartbeat, StopTraining
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ MAX_ERROR = 2_000  # characters of a message that go into the population
 MAX_TRACE = 20_000  # and of a traceback: its end
 
 
-class Outcome(StrEnum):
+class AttemptOutcome(StrEnum):
     """How an attempt ended."""
 
     DONE = "done"  # every accuracy is said or in the outbox
@@ -31,63 +31,65 @@ class Outcome(StrEnum):
 class Attempt:
     """A lease, and what to do with it."""
 
-    def __init__(self, lease: Lease, config: RunConfig, courier: Courier, pulse: Pulse, evaluator: Evaluator) -> None:
+    def __init__(
+        self, lease: Lease, config: RunConfig, sender: ResultSender, heartbeat: Heartbeat, evaluator: Evaluator
+    ) -> None:
         self.lease = lease
         self.config = config
-        self.courier = courier
-        self.pulse = pulse
+        self.sender = sender
+        self.heartbeat = heartbeat
         self.evaluator = evaluator
 
-    def run(self) -> Outcome:
+    def run(self) -> AttemptOutcome:
         """Evaluate under the heartbeat.
 
         Raises:
             Undeliverable: the population refuses what this worker says.
         """
-        with self.pulse:
+        with self.heartbeat:
             return self._run()
 
-    def _run(self) -> Outcome:
+    def _run(self) -> AttemptOutcome:
         try:
             self._evaluate()
-        except Stopped:
+        except StopTraining:
             return self._stopped()
         except Undeliverable:
             raise
         except EvaluationFailed as finding:
             return self._failed(Failure(finding.kind, str(finding)[:MAX_ERROR], _trace()))
         except BaseException as error:  # noqa: BLE001 - a fitness function may raise anything, SystemExit too; all of it becomes data
-            if self.pulse.must_stop and isinstance(error, KeyboardInterrupt):
+            if self.heartbeat.must_stop and isinstance(error, KeyboardInterrupt):
                 return self._stopped()
             return self._failed(Failure(_kind(error), _message(error), _trace()))
-        return Outcome.STALE if self.courier.settle() is Verdict.STALE else Outcome.DONE
+        return AttemptOutcome.STALE if self.sender.settle() is Verdict.STALE else AttemptOutcome.DONE
 
     def _evaluate(self) -> None:
         genotype = genotype_from_json(self.lease.genotype)
         missing = [repeat for repeat in range(self.config.recipe.repeats) if repeat not in self.lease.done]
         seeds = {repeat: repeat_seed(self.config.search.seed, self.lease.genotype, repeat) for repeat in missing}
-        for fitness in self.evaluator.evaluate(genotype, seeds, progress=self.pulse.report):
+        for fitness in self.evaluator.evaluate(genotype, seeds, progress=self.heartbeat.report):
             _check(fitness)
-            if self.courier.record(fitness) is Verdict.STALE:
-                self.pulse.verdict = Verdict.STALE
+            if self.sender.record(fitness) is Verdict.STALE:
+                self.heartbeat.verdict = Verdict.STALE
             # No report here after the last one: what is finished is said, whatever signal came meanwhile.
             missing.remove(fitness.repeat)
-            if missing and self.pulse.must_stop:
-                raise Stopped
+            if missing and self.heartbeat.must_stop:
+                raise StopTraining
 
-    def _stopped(self) -> Outcome:
-        if self.pulse.verdict is Verdict.STALE:
+    def _stopped(self) -> AttemptOutcome:
+        if self.heartbeat.verdict is Verdict.STALE:
             log.warning("genotype %d belongs to another worker by now", self.lease.individual_id)
-            return Outcome.STALE
-        self.courier.settle()
-        self.courier.release(self.pulse.flag.reason)
-        return Outcome.RELEASED
+            return AttemptOutcome.STALE
+        self.sender.settle()
+        self.sender.release(self.heartbeat.flag.reason)
+        return AttemptOutcome.RELEASED
 
-    def _failed(self, failure: Failure) -> Outcome:
+    def _failed(self, failure: Failure) -> AttemptOutcome:
         log.warning("genotype %d failed (%s): %s", self.lease.individual_id, failure.kind, failure.error)
-        self.courier.settle()
-        self.courier.fail(failure)
-        return Outcome.FAILED
+        self.sender.settle()
+        self.sender.fail(failure)
+        return AttemptOutcome.FAILED
 
 
 def _check(fitness: Fitness) -> None:

@@ -32,7 +32,7 @@ class Undeliverable(HpcnasError):
 
 
 @dataclass(slots=True)
-class Courier:
+class ResultSender:
     """Delivers accuracies, failures and releases of one lease, in order, whatever the head does.
 
     Every method that speaks may raise Undeliverable: then it is not the genotype's fault, and this worker should end.
@@ -52,16 +52,16 @@ class Courier:
 
     def record(self, fitness: Fitness) -> Verdict:
         """Send one accuracy, after what still waits; OK too when it has to wait itself."""
-        return self._say(record_message(self.lease.individual_id, self.lease.token, fitness))
+        return self._enqueue(record_message(self.lease.individual_id, self.lease.token, fitness))
 
     def fail(self, failure: Failure) -> None:
         """Report a failure."""
-        self._say(fail_message(self.lease.individual_id, self.lease.token, failure))
+        self._enqueue(fail_message(self.lease.individual_id, self.lease.token, failure))
         self.settle()
 
     def release(self, reason: str) -> None:
         """Give the genotype back; one try and the outbox when this process was told to stop."""
-        self._say(release_message(self.lease.individual_id, self.lease.token, reason))
+        self._enqueue(release_message(self.lease.individual_id, self.lease.token, reason))
         self.settle()
 
     def settle(self) -> Verdict:
@@ -75,7 +75,7 @@ class Courier:
             is_told = self.flag.wait(pause_s)
             verdict = self._send()
             away_s = self.clock() - began_s
-            if (is_told or away_s >= self.patience_s) and not self._post(self.folder):
+            if (is_told or away_s >= self.patience_s) and not self._spool(self.folder):
                 if is_told or away_s >= self.patience_s + HOLD_S:
                     self._keep_here()
                     return verdict
@@ -87,7 +87,7 @@ class Courier:
         self._waiting.append(release_message(self.lease.individual_id, self.lease.token, reason))
         self._leave_behind()
 
-    def _say(self, call: Call) -> Verdict:
+    def _enqueue(self, call: Call) -> Verdict:
         self._waiting.append(call)
         return self._send()
 
@@ -109,10 +109,10 @@ class Courier:
         return verdict
 
     def _leave_behind(self) -> None:
-        if not self._post(self.folder):
+        if not self._spool(self.folder):
             self._keep_here()
 
-    def _post(self, folder: RunFolder) -> bool:
+    def _spool(self, folder: RunFolder) -> bool:
         """Leave everything in the outbox of `folder`; whether the disk took it. What it does not take still waits."""
         while self._waiting:
             try:
@@ -136,7 +136,7 @@ class Courier:
         """The last resort, a folder on this machine's own disk; the log when that is full too."""
         try:
             here = RunFolder(Path(tempfile.mkdtemp(prefix="hpcnas-")))
-            is_kept = self._post(here)
+            is_kept = self._spool(here)
         except OSError as error:
             log.error("%s has no room for it either: %s", socket.gethostname(), error)
             is_kept = False

@@ -22,11 +22,11 @@ GIVE_WAY_S = 1.0  # how long a training waits for such a beat, once per beat
 EXIT_STALE = 1  # of a worker that had to leave a training which does not stop
 
 
-class Stopped(BaseException):
+class StopTraining(BaseException):
     """Raised out of `progress` to end a training; no Exception, so that no fitness function swallows it."""
 
 
-class Pulse:
+class Heartbeat:
     """Heartbeats of one lease in the time between `with` and its end.
 
     Two threads: one sends the beats and may hang on a silent head for half a minute; the other is a watchdog, which
@@ -62,10 +62,10 @@ class Pulse:
         self._due_s = clock() + every_s  # in the past until the beat that was due is over
         self._beaten = threading.Event()
         self._gave_way = False
-        self._beats = threading.Thread(target=self._beat_regularly, name="pulse", daemon=True)
+        self._beats = threading.Thread(target=self._beat_regularly, name="heartbeat", daemon=True)
         self._watchdog = Watchdog(lambda: self.must_stop, self._end_process, grace_s, clock)
 
-    def __enter__(self) -> "Pulse":
+    def __enter__(self) -> "Heartbeat":
         self._beats.start()
         self._watchdog.__enter__()
         return self
@@ -82,11 +82,11 @@ class Pulse:
         return self.verdict is Verdict.STALE or bool(self.flag)
 
     def report(self, share: float) -> None:
-        """Take the progress of the training (0 to 1). Raises Stopped when it should end."""
+        """Take the progress of the training (0 to 1). Raises StopTraining when it should end."""
         self.progress = min(1.0, max(0.0, share))
         self._give_way()
         if self.must_stop:
-            raise Stopped
+            raise StopTraining
 
     def _give_way(self) -> None:
         """Wait for a beat that is overdue: a training that keeps the interpreter's lock leaves its thread no other moment."""

@@ -26,9 +26,9 @@ from hpcnas.run_folder import RunFolder
 from hpcnas.system.background_call import ask, is_answered
 from hpcnas.training.fitness.evaluator import Evaluator
 from hpcnas.training.fitness.evaluators import load_evaluator
-from hpcnas.worker.attempt import Attempt, Outcome
-from hpcnas.worker.delivery import Courier
-from hpcnas.worker.heartbeat import Pulse
+from hpcnas.worker.attempt import Attempt, AttemptOutcome
+from hpcnas.worker.delivery import ResultSender
+from hpcnas.worker.heartbeat import Heartbeat
 from hpcnas.worker.watchdog import Watchdog
 
 log = logging.getLogger("hpcnas.worker")  # its name is __main__ as a process of its own
@@ -146,19 +146,19 @@ class Worker:
             log.info("whether the run is finished cannot be seen: %s", error)
             return False
 
-    def _attempt(self, lease: Lease, evaluator: Evaluator) -> Outcome:
+    def _attempt(self, lease: Lease, evaluator: Evaluator) -> AttemptOutcome:
         self._at_once = min(evaluator.at_once, self.config.recipe.repeats)
         self._repeat_s = lease.expected_s or self._repeat_s
-        courier = Courier(self.queue, self.folder, lease, self.flag, self._patience_s())
+        sender = ResultSender(self.queue, self.folder, lease, self.flag, self._patience_s())
         if not self._is_time_enough():
-            courier.release("too little time left")
+            sender.release("too little time left")
             self.flag.request("too little time left")
-            return Outcome.RELEASED
-        pulse = Pulse(self.queue, lease, self.flag, self.config.cluster.heartbeat_s, courier.abandon)
+            return AttemptOutcome.RELEASED
+        heartbeat = Heartbeat(self.queue, lease, self.flag, self.config.cluster.heartbeat_s, sender.abandon)
         started = time.monotonic()
-        outcome = Attempt(lease, self.config, courier, pulse, evaluator).run()
+        outcome = Attempt(lease, self.config, sender, heartbeat, evaluator).run()
         log.info("genotype %d: %s in %.1f s", lease.individual_id, outcome, time.monotonic() - started)
-        self._is_draining |= pulse.verdict is Verdict.DRAIN
+        self._is_draining |= heartbeat.verdict is Verdict.DRAIN
         return outcome
 
     def _load_evaluator(self) -> Evaluator:
@@ -169,10 +169,10 @@ class Worker:
         except UnfitHostError as error:  # the option that a worker does not have is its head's
             raise UnfitHostError(str(error).replace("give --device cpu", "give --gpus-per-worker 0 to the head")) from error
 
-    def _count(self, outcome: Outcome) -> None:
-        if outcome is Outcome.FAILED:
+    def _count(self, outcome: AttemptOutcome) -> None:
+        if outcome is AttemptOutcome.FAILED:
             self.failures += 1
-        elif outcome is Outcome.DONE:
+        elif outcome is AttemptOutcome.DONE:
             self.failures = 0
 
     def _reason_to_leave(self) -> str:

@@ -49,11 +49,11 @@ SELECT id FROM individual WHERE state = 'queued' AND (avoid_host <> %(host)s OR 
     SELECT 1 FROM worker WHERE ended IS NULL AND host <> %(host)s AND host NOT IN (SELECT host FROM quarantine)))
 ORDER BY priority DESC, id LIMIT 1 FOR UPDATE OF individual SKIP LOCKED;
 
--- read_standing: the lease columns of one individual, locked where the dialect locks rows
+-- read_lease_state: the lease columns of one individual, locked where the dialect locks rows
 SELECT state, token, claim_id, worker_id, heartbeat, progress, errors, losses, preemptions, priority, lapsed, avoid_host, reason
 FROM individual WHERE id = %(id)s FOR UPDATE;
 
--- write_standing: one arrow of the lease table
+-- write_lease_state: one arrow of the lease table
 UPDATE individual SET state = %(state)s, token = %(token)s, claim_id = %(claim_id)s, worker_id = %(worker_id)s, heartbeat = %(heartbeat)s,
     progress = %(progress)s, errors = %(errors)s, losses = %(losses)s, preemptions = %(preemptions)s, priority = %(priority)s,
     lapsed = %(lapsed)s, avoid_host = %(avoid_host)s, reason = %(reason)s WHERE id = %(id)s;

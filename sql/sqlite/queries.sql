@@ -49,11 +49,11 @@ SELECT id FROM individual WHERE state = 'queued' AND (avoid_host <> :host OR NOT
     SELECT 1 FROM worker WHERE ended IS NULL AND host <> :host AND host NOT IN (SELECT host FROM quarantine)))
 ORDER BY priority DESC, id LIMIT 1;
 
--- read_standing: the lease columns of one individual, locked where the dialect locks rows
+-- read_lease_state: the lease columns of one individual, locked where the dialect locks rows
 SELECT state, token, claim_id, worker_id, heartbeat, progress, errors, losses, preemptions, priority, lapsed, avoid_host, reason
 FROM individual WHERE id = :id;
 
--- write_standing: one arrow of the lease table
+-- write_lease_state: one arrow of the lease table
 UPDATE individual SET state = :state, token = :token, claim_id = :claim_id, worker_id = :worker_id, heartbeat = :heartbeat,
     progress = :progress, errors = :errors, losses = :losses, preemptions = :preemptions, priority = :priority,
     lapsed = :lapsed, avoid_host = :avoid_host, reason = :reason WHERE id = :id;

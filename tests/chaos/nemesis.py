@@ -56,7 +56,7 @@ WEIGHTS = {
     "half head.json": 1,
     "garbage outbox": 2,
     "garbage lock": 1,
-    "garbage wish": 1,
+    "garbage request": 1,
     "damaged database": 1,  # and restored, as the head's refusal says
     "truncated database": 1,
 }
@@ -251,9 +251,9 @@ class Nemesis:
         return restore
 
     def _garbage_wish(self, fault: Fault) -> Undo | None:
-        self.arena.run.wishes.mkdir(exist_ok=True)
-        (self.arena.run.wishes / f"wish-{fault.number}").write_bytes(b"?" * 100)
-        (self.arena.run.wishes / "retry-999999999").touch()
+        self.arena.run.requests.mkdir(exist_ok=True)
+        (self.arena.run.requests / f"request-{fault.number}").write_bytes(b"?" * 100)
+        (self.arena.run.requests / "retry-999999999").touch()
         return _nothing
 
 

@@ -9,7 +9,7 @@ from hpcnas.cli import main
 from hpcnas.config import RecipeConfig, RunConfig, SearchConfig
 from hpcnas.head.create import create_run
 from hpcnas.population import open_store
-from hpcnas.records import Birth, Fitness, WorkerInfo
+from hpcnas.records import Fitness, OffspringRecord, WorkerInfo
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype, Motif
@@ -34,7 +34,7 @@ def searched(tmp_path: Path) -> RunFolder:
     store = open_store(folder, RunConfig())
     store.begin_epoch()
     genotypes = [Genotype(((Motif(((k,), (3, 4))),),)) for k in (1, 2, 3, 4)]
-    store.add([Birth(digest(one), genotype_to_json(one), None, "", 100) for one in genotypes])
+    store.add([OffspringRecord(digest(one), genotype_to_json(one), None, "", 100) for one in genotypes])
     store.join(WorkerInfo("w", "host", 1))
     for accuracy in (0.5, 0.4, 0.6, 0.6):
         lease = store.claim("w", f"c{accuracy}{os.urandom(4).hex()}").lease

@@ -70,7 +70,7 @@ def test_trainings_that_end_together_all_enter_the_population(searched: RunFolde
 
     def end(run: int) -> None:
         together.wait()
-        told.append(final_record.record_final(searched, final(run)))
+        told.append(final_record.deliver_final(searched, final(run)))
 
     threads = [threading.Thread(target=end, args=(run,)) for run in range(8)]
     for thread in threads:
@@ -84,14 +84,14 @@ def test_trainings_that_end_together_all_enter_the_population(searched: RunFolde
 def test_training_that_is_told_to_stop_does_not_wait_for_the_lock(searched: RunFolder) -> None:
     lock = head_lock(searched.lock)
     lock.acquire()
-    told = final_record.record_final(searched, final(0), is_stopping=lambda: True)
+    told = final_record.deliver_final(searched, final(0), is_stopping=lambda: True)
     lock.release()
     assert told.startswith("no head is in reach: left in ")
 
 
 def test_next_training_takes_in_what_waits(searched: RunFolder) -> None:
     write_outbox(searched, final_message(final(0)))
-    assert final_record.record_final(searched, final(1)) == "recorded in the population"
+    assert final_record.deliver_final(searched, final(1)) == "recorded in the population"
     assert sorted(row.run for row in finals(searched)) == [0, 1]
 
 

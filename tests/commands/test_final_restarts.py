@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.usefixtures("outside_of_slurm"), pytest.mark.timeout(9
 
 # A step; a batch of training or test images; what reaches the disk; the row.
 SEAM = (
-    *((FullTraining, "step"), (ResidentData, "_standardised"), (SQLStore, "record_final")),
+    *((FullTraining, "step"), (ResidentData, "_standardised"), (SQLStore, "deliver_final")),
     *((os, "fsync"), (os, "replace"), (os, "unlink"), (os, "link")),
 )
 KILLED, STOPPED = 137, 143
@@ -44,7 +44,7 @@ def ask_to_stop() -> None:
 
 
 def count_calls(patch: pytest.MonkeyPatch, k: int = 0, fault: Callable[[], None] = kill) -> list[str]:
-    """Let `fault` happen before the call number `k` of the seam; returns the list that takes the names of the calls."""
+    """Let `fault` happen before the call number `k` of the faultpoints; returns the list that takes the names of the calls."""
     calls: list[str] = []
 
     def wrap(name: str, original: Callable) -> Callable:
@@ -134,7 +134,7 @@ def test_restart_at_every_point_ends_in_the_same_row_and_weights(
 
 
 def count_of_calls(searched: RunFolder, genotype_file: str) -> int:
-    """How often an undisturbed training calls the seam."""
+    """How often an undisturbed training calls the faultpoints."""
     folder = RunFolder(Path(shutil.copytree(searched.path, searched.path.with_name("counted"))))
     with pytest.MonkeyPatch.context() as patch:
         calls = count_calls(patch)

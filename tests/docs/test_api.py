@@ -22,11 +22,12 @@ def demo(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["hpcnas", "hpcnas.api"])
+@pytest.mark.parametrize("name", ["hpcnas", "hpcnas.api", "hpcnas.population.queries"])
 def test_docstring_examples_hold(name, demo, monkeypatch):
     monkeypatch.chdir(demo)
     module = importlib.import_module(name)
-    result = doctest.testmod(module, optionflags=doctest.IGNORE_EXCEPTION_DETAIL, extraglobs=vars(module))
+    public = {one: getattr(hpcnas, one) for one in hpcnas.__all__}
+    result = doctest.testmod(module, optionflags=doctest.IGNORE_EXCEPTION_DETAIL, extraglobs=public)
     assert result.attempted > 0
     assert result.failed == 0
 

@@ -30,15 +30,15 @@ def test_evaluate_trains_every_offspring():
     def find(name: str) -> int:
         raise AssertionError(name)
 
-    newborn = resolve_duplicate("evaluate", drawing(PUBLISHED), find, lambda i: True)
-    assert (newborn.offspring.genotype, newborn.digest, newborn.copied_from) == (PUBLISHED, digest(PUBLISHED), None)
+    checked = resolve_duplicate("evaluate", drawing(PUBLISHED), find, lambda i: True)
+    assert (checked.offspring.genotype, checked.digest, checked.copied_from) == (PUBLISHED, digest(PUBLISHED), None)
 
 
 def test_redraw_breeds_again_until_the_network_is_new():
     """Two known ones are passed over."""
-    newborn = resolve_duplicate("redraw", drawing(PUBLISHED, CHAIN, OTHER, CHAIN), KNOWN.get, lambda i: True)
-    assert newborn.offspring.genotype == OTHER
-    assert newborn.copied_from is None
+    checked = resolve_duplicate("redraw", drawing(PUBLISHED, CHAIN, OTHER, CHAIN), KNOWN.get, lambda i: True)
+    assert checked.offspring.genotype == OTHER
+    assert checked.copied_from is None
 
 
 def test_redraw_gives_up_and_trains_a_duplicate():
@@ -49,16 +49,16 @@ def test_redraw_gives_up_and_trains_a_duplicate():
         drawn.append(1)
         return Offspring(PUBLISHED, None, "")
 
-    newborn = resolve_duplicate("redraw", draw, KNOWN.get, lambda i: True)
-    assert newborn.offspring.genotype == PUBLISHED
+    checked = resolve_duplicate("redraw", draw, KNOWN.get, lambda i: True)
+    assert checked.offspring.genotype == PUBLISHED
     assert len(drawn) == MAX_REDRAWS
 
 
 @pytest.mark.parametrize(("is_evaluated", "copied_from"), [(True, 3), (False, None)])
 def test_reuse_takes_over_a_fitness_that_is_there(is_evaluated, copied_from):
     """A twin that is still in training is not waited for: the offspring is trained too."""
-    newborn = resolve_duplicate("reuse", drawing(PUBLISHED), KNOWN.get, lambda i: is_evaluated)
-    assert newborn.copied_from == copied_from
+    checked = resolve_duplicate("reuse", drawing(PUBLISHED), KNOWN.get, lambda i: is_evaluated)
+    assert checked.copied_from == copied_from
 
 
 def test_reuse_trains_a_new_network():

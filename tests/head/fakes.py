@@ -36,7 +36,7 @@ class FakeQueue(WorkQueue):
         self.is_away = False
         self.answer = Verdict.OK
 
-    def _hear(self, what: str, detail: object) -> Verdict:
+    def _note(self, what: str, detail: object) -> Verdict:
         if self.is_away:
             raise StoreUnavailable("away")
         self.said.append((what, detail))
@@ -49,19 +49,19 @@ class FakeQueue(WorkQueue):
         raise NotImplementedError
 
     def heartbeat(self, individual_id: int, token: int, progress: float) -> Verdict:
-        return self._hear("heartbeat", progress)
+        return self._note("heartbeat", progress)
 
     def record(self, individual_id: int, token: int, fitness: Fitness) -> Verdict:
-        return self._hear("record", fitness)
+        return self._note("record", fitness)
 
     def fail(self, individual_id: int, token: int, failure: Failure) -> Verdict:
-        return self._hear("fail", failure)
+        return self._note("fail", failure)
 
     def release(self, individual_id: int, token: int, reason: str) -> Verdict:
-        return self._hear("release", reason)
+        return self._note("release", reason)
 
     def leave(self, worker_id: str, reason: str) -> None:
-        self._hear("leave", reason)
+        self._note("leave", reason)
 
     def record_final(self, final: Final) -> Verdict:
         raise NotImplementedError
@@ -146,7 +146,7 @@ class Lines(Display):
     def show(self, snapshot: Snapshot) -> None:
         self.shown.append(snapshot)
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.said.append(line)
 
 

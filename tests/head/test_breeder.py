@@ -78,8 +78,8 @@ def test_a_new_head_breeds_what_the_old_one_would_have(store: Store, config: Run
     breeder = Breeder(store, config)
     for step in range(6):
         evaluate_one(store, breeder, step)
-    expected = breeder._birth(7)
-    assert Breeder(store, config)._birth(7) == expected
+    expected = breeder._next_offspring(7)
+    assert Breeder(store, config)._next_offspring(7) == expected
 
 
 @pytest.mark.parametrize("policy", ["redraw", "reuse"])
@@ -111,10 +111,10 @@ def test_a_transaction_that_was_taken_back_leaves_no_trace_in_the_breeder(store:
     remembered = breeder.best
     evaluated = store.evaluated
     store.evaluated = lambda offset=0: evaluated()[offset:3] if offset < 3 else []  # type: ignore[method-assign]
-    breeder._birth(6)
+    breeder._next_offspring(6)
     assert breeder._last == evaluated()[2][0]
     store.evaluated = evaluated  # type: ignore[method-assign]
-    breeder._birth(6)
+    breeder._next_offspring(6)
     assert breeder.best == remembered
 
 

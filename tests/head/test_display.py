@@ -51,14 +51,14 @@ def test_a_pipe_that_closes_ends_the_printing_only(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(sys, "stdout", Closed())
     display = PlainDisplay()
-    display.say("one")
-    display.say("two")
+    display.log("one")
+    display.log("two")
 
 
 def test_no_standard_output_at_all_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     display = make_display()
-    display.say("nobody hears")
+    display.log("nobody hears")
     display.close()
 
 

@@ -12,16 +12,15 @@ from hpcnas.config import RunConfig
 from hpcnas.errors import ClusterError, HpcnasError, RunHeldError
 from hpcnas.head.create import create_run
 from hpcnas.head.loop import PATIENCE_S
-from hpcnas.population import faultpoints as seam
-from hpcnas.population import open_store
+from hpcnas.population import faultpoints, open_store
 from hpcnas.population.queries import Population
 from hpcnas.population.store import Store
 from hpcnas.records import State, Verdict
 from hpcnas.report.leaderboard import rank
 from hpcnas.report.read_run import read_run
-from hpcnas.report.rows import fittest, record_setters
 from hpcnas.report.status import read_status
 from hpcnas.report.status_view import status_text
+from hpcnas.report.views import fittest, record_setters
 from hpcnas.run_folder import RunFolder
 from tests.head.conftest import FakeClock
 from tests.head.fakes import Hand, HeadInProcess
@@ -75,7 +74,7 @@ def crew(head: HeadInProcess) -> Callable[[int], None]:
 
 def fill_the_disk(patch: pytest.MonkeyPatch) -> None:
     for name in ("write", "fsync"):
-        patch.setattr(seam, name, lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(faultpoints, name, lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
 
 
 def test_a_search_goes_to_its_last_step_and_leaves_no_worker(head: HeadInProcess) -> None:
@@ -139,8 +138,8 @@ def test_a_full_disk_is_said_once_a_minute_and_the_first_signal_ends_the_head(
     def between(number: int) -> None:
         if number == 2:
             fill_the_disk(monkeypatch)
-            head.folder.wishes.mkdir()
-            (head.folder.wishes / "drain").touch()
+            head.folder.requests.mkdir()
+            (head.folder.requests / "drain").touch()
         if number == 2 + 2 * in_trouble_s:
             head.signal(signal.SIGTERM)
 
@@ -154,8 +153,8 @@ def test_a_disk_that_stays_full_ends_the_head_in_one_sentence(head: HeadInProces
     def between(number: int) -> None:
         if number == 2:
             fill_the_disk(monkeypatch)
-            head.folder.wishes.mkdir()
-            (head.folder.wishes / "drain").touch()
+            head.folder.requests.mkdir()
+            (head.folder.requests / "drain").touch()
         head.clock.advance(9.5)  # type: ignore[attr-defined]
 
     head.between = between
@@ -165,7 +164,7 @@ def test_a_disk_that_stays_full_ends_the_head_in_one_sentence(head: HeadInProces
 
 
 def test_more_than_is_wanted_is_finished_first_and_may_be_cancelled(head: HeadInProcess) -> None:
-    """After --steps was lowered; a wish is heard then, too."""
+    """After --steps was lowered; a request is heard then, too."""
     hands = [Hand(head.store, f"w{number}") for number in range(3)]
     for hand in hands:
         assert ask_for_work(head, hand) is Verdict.OK
@@ -175,8 +174,8 @@ def test_more_than_is_wanted_is_finished_first_and_may_be_cancelled(head: HeadIn
 
     def between(number: int) -> None:
         if number == 4:
-            head.folder.wishes.mkdir()
-            (head.folder.wishes / "cancel").touch()
+            head.folder.requests.mkdir()
+            (head.folder.requests / "cancel").touch()
         held = hands[2].held
         if None in head.cluster.orders and held is not None:
             head.store.release(held.individual_id, held.token, "terminated")
@@ -216,8 +215,8 @@ def test_a_cancellation_that_a_silent_cluster_never_does_is_left_by_a_signal(hea
     def between(number: int) -> None:
         head.cluster.is_silent = True
         if number == 1:
-            head.folder.wishes.mkdir()
-            (head.folder.wishes / "cancel").touch()
+            head.folder.requests.mkdir()
+            (head.folder.requests / "cancel").touch()
         if number == 100:
             head.signal(signal.SIGINT)
 
@@ -243,7 +242,7 @@ def test_head_and_status_show_the_same_time_left_right_after_a_resume(head: Head
         ask_for_work(head, hand)
         hand.evaluate()
     ask_for_work(head, hand)
-    head.duties.do(0)
+    head.maintenance.do(0)
     shown = head.snapshot().eta_s
     told = read_status(head.folder, has_head=True).eta_s
     assert shown is not None

@@ -31,7 +31,7 @@ def work(head: HeadInProcess, clock: FakeClock) -> Callable[[float], None]:
     def pass_s(seconds: float) -> None:
         for _ in range(int(seconds * 2)):
             clock.advance(0.5)
-            head.duties.do(0)
+            head.maintenance.do(0)
 
     return pass_s
 
@@ -78,10 +78,10 @@ def test_workers_whose_task_is_gone_are_noted_and_none_while_the_cluster_is_sile
         Hand(store, f"w{number}", task=task)
     head.cluster.tasks.clear()
     head.cluster.is_silent = True
-    head.duties.call_roll()
+    head.maintenance.reconcile_workers()
     assert store.counts().workers == 2
     head.cluster.is_silent = False
-    head.duties.call_roll()
+    head.maintenance.reconcile_workers()
     assert store.counts().workers == 0
 
 
@@ -98,7 +98,7 @@ def test_what_lies_in_the_outbox_is_merged_and_said(
 
 def test_only_waiting_tasks_are_cancelled_at_a_drain(head: HeadInProcess) -> None:
     head.cluster.tasks = {"9_0": "RUNNING", "9_1": "PENDING"}
-    head.duties.cancel_waiting()
+    head.maintenance.cancel_waiting()
     assert head.cluster.orders == [["9_1"]]
 
 
@@ -201,19 +201,19 @@ def test_workers_that_fail_between_two_looks_have_claimed(head: HeadInProcess, s
     good = bear(head, Hand(store, "good"))
     good.evaluate(repeats=1)
     for round_ in range(4):
-        head.duties.do(1)
+        head.maintenance.do(1)
         hand = Hand(store, f"w{round_}")
         bear(head, hand).fail(CRASH)
         head.cluster.tasks.clear()
         clock.advance(0.5)
-        head.duties.do(1)
-    assert head.duties.staffing.deaths == 0
-    assert head.duties.note == ""
+        head.maintenance.do(1)
+    assert head.maintenance.scaling.quick_exits == 0
+    assert head.maintenance.note == ""
 
 
 def test_a_silent_cluster_is_said_beside_the_search(head: HeadInProcess, clock: FakeClock) -> None:
     head.run.launcher.is_silent = True  # type: ignore[attr-defined]
     for _ in range(400):
         clock.advance(0.5)
-        head.duties.do(1)
-    assert "does not say which workers run" in head.duties.note
+        head.maintenance.do(1)
+    assert "does not say which workers run" in head.maintenance.note

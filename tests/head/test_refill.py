@@ -10,7 +10,7 @@ from hpcnas.errors import HpcnasError, RunHeldError
 from hpcnas.head.refill import Feeder
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.records import Verdict
-from tests.population.conftest import birth, make_folder, worker
+from tests.population.conftest import make_folder, offspring_record, worker
 from tests.processes import wait_until
 
 
@@ -34,17 +34,17 @@ def feed(store: SQLiteStore) -> Iterator[Callable[[Callable[[], bool]], Feeder]]
         return started[-1]
 
     yield start
-    for feeder in started:
-        feeder.stop()
+    for refill_thread in started:
+        refill_thread.stop()
 
 
 def test_a_waiting_worker_gets_one_child(store: SQLiteStore, feed: Callable[[Callable[[], bool]], Feeder]) -> None:
-    feeder = feed(lambda: bool(store.add([birth()])))
+    refill_thread = feed(lambda: bool(store.add([offspring_record()])))
     wait_until(lambda: store.counts().queued == 1)
-    feeder.stop()
+    refill_thread.stop()
     assert store.counts().born == 1
     assert store.claim("w1", "c2").verdict is Verdict.OK
-    assert feeder.error is None
+    assert refill_thread.error is None
 
 
 @pytest.mark.parametrize("problem", [RunHeldError("another head"), ZeroDivisionError()])
@@ -54,7 +54,7 @@ def test_what_breeding_raises_is_handed_on(
     def breed() -> bool:
         raise problem
 
-    feeder = feed(breed)
-    wait_until(lambda: feeder.error is not None)
-    assert isinstance(feeder.error, HpcnasError)
-    assert feeder.error is problem or "bug" in str(feeder.error)
+    refill_thread = feed(breed)
+    wait_until(lambda: refill_thread.error is not None)
+    assert isinstance(refill_thread.error, HpcnasError)
+    assert refill_thread.error is problem or "bug" in str(refill_thread.error)

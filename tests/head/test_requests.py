@@ -1,4 +1,4 @@
-"""Wishes lie in the run folder until the head takes them."""
+"""Requests lie in the run folder until the head takes them."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hpcnas.errors import HpcnasError, UsageError
-from hpcnas.head.requests import Wishes, ask_to_stop, drop_stops, retry_failed
+from hpcnas.head.requests import Requests, ask_to_stop, drop_stops, retry_failed
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.lock_file import LockFile, head_lock
 
@@ -22,26 +22,26 @@ def held(folder: RunFolder) -> LockFile:
 def test_a_wish_lies_there_until_it_is_done(folder: RunFolder, held: LockFile) -> None:
     assert "asked the head" in ask_to_stop(folder, cancel=False)
     assert "asked the head" in ask_to_stop(folder, cancel=True)
-    wishes = Wishes(folder)
-    assert wishes.open() == wishes.open() == ["cancel", "drain"]
-    wishes.close("cancel")
-    assert wishes.open() == Wishes(folder).open() == ["drain"]
+    requests = Requests(folder)
+    assert requests.open() == requests.open() == ["cancel", "drain"]
+    requests.close("cancel")
+    assert requests.open() == Requests(folder).open() == ["drain"]
 
 
 def test_a_wish_that_is_done_and_cannot_be_removed_is_not_done_again(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.wishes.mkdir()
-    (folder.wishes / "retry-3").touch()
-    wishes = Wishes(folder)
+    folder.requests.mkdir()
+    (folder.requests / "retry-3").touch()
+    requests = Requests(folder)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", lambda path, missing_ok=False: (_ for _ in ()).throw(OSError(30, "Read-only")))
-        wishes.close("retry-3")
-        assert wishes.open() == []
-    assert wishes.open() == []
-    assert list(folder.wishes.iterdir()) == []
-    (folder.wishes / "retry-3").touch()
-    assert wishes.open() == ["retry-3"]
+        requests.close("retry-3")
+        assert requests.open() == []
+    assert requests.open() == []
+    assert list(folder.requests.iterdir()) == []
+    (folder.requests / "retry-3").touch()
+    assert requests.open() == ["retry-3"]
 
 
 def test_without_a_head_there_is_nothing_to_drain(folder: RunFolder) -> None:
@@ -51,18 +51,18 @@ def test_without_a_head_there_is_nothing_to_drain(folder: RunFolder) -> None:
 
 
 def test_a_wish_to_stop_is_for_the_head_that_ran_and_a_retry_for_any(folder: RunFolder, held: LockFile) -> None:
-    folder.wishes.mkdir()
-    for wish in ("drain", "cancel", "retry-3"):
-        (folder.wishes / wish).touch()
-        os.utime(folder.wishes / wish, (1, 1))
+    folder.requests.mkdir()
+    for request in ("drain", "cancel", "retry-3"):
+        (folder.requests / request).touch()
+        os.utime(folder.requests / request, (1, 1))
     drop_stops(folder)
-    assert Wishes(folder).open() == ["retry-3"]
+    assert Requests(folder).open() == ["retry-3"]
 
 
 def test_a_wish_to_stop_left_while_the_head_opens_the_run_is_its_own(folder: RunFolder, held: LockFile) -> None:
     ask_to_stop(folder, cancel=False)
     drop_stops(folder)
-    assert Wishes(folder).open() == ["drain"]
+    assert Requests(folder).open() == ["drain"]
 
 
 def test_a_head_that_cannot_be_asked_is_named_with_the_way_to_end_it(
@@ -75,15 +75,15 @@ def test_a_head_that_cannot_be_asked_is_named_with_the_way_to_end_it(
 
 @pytest.mark.parametrize("name", ["nonsense", "retry-", "retry-x", "retry-99999999999999999999999999", "retry-1;rm"])
 def test_what_is_no_wish_is_removed_and_ignored(folder: RunFolder, name: str) -> None:
-    folder.wishes.mkdir()
-    (folder.wishes / name).touch()
-    assert Wishes(folder).open() == []
-    assert list(folder.wishes.iterdir()) == []
+    folder.requests.mkdir()
+    (folder.requests / name).touch()
+    assert Requests(folder).open() == []
+    assert list(folder.requests.iterdir()) == []
 
 
-def test_a_folder_among_the_wishes_ends_nothing(folder: RunFolder) -> None:
-    (folder.wishes / "nonsense").mkdir(parents=True)
-    assert Wishes(folder).open() == []
+def test_a_folder_among_the_requests_ends_nothing(folder: RunFolder) -> None:
+    (folder.requests / "nonsense").mkdir(parents=True)
+    assert Requests(folder).open() == []
 
 
 def test_only_a_failed_genotype_can_be_retried(folder: RunFolder) -> None:

@@ -1,4 +1,4 @@
-"""Staffing when the cluster is unwell, or there are more workers than wanted."""
+"""Scaling when the cluster is unwell, or there are more workers than wanted."""
 
 import itertools
 import threading
@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from hpcnas.errors import ClusterError
-from hpcnas.head.scaling import REFUSED_WAIT_S, Staffing
+from hpcnas.head.scaling import REFUSED_WAIT_S, Scaling
 from tests.head.conftest import FakeClock
 
 
@@ -42,50 +42,50 @@ def test_a_refusal_of_the_first_workers_ends_the_head(clock: FakeClock) -> None:
     cluster = SickCluster()
     cluster.refuses = "no such partition"
     with pytest.raises(ClusterError, match="no such partition"):
-        Staffing(cluster, clock).top_up(4, claims=0)
+        Scaling(cluster, clock).top_up(4, claims=0)
 
 
 def test_a_refusal_later_is_tried_again_ever_more_rarely(clock: FakeClock) -> None:
     cluster = SickCluster()
-    staffing = Staffing(cluster, clock)
-    staffing.top_up(4, claims=0)
+    scaling = Scaling(cluster, clock)
+    scaling.top_up(4, claims=0)
     cluster.tasks.clear()
     cluster.refuses = "job limit reached"
     moments = []
     for _ in range(400):
         before = cluster.asked
-        staffing.top_up(4, claims=9)
+        scaling.top_up(4, claims=9)
         moments += [clock()] if cluster.asked > before else []
         clock.now += 1.0
     gaps = [round(later - earlier) for earlier, later in itertools.pairwise(moments)]
     assert gaps == [REFUSED_WAIT_S * 2**k for k in range(len(gaps))]
     assert len(gaps) >= 3
-    assert staffing.refusal == "job limit reached"
+    assert scaling.refusal == "job limit reached"
     cluster.refuses = ""
     clock.now += 2000.0
-    assert len(staffing.top_up(4, claims=9)) == 4
-    assert staffing.refusal == ""
+    assert len(scaling.top_up(4, claims=9)) == 4
+    assert scaling.refusal == ""
 
 
 def test_a_lost_answer_is_not_followed_by_another_question_at_once(clock: FakeClock) -> None:
     cluster = SickCluster()
     cluster.loses_answers = True
-    staffing = Staffing(cluster, clock)
+    scaling = Scaling(cluster, clock)
     for _ in range(10):
-        assert staffing.top_up(4, claims=0) == []
+        assert scaling.top_up(4, claims=0) == []
         clock.now += 1.0
     assert cluster.asked == 1
-    assert staffing.deaths == 0, "what was perhaps never started has not died"
+    assert scaling.quick_exits == 0, "what was perhaps never started has not died"
 
 
 def test_too_many_workers_are_ended_only_while_they_wait(clock: FakeClock) -> None:
     cluster = SickCluster()
     cluster.tasks = {"1_0": "RUNNING", "1_1": "PENDING", "1_2": "RUNNING", "2_0": "PENDING", "2_1": "RUNNING"}
-    Staffing(cluster, clock).top_up(4, claims=9)
+    Scaling(cluster, clock).top_up(4, claims=9)
     assert cluster.cancelled == [(["2_0"], True)], "the latest of those that wait, unless it runs by now"
     cluster.cancelled.clear()
     cluster.tasks = dict.fromkeys(cluster.tasks, "RUNNING")
-    Staffing(cluster, clock).top_up(4, claims=9)
+    Scaling(cluster, clock).top_up(4, claims=9)
     assert cluster.cancelled == []
 
 
@@ -103,25 +103,25 @@ class SlowCluster(SickCluster):
 
 def test_a_cluster_that_hangs_is_asked_once_and_not_waited_for(clock: FakeClock) -> None:
     cluster = SlowCluster()
-    staffing = Staffing(cluster, clock, prompt_s=0.01)
-    assert staffing.top_up(4, claims=0) == []
-    assert staffing.top_up(4, claims=0) == []
-    assert staffing.is_asking
+    scaling = Scaling(cluster, clock, prompt_s=0.01)
+    assert scaling.top_up(4, claims=0) == []
+    assert scaling.top_up(4, claims=0) == []
+    assert scaling.is_asking
     cluster.may_answer.set()
-    while staffing.is_asking:
+    while scaling.is_asking:
         clock.advance(1)
-    assert len(staffing.top_up(4, claims=0)) == 4
-    assert staffing.top_up(4, claims=0) == []
+    assert len(scaling.top_up(4, claims=0)) == 4
+    assert scaling.top_up(4, claims=0) == []
     assert cluster.asked == 1
 
 
 def test_a_late_refusal_of_the_first_workers_ends_the_head_too(clock: FakeClock) -> None:
     cluster = SlowCluster()
     cluster.refuses = "no such partition"
-    staffing = Staffing(cluster, clock, prompt_s=0.01)
-    assert staffing.top_up(4, claims=0) == []
+    scaling = Scaling(cluster, clock, prompt_s=0.01)
+    assert scaling.top_up(4, claims=0) == []
     cluster.may_answer.set()
-    while staffing.is_asking:
+    while scaling.is_asking:
         clock.advance(1)
     with pytest.raises(ClusterError, match="no such partition"):
-        staffing.top_up(4, claims=0)
+        scaling.top_up(4, claims=0)

@@ -8,7 +8,7 @@ import pytest
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError, RunHeldError, UsageError
-from hpcnas.head.requests import DRAIN, Wishes
+from hpcnas.head.requests import DRAIN, Requests
 from hpcnas.head.start import open_run, show_plan
 from hpcnas.population.protocol.address import read_address
 from hpcnas.population.protocol.outbox import release_message, write_outbox
@@ -92,11 +92,11 @@ def test_a_new_head_merges_the_outbox_and_ends_draining(new: RunFolder, config: 
 def test_a_new_head_forgets_the_stops_of_the_one_before(new: RunFolder, config: RunConfig) -> None:
     with open_run(new, config):
         pass
-    new.wishes.mkdir()
-    (new.wishes / DRAIN).touch()
-    os.utime(new.wishes / DRAIN, (1, 1))
+    new.requests.mkdir()
+    (new.requests / DRAIN).touch()
+    os.utime(new.requests / DRAIN, (1, 1))
     with open_run(new, config):
-        assert Wishes(new).open() == []
+        assert Requests(new).open() == []
 
 
 def test_another_recipe_is_refused_before_the_run_is_touched(new: RunFolder, config: RunConfig) -> None:

@@ -43,7 +43,7 @@ class Told(Display):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         self.said.append(text)
 
     def show(self, snapshot: Snapshot) -> None:

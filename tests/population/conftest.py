@@ -16,7 +16,7 @@ from hpcnas.population.protocol.service import Service
 from hpcnas.population.queries import Population
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.store import Store, WorkQueue
-from hpcnas.records import Birth, Failure, FailureKind, Fitness, Individual, Lease, LeaseView, WorkerInfo
+from hpcnas.records import Failure, FailureKind, Fitness, Individual, Lease, LeaseView, OffspringRecord, WorkerInfo
 from hpcnas.run_folder import RunFolder
 
 KINDS = ("sqlite-wal", "sqlite-journal", "service", "postgres")
@@ -24,7 +24,7 @@ REPEATS = 2
 CRASH = Failure(FailureKind.CRASH, "boom", "Traceback ...")
 
 
-def birth(number: int = 0, **changes: object) -> Birth:
+def offspring_record(number: int = 0, **changes: object) -> OffspringRecord:
     values = {
         "digest": f"digest{number}",
         "genotype": f'{{"number": {number}}}',
@@ -32,7 +32,7 @@ def birth(number: int = 0, **changes: object) -> Birth:
         "mutation": "",
         "parameters": 7,
     }
-    return Birth(**{**values, **changes})  # type: ignore[arg-type]
+    return OffspringRecord(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def fitness(repeat: int, accuracy: float = 0.5) -> Fitness:
@@ -104,7 +104,7 @@ class Rig:
 def ready(rig: Rig, births: int = 1) -> None:
     """A worker that has joined, and genotypes that wait."""
     rig.queue.join(worker())
-    rig.head.add([birth(number) for number in range(births)])
+    rig.head.add([offspring_record(number) for number in range(births)])
 
 
 def claim(rig: Rig, claim_id: str = "c1", name: str = "w1") -> Lease:

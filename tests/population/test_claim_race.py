@@ -11,7 +11,7 @@ import pytest
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.queries import Population
 from hpcnas.records import State
-from tests.population.conftest import Rig, birth
+from tests.population.conftest import Rig, offspring_record
 
 RACER = Path(__file__).with_name("racer.py")
 pytestmark = pytest.mark.timeout(600)
@@ -24,7 +24,7 @@ GENOTYPES, PROCESSES = 60, 6
 )
 def test_no_genotype_is_granted_twice(make_rig: Callable[[str], Rig], kind: str, direct: str) -> None:
     rig = make_rig(kind)
-    rig.head.add([birth(number) for number in range(GENOTYPES)])
+    rig.head.add([offspring_record(number) for number in range(GENOTYPES)])
     processes = [
         subprocess.Popen(
             [sys.executable, str(RACER), str(rig.folder.path), f"w{number}", direct],

@@ -7,7 +7,7 @@ import pytest
 
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.queries import Population
-from tests.population.conftest import Rig, birth, fitness, worker
+from tests.population.conftest import Rig, fitness, offspring_record, worker
 
 BROKEN = {
     "1: evaluated with 1 of 2": "DELETE FROM fitness WHERE individual_id = 1 AND repeat = 1",
@@ -28,7 +28,7 @@ BROKEN = {
 def test_a_broken_promise_is_found(make_rig: Callable[[str], Rig], promise: str) -> None:
     rig = make_rig("sqlite-wal")
     rig.queue.join(worker())
-    rig.head.add([birth(number) for number in range(3)])
+    rig.head.add([offspring_record(number) for number in range(3)])
     for number in (1, 2):
         rig.queue.claim("w1", f"c{number}")
     for repeat in (0, 1):

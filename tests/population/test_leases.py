@@ -7,7 +7,7 @@ import pytest
 from hpcnas.errors import DamagedRunError, NeverJoined
 from hpcnas.population.queries import Population
 from hpcnas.records import State, Verdict
-from tests.population.conftest import CRASH, Rig, birth, claim, fitness, individual, ready, view, worker
+from tests.population.conftest import CRASH, Rig, claim, fitness, individual, offspring_record, ready, view, worker
 
 pytestmark = pytest.mark.usefixtures("invariants")
 
@@ -30,7 +30,7 @@ def test_a_claim_whose_lease_is_over_is_no_second_lease(rig: Rig) -> None:
 
 
 def test_an_unknown_worker_gets_nothing(rig: Rig) -> None:
-    rig.head.add([birth()])
+    rig.head.add([offspring_record()])
     with pytest.raises(NeverJoined, match="joined"):
         rig.queue.claim("stranger", "c1")
 
@@ -39,7 +39,7 @@ def test_an_empty_queue_answers_wait_and_counts_who_waits(rig: Rig) -> None:
     rig.queue.join(worker())
     assert rig.queue.claim("w1", "c1").verdict is Verdict.WAIT
     assert rig.head.waiting_workers() == 1
-    rig.head.add([birth()])
+    rig.head.add([offspring_record()])
     assert rig.queue.claim("w1", "c1").verdict is Verdict.OK
     assert rig.head.waiting_workers() == 0
 
@@ -48,10 +48,10 @@ def test_at_the_end_idle_workers_go_home_but_for_one_in_reserve(rig: Rig) -> Non
     rig.head.set_config(replace(rig.config, search=replace(rig.config.search, steps=2)))
     for name in ("w1", "w2", "w3", "w4"):
         rig.queue.join(worker(name))
-    rig.head.add([birth(1)])
+    rig.head.add([offspring_record(1)])
     claim(rig, "c1", "w1")
     assert rig.queue.claim("w2", "c2").verdict is Verdict.WAIT  # one more is to be bred
-    rig.head.add([birth(2)])
+    rig.head.add([offspring_record(2)])
     claim(rig, "c2", "w2")
     assert rig.queue.claim("w3", "c3").verdict is Verdict.DRAIN
     assert rig.head.counts().workers == 3

@@ -1,4 +1,4 @@
-"""The N-th fault loop: call k of the seam fails, for k = 1, 2, 3, ..., until a run meets no fault any more.
+"""The N-th fault loop: call k of the faultpoints fails, for k = 1, 2, 3, ..., until a run meets no fault any more.
 
 Three kinds: the call fails and the program goes on; the call is done and its answer is lost; the machine stops
 at that call (the run folder as it lies on the disk is opened by a new head, and, its database destroyed, restored).
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hpcnas.config import RunConfig
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.protocol.client import ServiceClient
 from hpcnas.population.protocol.outbox import merge_outbox
@@ -48,12 +48,12 @@ def io_error(name: str) -> Exception:
 
 
 class NthFault:
-    """Patches the seam: call number `k` of the named functions is handed to `fault`."""
+    """Patches the faultpoints: call number `k` of the named functions is handed to `fault`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], k: int, fault: Callable) -> None:
         self.calls, self.k, self.fault = 0, k, fault
         for name in names:
-            monkeypatch.setattr(seam, name, self._wrap(name, getattr(seam, name)))
+            monkeypatch.setattr(faultpoints, name, self._wrap(name, getattr(faultpoints, name)))
 
     @property
     def was_met(self) -> bool:
@@ -191,7 +191,7 @@ def test_the_seam_is_the_only_way_to_disk_and_network() -> None:
     """Otherwise the loop above would not meet every fault."""
     source = "".join(
         path.read_text(encoding="utf-8")
-        for path in Path(seam.__file__).parent.rglob("*.py")
+        for path in Path(faultpoints.__file__).parent.rglob("*.py")
         if path.name != "faultpoints.py" and path.parent.name != "postgres"
     )
     for call in ("os.fsync(", "os.fdatasync(", "os.rename(", ".sendall(", '"COMMIT"'):

@@ -14,7 +14,7 @@ from hpcnas.errors import UsageError
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.queries import Population
 from hpcnas.records import Failure, FailureKind, State, Verdict
-from tests.population.conftest import REPEATS, Rig, birth, fitness, make_folder, worker
+from tests.population.conftest import REPEATS, Rig, fitness, make_folder, offspring_record, worker
 
 WORKERS = {"w1": "h1", "w2": "h2"}
 KINDS_OF_FAILURE = st.sampled_from([FailureKind.CRASH, FailureKind.OUT_OF_MEMORY, FailureKind.BUILD])
@@ -75,7 +75,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(number=st.integers(1, 3))
     @precondition(lambda self: len(self.models) < 6)
     def breed(self, number: int) -> None:
-        for individual_id in self.rig.head.add([birth(n) for n in range(number)]):
+        for individual_id in self.rig.head.add([offspring_record(n) for n in range(number)]):
             self.models[individual_id] = Model()
 
     @rule(name=st.sampled_from(sorted(WORKERS)))

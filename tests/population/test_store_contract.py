@@ -10,7 +10,7 @@ from hpcnas.config import ClusterConfig, RunConfig
 from hpcnas.errors import RunHeldError, StoreUnavailable
 from hpcnas.population.queries import Population
 from hpcnas.records import Failure, FailureKind, Final, State, Verdict
-from tests.population.conftest import Rig, birth, claim, fitness, individual, ready, worker
+from tests.population.conftest import Rig, claim, fitness, individual, offspring_record, ready, worker
 
 pytestmark = pytest.mark.usefixtures("invariants")
 
@@ -33,9 +33,9 @@ def test_a_life_from_birth_to_evaluation(rig: Rig) -> None:
 
 
 def test_ids_are_dense_steps_over_restarts(rig: Rig) -> None:
-    assert rig.head.add([birth(1), birth(2)]) == [1, 2]
+    assert rig.head.add([offspring_record(1), offspring_record(2)]) == [1, 2]
     rig.restart()
-    assert rig.head.add([birth(3)]) == [3]
+    assert rig.head.add([offspring_record(3)]) == [3]
 
 
 def test_a_reader_sees_one_moment_of_a_run_that_goes_on(rig: Rig) -> None:
@@ -86,20 +86,20 @@ def test_a_copy_is_evaluated_at_birth(rig: Rig) -> None:
     ready(rig)
     claim(rig)
     with pytest.raises(ValueError, match="evaluated"):
-        rig.head.add([birth(1, copied_from=1)])
+        rig.head.add([offspring_record(1, copied_from=1)])
     rig.queue.record(1, 1, fitness(0, 0.25))
     rig.queue.record(1, 1, fitness(1, 0.75))
     assert rig.head.find_digest("digest0") == 1
     assert rig.head.find_digest("nothing") is None
-    assert rig.head.add([birth(0, copied_from=1), birth(2)]) == [2, 3]
+    assert rig.head.add([offspring_record(0, copied_from=1), offspring_record(2)]) == [2, 3]
     assert rig.head.evaluated() == [(1, 0.5), (2, 0.5)]
     assert rig.head.counts().queued == 1
 
 
 def test_births_and_random_state_are_one_transaction(rig: Rig) -> None:
-    rig.head.add([birth(1)], rng_state="s1")
+    rig.head.add([offspring_record(1)], rng_state="s1")
     with pytest.raises(ValueError):
-        rig.head.add([birth(2, copied_from=1)], rng_state="s2")
+        rig.head.add([offspring_record(2, copied_from=1)], rng_state="s2")
     rig.restart()
     assert (rig.head.rng_state(), rig.head.counts().born) == ("s1", 1)
 
@@ -110,7 +110,12 @@ def test_an_overtaken_head_writes_nothing(rig: Rig) -> None:
     new = rig._open()
     try:
         new.begin_epoch()
-        for write in (lambda: old.add([birth()]), lambda: old.set_finished(True), lambda: old.retry(1), lambda: old.note("x")):
+        for write in (
+            lambda: old.add([offspring_record()]),
+            lambda: old.set_finished(True),
+            lambda: old.retry(1),
+            lambda: old.note("x"),
+        ):
             with pytest.raises(RunHeldError):
                 write()
         if rig.kind == "postgres":
@@ -153,7 +158,7 @@ def test_texts_that_no_database_keeps_are_mended(rig: Rig) -> None:
 
 
 def test_genotypes_can_be_read_and_missing_ones_are_key_errors(rig: Rig) -> None:
-    rig.head.add([birth(5)])
+    rig.head.add([offspring_record(5)])
     assert rig.head.genotype(1) == '{"number": 5}'
     with pytest.raises(KeyError):
         rig.head.genotype(2)

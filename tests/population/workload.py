@@ -10,7 +10,7 @@ from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.store import Store, WorkQueue
 from hpcnas.records import Claim, Failure, FailureKind, Verdict
 from hpcnas.run_folder import RunFolder
-from tests.population.conftest import birth, fitness, worker
+from tests.population.conftest import fitness, offspring_record, worker
 
 T = TypeVar("T")
 GENOTYPES = 6
@@ -34,7 +34,9 @@ class Workload:
         self._insist(lambda: queue.join(worker()))
         while (born := self._insist(head.counts).born) < GENOTYPES:
             # As a head does: what to add follows from what is there, so that a repeated call adds nothing twice.
-            self._insist(lambda: head.add([birth(number) for number in range(self._born(head), GENOTYPES)]), again=False)
+            self._insist(
+                lambda: head.add([offspring_record(number) for number in range(self._born(head), GENOTYPES)]), again=False
+            )
             assert self._insist(head.counts).born >= born
         for turn in range(GENOTYPES * 4):
             claim = self._insist(lambda turn=turn: queue.claim("w1", f"c{turn}-{self.folder.path.name}"))

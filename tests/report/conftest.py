@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hpcnas.config import RunConfig, SearchConfig, default_space
-from hpcnas.records import Counts, Final
-from hpcnas.report.rows import Attempt, Evaluation, RunRows, WorkerSpan
+from hpcnas.records import Final, StateCounts
 from hpcnas.report.tables.formatting import Spread
+from hpcnas.report.views import AttemptView, Evaluation, RunRows, WorkerSpan
 
 Make = Callable[..., RunRows]
 START = 1_700_000_000.0
@@ -42,10 +42,10 @@ def _make(
         seconds = 3600 * (0.5 + rng.random())
         if rng.random() < 0.05:
             attempts.append(
-                Attempt(step, f"w{worker}", f"node{worker}", clock[worker], clock[worker] + 100, rng.choice(OUTCOMES))
+                AttemptView(step, f"w{worker}", f"node{worker}", clock[worker], clock[worker] + 100, rng.choice(OUTCOMES))
             )
             clock[worker] += 100
-        attempts.append(Attempt(step, f"w{worker}", f"node{worker}", clock[worker], clock[worker] + seconds, "evaluated"))
+        attempts.append(AttemptView(step, f"w{worker}", f"node{worker}", clock[worker], clock[worker] + seconds, "evaluated"))
         clock[worker] += seconds
         accuracies = [min(1.0, max(0.0, rng.gauss(mean, 0.002))) for _ in range(4)]
         spread = Spread.of(accuracies)
@@ -56,7 +56,7 @@ def _make(
         name=name,
         folder=f"/runs/{name}",
         config=config,
-        counts=Counts(0, 0, steps, 0, 0),
+        counts=StateCounts(0, 0, steps, 0, 0),
         evaluations=tuple(evaluations),
         finals=finals,
         attempts=tuple(attempts),

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from hpcnas.report.charts.chart import Chart, Panel, Series
+from hpcnas.report.charts.chart import AxesPanel, Chart, Series
 from hpcnas.report.charts.plot import save_charts
 from hpcnas.report.drawing.content import draw
 from hpcnas.report.drawing.figure import drawing_png, drawing_svg
@@ -25,7 +25,7 @@ def users_settings():
 
 
 def chart() -> Chart:
-    panel = Panel(STRANGE, STRANGE, STRANGE, (Series(STRANGE, (1.0, 2.0), (1.0, 2.0)),))
+    panel = AxesPanel(STRANGE, STRANGE, STRANGE, (Series(STRANGE, (1.0, 2.0), (1.0, 2.0)),))
     return Chart("figure", STRANGE, STRANGE, (panel,), ("run",), ((STRANGE,),))
 
 

@@ -7,7 +7,7 @@ from hpcnas.config import config_toml
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.queries import Population
 from hpcnas.population.sqlite.store import SQLiteStore
-from hpcnas.records import Birth, Failure, FailureKind, Fitness, State, Verdict, WorkerInfo
+from hpcnas.records import Failure, FailureKind, Fitness, OffspringRecord, State, Verdict, WorkerInfo
 from hpcnas.report.read_run import read_run, read_runs, unique_names
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.presets import PUBLISHED
@@ -24,7 +24,7 @@ def test_rows_are_what_a_store_wrote(tmp_path, make_rows, make_finals):
     store = SQLiteStore.create(folder, config)
     store.begin_epoch()
     text = genotype_to_json(PUBLISHED)
-    store.add([Birth(f"{k:064x}", text, None, "", 1000 + k) for k in range(3)])
+    store.add([OffspringRecord(f"{k:064x}", text, None, "", 1000 + k) for k in range(3)])
     store.join(WorkerInfo("w", "host", 1, "cpu"))
     first = store.claim("w", "claim 1").lease
     for repeat, accuracy in enumerate((0.5, 0.6, 0.7, 0.8)):
@@ -40,7 +40,7 @@ def test_rows_are_what_a_store_wrote(tmp_path, make_rows, make_finals):
     assert row.fitness.mean == pytest.approx(0.65)
     assert row.fitness.n == 4
     assert [attempt.outcome for attempt in run.attempts] == ["evaluated", "build"]
-    assert [(one.id, one.attempts, one.reason) for one in run.given_up] == [(2, 1, "build: too wide")]
+    assert [(one.id, one.attempts, one.reason) for one in run.failed_permanently] == [(2, 1, "build: too wide")]
     assert run.best_genotype == text
     assert run.finals[0].error_top1 == 5.0
     assert (run.counts.evaluated, run.counts.failed, run.counts.queued) == (1, 1, 1)

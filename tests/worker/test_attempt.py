@@ -14,9 +14,9 @@ from hpcnas.population.store import Store
 from hpcnas.records import Failure, FailureKind, Fitness, Verdict
 from hpcnas.run_folder import RunFolder
 from hpcnas.training.fitness.evaluator import EvaluationFailed, repeat_seed
-from hpcnas.worker.attempt import Attempt, Outcome
-from hpcnas.worker.delivery import Courier, Undeliverable
-from hpcnas.worker.heartbeat import Pulse
+from hpcnas.worker.attempt import Attempt, AttemptOutcome
+from hpcnas.worker.delivery import ResultSender, Undeliverable
+from hpcnas.worker.heartbeat import Heartbeat
 from tests.head.fakes import GENOTYPE, FakeQueue, ScriptedEvaluator, lease
 
 Act = Callable[[int, Callable[[float], None]], float]
@@ -28,9 +28,9 @@ class Bench:
     def __init__(self, config: RunConfig, folder: RunFolder, act: Act, done: tuple[int, ...] = ()) -> None:
         self.queue, self.flag, self.folder = FakeQueue(), StopFlag(), folder
         granted = lease(done)
-        courier = Courier(self.queue, folder, granted, self.flag, patience_s=0.0)
-        self.pulse = Pulse(self.queue, granted, self.flag, 0.01, courier.abandon)
-        self.attempt = Attempt(granted, config, courier, self.pulse, ScriptedEvaluator(act))
+        sender = ResultSender(self.queue, folder, granted, self.flag, patience_s=0.0)
+        self.heartbeat = Heartbeat(self.queue, granted, self.flag, 0.01, sender.abandon)
+        self.attempt = Attempt(granted, config, sender, self.heartbeat, ScriptedEvaluator(act))
 
     def failure(self) -> Failure:
         (failure,) = self.queue.heard("fail")
@@ -40,7 +40,7 @@ class Bench:
 
 def test_only_missing_repeats_are_trained_each_under_its_own_seed(config: RunConfig, folder: RunFolder) -> None:
     bench = Bench(config, folder, lambda repeat, progress: 0.5, done=(0,))
-    assert bench.attempt.run() is Outcome.DONE
+    assert bench.attempt.run() is AttemptOutcome.DONE
     (fitness,) = bench.queue.heard("record")
     assert isinstance(fitness, Fitness)
     assert (fitness.repeat, fitness.seed) == (1, repeat_seed(config.search.seed, GENOTYPE, 1))
@@ -69,7 +69,7 @@ def test_whatever_a_fitness_function_raises_is_data(
     config: RunConfig, folder: RunFolder, error: BaseException, kind: FailureKind
 ) -> None:
     bench = Bench(config, folder, raising(error))
-    assert bench.attempt.run() is Outcome.FAILED
+    assert bench.attempt.run() is AttemptOutcome.FAILED
     assert bench.failure().kind is kind
     assert "raise error" in bench.failure().trace
 
@@ -84,7 +84,7 @@ def test_the_first_line_of_an_error_names_it(config: RunConfig, folder: RunFolde
 @pytest.mark.parametrize("accuracy", [math.nan, math.inf, -0.1, 1.5])
 def test_a_value_that_is_no_share_is_a_failure(config: RunConfig, folder: RunFolder, accuracy: float) -> None:
     bench = Bench(config, folder, lambda repeat, progress: accuracy)
-    assert bench.attempt.run() is Outcome.FAILED
+    assert bench.attempt.run() is AttemptOutcome.FAILED
     assert bench.failure().kind is FailureKind.NOT_A_NUMBER
     assert not bench.queue.heard("record")
 
@@ -99,7 +99,7 @@ def test_a_signal_gives_the_genotype_back_with_what_is_finished(config: RunConfi
         return 0.25
 
     bench.attempt.evaluator = ScriptedEvaluator(act)
-    assert bench.attempt.run() is Outcome.RELEASED
+    assert bench.attempt.run() is AttemptOutcome.RELEASED
     assert len(bench.queue.heard("record")) == 1
     assert bench.queue.heard("release") == ["time limit"]
 
@@ -115,7 +115,7 @@ def test_a_stale_lease_stops_the_training_and_says_nothing_more(config: RunConfi
         raise AssertionError("nobody stopped it")
 
     bench.attempt.evaluator = ScriptedEvaluator(act)
-    assert bench.attempt.run() is Outcome.STALE
+    assert bench.attempt.run() is AttemptOutcome.STALE
     assert not bench.queue.heard("release")
     assert not bench.queue.heard("fail")
 
@@ -123,7 +123,7 @@ def test_a_stale_lease_stops_the_training_and_says_nothing_more(config: RunConfi
 def test_a_head_that_is_away_gets_the_result_by_the_outbox(config: RunConfig, folder: RunFolder, store: Store) -> None:
     bench = Bench(config, folder, lambda repeat, progress: 0.5)
     bench.queue.is_away = True
-    assert bench.attempt.run() is Outcome.DONE
+    assert bench.attempt.run() is AttemptOutcome.DONE
     assert len(list(folder.outbox.glob("*.json"))) == 2
     assert merge_outbox(folder, store) == 0  # this store never granted it: set aside, not swallowed
     assert len(list((folder.outbox / "refused").iterdir())) == 2
@@ -132,14 +132,14 @@ def test_a_head_that_is_away_gets_the_result_by_the_outbox(config: RunConfig, fo
 def test_a_failure_is_left_in_the_outbox_too(config: RunConfig, folder: RunFolder) -> None:
     bench = Bench(config, folder, raising(ValueError("odd")))
     bench.queue.is_away = True
-    assert bench.attempt.run() is Outcome.FAILED
+    assert bench.attempt.run() is AttemptOutcome.FAILED
     assert len(list(folder.outbox.glob("*.json"))) == 1
 
 
 def test_a_training_that_does_not_listen_is_ended_with_the_process(config: RunConfig, folder: RunFolder) -> None:
-    """The pulse gives the genotype back in its stead; os._exit is replaced here."""
+    """The heartbeat gives the genotype back in its stead; os._exit is replaced here."""
     bench = Bench(config, folder, lambda repeat, progress: 0.5)
-    bench.pulse._watchdog.grace_s = 0.3
+    bench.heartbeat._watchdog.grace_s = 0.3
     ended, codes = threading.Event(), []
 
     def leave(code: int) -> None:
@@ -151,7 +151,7 @@ def test_a_training_that_does_not_listen_is_ended_with_the_process(config: RunCo
         assert ended.wait(10)
         return 0.5
 
-    bench.pulse.leave = leave
+    bench.heartbeat.leave = leave
     bench.attempt.evaluator = ScriptedEvaluator(act)
     bench.attempt.run()
     assert codes
@@ -192,4 +192,4 @@ def test_beats_carry_the_progress(config: RunConfig, folder: RunFolder) -> None:
         return 0.5
 
     bench.attempt.evaluator = ScriptedEvaluator(act)
-    assert bench.attempt.run() is Outcome.DONE
+    assert bench.attempt.run() is AttemptOutcome.DONE

@@ -11,7 +11,7 @@ from hpcnas.errors import DamagedRunError
 from hpcnas.population.protocol.outbox import record_message, write_outbox
 from hpcnas.records import Fitness, Verdict
 from hpcnas.run_folder import RunFolder
-from hpcnas.worker.delivery import HOLD_S, Courier, Undeliverable
+from hpcnas.worker.delivery import HOLD_S, ResultSender, Undeliverable
 from tests.head.conftest import FakeClock
 from tests.head.fakes import FakeQueue, lease
 
@@ -45,13 +45,13 @@ def spare_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def courier(folder: RunFolder, flag: Waiting, clock: FakeClock, spare_disk: Path) -> Courier:
+def sender(folder: RunFolder, flag: Waiting, clock: FakeClock, spare_disk: Path) -> ResultSender:
     """Its head is away, its run's disk full: a file is where the outbox should be."""
     folder.outbox.rmdir()
     folder.outbox.write_text("full")
     queue = FakeQueue()
     queue.is_away = True
-    return Courier(queue, folder, lease(), flag, PATIENCE_S, clock)
+    return ResultSender(queue, folder, lease(), flag, PATIENCE_S, clock)
 
 
 def kept(spare_disk: Path) -> list[Path]:
@@ -59,74 +59,74 @@ def kept(spare_disk: Path) -> list[Path]:
 
 
 def test_what_nobody_takes_is_held_for_a_time_that_the_log_names_and_then_kept_on_this_machine(
-    courier: Courier, clock: FakeClock, spare_disk: Path, folder: RunFolder, caplog: pytest.LogCaptureFixture
+    sender: ResultSender, clock: FakeClock, spare_disk: Path, folder: RunFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     began_s = clock.now
-    courier.record(DONE)
+    sender.record(DONE)
     with caplog.at_level(logging.INFO, "hpcnas"):
-        courier.settle()
+        sender.settle()
     assert PATIENCE_S + HOLD_S <= clock.now - began_s < PATIENCE_S + HOLD_S + 60
     assert len(kept(spare_disk)) == 1
     assert caplog.text.count("held for 60 min more") == 1
     assert f"move the files of {kept(spare_disk)[0].parent} into {folder.outbox}" in caplog.text
 
 
-def test_a_disk_that_has_room_again_takes_what_was_held(courier: Courier, flag: Waiting, spare_disk: Path) -> None:
-    courier.record(DONE)
+def test_a_disk_that_has_room_again_takes_what_was_held(sender: ResultSender, flag: Waiting, spare_disk: Path) -> None:
+    sender.record(DONE)
     wait = flag.wait
 
     def wait_and_make_room(timeout_s: float) -> bool:
         if flag.waits == 400:
-            courier.folder.outbox.unlink()
+            sender.folder.outbox.unlink()
         return wait(timeout_s)
 
     flag.wait = wait_and_make_room  # type: ignore[method-assign]
-    courier.settle()
-    assert len(list(courier.folder.outbox.glob("*.json"))) == 1
+    sender.settle()
+    assert len(list(sender.folder.outbox.glob("*.json"))) == 1
     assert kept(spare_disk) == []
 
 
-def test_a_full_disk_is_not_asked_every_second(courier: Courier, flag: Waiting) -> None:
-    courier.record(DONE)
-    courier.settle()
+def test_a_full_disk_is_not_asked_every_second(sender: ResultSender, flag: Waiting) -> None:
+    sender.record(DONE)
+    sender.settle()
     assert flag.waits < PATIENCE_S + 300
 
 
 def test_a_worker_that_is_told_to_end_keeps_what_it_holds_on_its_machine(
-    courier: Courier, flag: Waiting, spare_disk: Path
+    sender: ResultSender, flag: Waiting, spare_disk: Path
 ) -> None:
-    courier.record(DONE)
+    sender.record(DONE)
     flag.request("terminated")
-    courier.settle()
-    courier.abandon("terminated")
+    sender.settle()
+    sender.abandon("terminated")
     assert len(kept(spare_disk)) == 2
 
 
-def test_a_refused_result_is_kept_although_the_runs_disk_is_full(courier: Courier, spare_disk: Path) -> None:
+def test_a_refused_result_is_kept_although_the_runs_disk_is_full(sender: ResultSender, spare_disk: Path) -> None:
     def refuse(individual_id: int, token: int, fitness: Fitness) -> Verdict:
         raise DamagedRunError("never granted")
 
-    courier.queue.record = refuse  # type: ignore[method-assign]
+    sender.queue.record = refuse  # type: ignore[method-assign]
     with pytest.raises(Undeliverable):
-        courier.record(DONE)
+        sender.record(DONE)
     assert len(kept(spare_disk)) == 1
 
 
 def test_what_no_disk_takes_is_in_the_log(
-    courier: Courier, flag: Waiting, spare_disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    sender: ResultSender, flag: Waiting, spare_disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(spare_disk / "not-there"))
     flag.request("terminated")
-    courier.record(DONE)
+    sender.record(DONE)
     with caplog.at_level(logging.INFO, "hpcnas"):
-        courier.settle()
+        sender.settle()
     assert '"accuracy":0.5' in caplog.text
 
 
-def test_what_was_kept_is_an_outbox_that_a_head_merges(courier: Courier, flag: Waiting, spare_disk: Path) -> None:
+def test_what_was_kept_is_an_outbox_that_a_head_merges(sender: ResultSender, flag: Waiting, spare_disk: Path) -> None:
     flag.request("terminated")
-    courier.record(DONE)
-    courier.settle()
+    sender.record(DONE)
+    sender.settle()
     (spare_disk / "other").mkdir()
     sent = write_outbox(RunFolder(spare_disk / "other"), record_message(7, 3, DONE))
     assert kept(spare_disk)[0].read_bytes() == sent.read_bytes()

@@ -9,7 +9,7 @@ import pytest
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.records import Verdict
-from hpcnas.worker.heartbeat import Pulse, Stopped
+from hpcnas.worker.heartbeat import Heartbeat, StopTraining
 from tests.head.fakes import FakeQueue, lease
 from tests.processes import wait_until
 
@@ -46,28 +46,28 @@ def silent() -> Iterator[SilentQueue]:
     queue.is_over.set()
 
 
-def pulse_over(queue: FakeQueue, every_s: float, flag: StopFlag | None = None, grace_s: float = 60.0) -> Pulse:
-    return Pulse(queue, lease(), StopFlag() if flag is None else flag, every_s, lambda reason: None, grace_s)
+def pulse_over(queue: FakeQueue, every_s: float, flag: StopFlag | None = None, grace_s: float = 60.0) -> Heartbeat:
+    return Heartbeat(queue, lease(), StopFlag() if flag is None else flag, every_s, lambda reason: None, grace_s)
 
 
 def test_a_training_that_keeps_the_interpreters_lock_lets_the_beats_go_out() -> None:
     """Two beats at least in 4.9 s, one due every 0.5 s; the lock is free for moments only, every 0.7 s."""
     queue = RemoteQueue()
-    with pulse_over(queue, every_s=0.5) as pulse:
+    with pulse_over(queue, every_s=0.5) as heartbeat:
         for step in range(7):
             HOLDS_GIL.usleep(700_000)
-            pulse.report(step / 7)
+            heartbeat.report(step / 7)
         beats = len(queue.heard("heartbeat"))
     assert beats >= 2
 
 
 def test_a_training_waits_for_a_silent_head_once_per_beat(silent: SilentQueue) -> None:
-    with pulse_over(silent, every_s=0.01) as pulse:
+    with pulse_over(silent, every_s=0.01) as heartbeat:
         assert silent.is_asked.wait(10)
-        wait_until(lambda: pulse.clock() > pulse._due_s + 0.5)
+        wait_until(lambda: heartbeat.clock() > heartbeat._due_s + 0.5)
         began = time.monotonic()
         for step in range(1000):
-            pulse.report(step / 1000)
+            heartbeat.report(step / 1000)
         took_s = time.monotonic() - began
         silent.is_over.set()
     assert took_s < 5.0
@@ -80,9 +80,9 @@ def test_a_training_that_ignores_a_stop_is_ended_beside_a_silent_head(silent: Si
         codes.append(code)
         ended.set()
 
-    pulse = pulse_over(silent, 0.01, flag, grace_s=0.3)
-    pulse.leave = leave
-    with pulse:
+    heartbeat = pulse_over(silent, 0.01, flag, grace_s=0.3)
+    heartbeat.leave = leave
+    with heartbeat:
         assert silent.is_asked.wait(10)
         flag.request("terminated")
         was_ended = ended.wait(10)
@@ -93,9 +93,9 @@ def test_a_training_that_ignores_a_stop_is_ended_beside_a_silent_head(silent: Si
 def test_an_outbox_that_hangs_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpcnas.worker.heartbeat.ABANDON_S", 0.2, raising=False)
     flag, ended, is_over = StopFlag(), threading.Event(), threading.Event()
-    pulse = Pulse(FakeQueue(), lease(), flag, 60.0, lambda reason: bool(is_over.wait(60)) and None, grace_s=0.1)
-    pulse.leave = lambda code: ended.set()
-    with pulse:
+    heartbeat = Heartbeat(FakeQueue(), lease(), flag, 60.0, lambda reason: bool(is_over.wait(60)) and None, grace_s=0.1)
+    heartbeat.leave = lambda code: ended.set()
+    with heartbeat:
         flag.request("terminated")
         was_ended = ended.wait(10)
         is_over.set()
@@ -106,11 +106,11 @@ def test_a_training_that_stops_does_not_wait_for_a_silent_head(silent: SilentQue
     flag, left = StopFlag(), threading.Event()
 
     def train() -> None:
-        with pulse_over(silent, 0.01, flag) as pulse:
+        with pulse_over(silent, 0.01, flag) as heartbeat:
             silent.is_asked.wait(10)
             flag.request("terminated")
-            with pytest.raises(Stopped):
-                pulse.report(0.5)
+            with pytest.raises(StopTraining):
+                heartbeat.report(0.5)
         left.set()
 
     threading.Thread(target=train, daemon=True).start()

@@ -260,12 +260,12 @@ class Scripted(FakeQueue):
         self.config, self.claims, self.claim_ids = config, claims, []  # type: ignore[var-annotated]
 
     def join(self, worker: WorkerInfo) -> str:
-        self._hear("join", worker)
+        self._note("join", worker)
         return json.dumps(self.config.to_dict())
 
     def claim(self, worker_id: str, claim_id: str) -> Claim:
         self.claim_ids.append(claim_id)
-        self._hear("claim", claim_id)
+        self._note("claim", claim_id)
         return self.claims.pop(0) if self.claims else Claim(Verdict.FINISHED)
 
 
@@ -288,17 +288,17 @@ def test_each_question_has_a_claim_id_of_its_own(run_folder: RunFolder) -> None:
 def test_a_question_without_an_answer_is_asked_again_under_the_same_claim_id(run_folder: RunFolder) -> None:
     """The grant may have been made and its answer lost: another claim_id would be a second lease."""
     worker, queue = scripted_worker(run_folder, [granted()])
-    hear, failures = queue._hear, iter([True, True])
+    note, failures = queue._note, iter([True, True])
 
     def lossy(what: str, detail: object) -> Verdict:
         from hpcnas.errors import StoreUnavailable
 
-        answer = hear(what, detail)
+        answer = note(what, detail)
         if what == "claim" and next(failures, False):
             raise StoreUnavailable("the answer was lost")
         return answer
 
-    queue._hear = lossy  # type: ignore[method-assign]
+    queue._note = lossy  # type: ignore[method-assign]
     assert worker.run() == 0
     assert queue.claim_ids[0] == queue.claim_ids[1] == queue.claim_ids[2] != queue.claim_ids[3]
 

@@ -17,7 +17,7 @@ from hpcnas.cluster.launcher import Launcher, run_task
 from hpcnas.cluster.ledger import Ledger, Submission
 from hpcnas.cluster.pruning import prune_folder
 from hpcnas.cluster.slurm import queries as slurm
-from hpcnas.cluster.slurm.batch import batch_parameters, check_time, place_pickles, refusal
+from hpcnas.cluster.slurm.batch import batch_parameters, check_time_limit, place_pickles, refusal
 from hpcnas.cluster.slurm.command import SlurmFailed, run_slurm
 from hpcnas.cluster.slurm.queries import QueuedTask
 from hpcnas.cluster.slurm.submission import BatchExecutor
@@ -66,7 +66,7 @@ class SlurmLauncher(Launcher):
         """
         if self._ledger.open("slurm"):
             return
-        check_time(self._config)
+        check_time_limit(self._config)
         executor = self._executor("check")
         script = executor.script(min(count, self._array_size()))
         try:

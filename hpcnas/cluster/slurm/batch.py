@@ -73,7 +73,7 @@ def time_limit_s(config: ClusterConfig) -> float | None:
     return None if part is None else part.default_time_s or part.max_time_s
 
 
-def check_time(config: ClusterConfig) -> None:
+def check_time_limit(config: ClusterConfig) -> None:
     """See that --time is within the partition's limit: Slurm accepts such a job by default, and lets it wait for ever.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hpcnas.networks.graph import NetworkGraph
-from hpcnas.networks.schedule import Kind, Memory, Merged, merge
+from hpcnas.networks.schedule import Memory, Merged, OperationKind, merge
 
 _COEFFICIENTS = 6  # vectors of one number for each channel, see Coefficient in plan.h
 
@@ -109,24 +109,24 @@ class _Layout:
             starts.append(len(code))
             adds = {v: int(final[v] != index) for v in step.inputs}
             if step.is_max:
-                code += [Kind.POOL, step.inputs[0], adds[step.inputs[0]], step.outputs[0][0], marks]
+                code += [OperationKind.POOL, step.inputs[0], adds[step.inputs[0]], step.outputs[0][0], marks]
                 marks += self._size(step.inputs[0])
             else:
                 code += self._step_code(step, adds)
         starts.append(len(code))
         columns = self._columns(self.graph.output)
-        code += [Kind.MEAN, sum(self.graph.widths[v] for v in self.graph.output), len(columns)]
+        code += [OperationKind.MEAN, sum(self.graph.widths[v] for v in self.graph.output), len(columns)]
         code += [number for v, places in columns.items() for number in (v, len(places), *places)]
         return code, starts, marks
 
     def _step_code(self, step: Merged, adds: dict[int, int]) -> Iterator[int]:
         yield step.kind
         first = step.inputs[0]
-        if step.kind == Kind.STEM:
+        if step.kind == OperationKind.STEM:
             yield from (*step.outputs[0][:2], *self.shape[first], self.graph.widths[first], step.stride)
-        elif step.kind == Kind.POOL:
+        elif step.kind == OperationKind.POOL:
             yield from (first, adds[first], step.outputs[0][0], -1)
-        elif step.kind == Kind.DEPTHWISE:
+        elif step.kind == OperationKind.DEPTHWISE:
             yield from (first, adds[first], step.stride, len(step.outputs))
             for output in step.outputs:
                 yield from output

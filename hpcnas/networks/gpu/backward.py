@@ -17,7 +17,7 @@ from hpcnas.networks.gpu.kernels.stem import stem_backward
 from hpcnas.networks.gpu.launch import Block, Launch
 from hpcnas.networks.gpu.shapes import Shape, shape_of
 from hpcnas.networks.gpu.structure import power_of_2
-from hpcnas.networks.schedule import Kind, Merged
+from hpcnas.networks.schedule import Merged, OperationKind
 
 if TYPE_CHECKING:
     from hpcnas.networks.gpu.layout import Layout
@@ -26,7 +26,7 @@ ADD, LAST = 1, 2  # flags of a task: the gradient is added to; it is complete th
 CLASSIFIER = -1  # the classifier's number among the modules
 WEIGHTS_BLOCK = 256  # weights of a program of sgd
 
-Reading = tuple[Kind, bool, int, int]  # kind, is max, stride, width written
+Reading = tuple[OperationKind, bool, int, int]  # kind, is max, stride, width written
 Member = tuple[int, list[Merged], int]  # value, the operations that read it, flags
 
 
@@ -93,19 +93,19 @@ def _group(layout: "Layout", level: int, reading: Reading, C: int, side: int, me
     kind, is_max, stride, N = reading
     first = len(layout.tasks)
     shape = shape_of(f"{NAMES[kind]}_backward", C)
-    rows = layout.batch * side * (side if kind is Kind.PRODUCT else 1)
+    rows = layout.batch * side * (side if kind is OperationKind.PRODUCT else 1)
     chunks = -(-rows // (shape.block * shape.tiles))
     own = _own(shape, C) | {"EVEN": rows % (shape.block * shape.tiles) == 0}
-    if kind is Kind.PRODUCT:
+    if kind is OperationKind.PRODUCT:
         own |= {"pixels": rows, "tiles": shape.tiles, "N": N, "BN": power_of_2(N)}
-    elif kind is Kind.DEPTHWISE:
+    elif kind is OperationKind.DEPTHWISE:
         own |= {"side": side, "out_side": (side - 1) // stride + 1, "STRIDE": stride}
     else:
         own |= {"side": side, "IS_MAX": is_max}
     name, kernel = _KERNELS[kind, is_max]
     launch = Launch(name, kernel, (len(members), chunks), first, own, level=level)
     for member in members:
-        _add_pool(layout, launch, *member) if kind is Kind.POOL else _add_convolutions(layout, launch, *member, chunks)
+        _add_pool(layout, launch, *member) if kind is OperationKind.POOL else _add_convolutions(layout, launch, *member, chunks)
     launch.reads, launch.writes = list(dict.fromkeys(launch.reads)), list(dict.fromkeys(launch.writes))
     return launch
 
@@ -120,7 +120,7 @@ def _add_convolutions(layout: "Layout", launch: Launch, v: int, steps: list[Merg
             launch.writes.append(("partial", m))
             size = structure.weight_size[m]
             part, weight = layout.partial_at(m, chunks, size), structure.weight[m]
-            if step.kind is Kind.DEPTHWISE:
+            if step.kind is OperationKind.DEPTHWISE:
                 skips = [9 * channel]
             else:
                 skips = [place * structure.widths[v] * structure.widths[o] for place, i in enumerate(step.inputs) if i == v]
@@ -168,8 +168,8 @@ def _own(shape: Shape, C: int) -> dict[str, Any]:
 
 
 _KERNELS = {
-    (Kind.PRODUCT, False): ("product_bwd", product_backward),
-    (Kind.DEPTHWISE, False): ("depthwise_bwd", depthwise_backward),
-    (Kind.POOL, False): ("avgpool_bwd", pool_backward),
-    (Kind.POOL, True): ("maxpool_bwd", pool_backward),
+    (OperationKind.PRODUCT, False): ("product_bwd", product_backward),
+    (OperationKind.DEPTHWISE, False): ("depthwise_bwd", depthwise_backward),
+    (OperationKind.POOL, False): ("avgpool_bwd", pool_backward),
+    (OperationKind.POOL, True): ("maxpool_bwd", pool_backward),
 }

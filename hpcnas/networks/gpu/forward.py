@@ -12,17 +12,22 @@ from hpcnas.networks.gpu.kernels.stem import stem_forward
 from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.shapes import shape_of
 from hpcnas.networks.gpu.structure import power_of_2
-from hpcnas.networks.schedule import Kind, Merged
+from hpcnas.networks.schedule import Merged, OperationKind
 
 if TYPE_CHECKING:
     from hpcnas.networks.gpu.layout import Layout
 
-NAMES = {Kind.STEM: "stem", Kind.PRODUCT: "product", Kind.DEPTHWISE: "depthwise", Kind.POOL: "pool"}
+NAMES = {
+    OperationKind.STEM: "stem",
+    OperationKind.PRODUCT: "product",
+    OperationKind.DEPTHWISE: "depthwise",
+    OperationKind.POOL: "pool",
+}
 HEAD_IMAGES, HEAD_PIXELS = 2, 8  # of a program of the pooling, and of its inner tile: larger ones spill
 CLASSIFIER_IMAGES = 16
 
 # (level, kind, width read, width written, side read, side written, stride, is max): one launch each
-Key = tuple[int, Kind, int, int, int, int, int, bool]
+Key = tuple[int, OperationKind, int, int, int, int, int, bool]
 Output = tuple[int, int, int]  # value, module, its first channel there
 
 
@@ -71,23 +76,23 @@ def _running(layout: "Layout") -> Launch:
 def _group(layout: "Layout", key: Key, members: list[tuple[Merged, Output]]) -> Launch:
     level, kind, C, N, side, out_side, stride, is_max = key
     first = len(layout.tasks)
-    shape = shape_of(NAMES[kind], N if kind is Kind.STEM else C)
-    rows = layout.batch * out_side * (1 if kind in (Kind.DEPTHWISE, Kind.POOL) else out_side)
+    shape = shape_of(NAMES[kind], N if kind is OperationKind.STEM else C)
+    rows = layout.batch * out_side * (1 if kind in (OperationKind.DEPTHWISE, OperationKind.POOL) else out_side)
     per_program = shape.block * shape.tiles
     for step, output in members:
         _add_task(layout, step, output)
     own = {"BLOCK": shape.block, "num_warps": shape.warps, "num_stages": shape.stages, "EVAL": not layout.training}
-    if kind is Kind.STEM:
+    if kind is OperationKind.STEM:
         channels = layout.structure.in_channels
         own |= {"side": out_side, "tiles": shape.tiles, "CHANNELS": channels, "BK": power_of_2(9 * channels)}
         own |= {"N": N, "BN": power_of_2(N)}
     else:
         own |= {"C": C, "BC": power_of_2(C), "EVEN": rows % per_program == 0}
-    if kind is Kind.PRODUCT:
+    if kind is OperationKind.PRODUCT:
         own |= {"pixels": rows, "tiles": shape.tiles, "N": N, "BN": power_of_2(N)}
-    elif kind is Kind.DEPTHWISE:
+    elif kind is OperationKind.DEPTHWISE:
         own |= {"side": side, "out_side": out_side, "STRIDE": stride}
-    elif kind is Kind.POOL:
+    elif kind is OperationKind.POOL:
         own |= {"side": side, "IS_MAX": is_max}
     name, kernel = _KERNELS[kind, is_max]
     reads = [("value", v) for v in dict.fromkeys(v for step, _ in members for v in step.inputs if v)]
@@ -101,23 +106,23 @@ def _add_task(layout: "Layout", step: Merged, output: Output) -> None:
     structure, at = layout.structure, layout.value_at
     o, m, channel = output
     i = step.inputs[0]
-    if step.kind is Kind.STEM:
+    if step.kind is OperationKind.STEM:
         layout.tasks.add(at[o], structure.channel[o], structure.weight[m])
-    elif step.kind is Kind.PRODUCT:
+    elif step.kind is OperationKind.PRODUCT:
         size = structure.widths[i] * structure.widths[o]
         layout.tasks.add(at[o], structure.channel[o], len(layout.edges), len(step.inputs))
         for place, v in enumerate(step.inputs):
             layout.edges.add(at[v], structure.channel[v], structure.weight[m] + place * size)
-    elif step.kind is Kind.DEPTHWISE:
+    elif step.kind is OperationKind.DEPTHWISE:
         layout.tasks.add(at[i], structure.channel[i], at[o], structure.channel[o], structure.weight[m] + 9 * channel)
     else:
         layout.tasks.add(at[i], structure.channel[i], at[o], layout.mark_at.get(o, 0))
 
 
 _KERNELS = {
-    (Kind.STEM, False): ("stem", stem_forward),
-    (Kind.PRODUCT, False): ("product", product_forward),
-    (Kind.DEPTHWISE, False): ("depthwise", depthwise_forward),
-    (Kind.POOL, False): ("avgpool", pool_forward),
-    (Kind.POOL, True): ("maxpool", pool_forward),
+    (OperationKind.STEM, False): ("stem", stem_forward),
+    (OperationKind.PRODUCT, False): ("product", product_forward),
+    (OperationKind.DEPTHWISE, False): ("depthwise", depthwise_forward),
+    (OperationKind.POOL, False): ("avgpool", pool_forward),
+    (OperationKind.POOL, True): ("maxpool", pool_forward),
 }

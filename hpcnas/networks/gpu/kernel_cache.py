@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hpcnas.networks.cpu.build import cache_folder
 from hpcnas.networks.gpu.plans import PassPlan
-from hpcnas.networks.gpu.variants import Variant, variants_of
+from hpcnas.networks.gpu.variants import KernelVariant, variants_of
 from hpcnas.system.flock import CannotLock, acquire_lock
 
 log = logging.getLogger(__name__)
@@ -51,18 +51,18 @@ def prepare(plan: PassPlan, arch: int, wait: Callable[[], None] = lambda: None) 
     return len(missing)
 
 
-def mark(folder: Path, variant: Variant, arch: int) -> None:
+def mark(folder: Path, variant: KernelVariant, arch: int) -> None:
     """Note that a variant is compiled."""
     place = _marker(folder, variant, arch)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.touch()
 
 
-def _marker(folder: Path, variant: Variant, arch: int) -> Path:
+def _marker(folder: Path, variant: KernelVariant, arch: int) -> Path:
     return folder / f"hpcnas-sm{arch}" / variant.digest
 
 
-def _missing(plan: PassPlan, arch: int, folder: Path) -> list[Variant]:
+def _missing(plan: PassPlan, arch: int, folder: Path) -> list[KernelVariant]:
     return [variant for variant in variants_of(plan.launches(), arch) if not _marker(folder, variant, arch).exists()]
 
 
@@ -81,7 +81,7 @@ def _lock(folder: Path, wait: Callable[[], None]) -> AbstractContextManager[obje
             return nullcontext()
 
 
-def _compile(plan: PassPlan, arch: int, missing: Sequence[Variant], folder: Path, wait: Callable[[], None]) -> None:
+def _compile(plan: PassPlan, arch: int, missing: Sequence[KernelVariant], folder: Path, wait: Callable[[], None]) -> None:
     processes = min(len(missing), len(os.sched_getaffinity(0)))
     log.info("compiling %d GPU kernels for sm_%d in %d processes into %s, once", len(missing), arch, processes, folder)
     start = said = time.monotonic()

@@ -11,7 +11,7 @@ ROW = 8  # numbers of a task or an edge, as kernels.common.ROW
 Block = tuple[str, int]  # ("value" | "grad" | "mark" | "partial", number): a block of memory
 
 
-class Table:
+class ArgumentTable:
     """Rows of eight numbers."""
 
     def __init__(self) -> None:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from hpcnas.networks.gpu.backward import backward_launches, classifier_launches, update_launches
 from hpcnas.networks.gpu.forward import forward_launches, head_launches
-from hpcnas.networks.gpu.launch import Block, Table
+from hpcnas.networks.gpu.launch import ArgumentTable, Block
 from hpcnas.networks.gpu.memory import place_gradients, place_marks, place_values
 from hpcnas.networks.gpu.structure import power_of_2, round_up
-from hpcnas.networks.gpu.weights import Weights
+from hpcnas.networks.gpu.weights import EngineWeights
 from hpcnas.networks.operations import BN_MOMENTUM
 
 
@@ -53,12 +53,12 @@ class Layout:
         memory_bytes: of everything that is allocated beside `weights` and the data.
     """
 
-    def __init__(self, weights: Weights, batch: int, side: int, data: ImageBytes, descent: Descent | None) -> None:
+    def __init__(self, weights: EngineWeights, batch: int, side: int, data: ImageBytes, descent: Descent | None) -> None:
         self.weights, self.structure, self.runs = weights, weights.structure, weights.runs
         self.batch, self.side, self.training = batch, side, descent is not None
         self.data = data
         self.sides = self.structure.sides(side)
-        self.tasks, self.edges = Table(), Table()
+        self.tasks, self.edges = ArgumentTable(), ArgumentTable()
         self._place()
         self.launches = forward_launches(self) + head_launches(self)
         if self.training:

@@ -10,7 +10,7 @@ from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.networks.gpu.structure import Structure
-from hpcnas.networks.gpu.weights import Weights
+from hpcnas.networks.gpu.weights import EngineWeights
 from hpcnas.networks.graph import network_graph
 from hpcnas.representation.codec import genotype_from_json
 
@@ -58,7 +58,7 @@ class PassPlan:
 
     def layouts(self, runs: int, structure: Structure | None = None) -> tuple[Layout, Layout]:
         """Training and evaluation without memory: their sizes are known before anything is allocated."""
-        weights = Weights(structure or self.structure(), runs, _META, getattr(torch, self.dtype))
+        weights = EngineWeights(structure or self.structure(), runs, _META, getattr(torch, self.dtype))
         images = torch.empty(1, self.image_px, self.image_px, self.in_channels, dtype=torch.uint8, device=_META)
         vector = torch.empty(self.in_channels, device=_META)
         data = ImageBytes(images, torch.empty(1, dtype=torch.int64, device=_META), vector, vector)

@@ -40,7 +40,7 @@ class Steps:
             launch()
 
     def capture(self) -> None:
-        """Make one graph of a step. Weights, momenta, statistics and the counter are afterwards what they were before."""
+        """Make one graph of a step. EngineWeights, momenta, statistics and the counter are afterwards what they were before."""
         kept = [*self.layout.weights.tensors().values(), self.layout.step]
         before = [tensor.clone() for tensor in kept]
         stream = torch.cuda.Stream()

@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 from hpcnas.networks.graph import NetworkGraph
-from hpcnas.networks.schedule import Kind, Merged, merge
+from hpcnas.networks.schedule import Merged, OperationKind, merge
 
 
 class Structure:
@@ -60,7 +60,7 @@ class Structure:
                 return "a 1x1 convolution reads values of different widths"
         if len({self.widths[v] for v in self.output}) > 1:
             return "the classifier reads values of different widths"
-        if sum(step.kind is Kind.STEM for step in self.merged) != 1 or self.merged[0].stride != 1:
+        if sum(step.kind is OperationKind.STEM for step in self.merged) != 1 or self.merged[0].stride != 1:
             return "the stem is not one convolution of stride 1"
         return ""
 
@@ -75,12 +75,12 @@ class Structure:
         self.weight_size: dict[int, int] = defaultdict(int)
         for step in self.merged:
             for v, m, _ in step.outputs:
-                if step.kind is Kind.PRODUCT:
+                if step.kind is OperationKind.PRODUCT:
                     row = sum(self.widths[i] for i in step.inputs)
                     self.packing[m] = row, self.widths[step.inputs[0]], self.widths[v]
                     self.weight_size[m] = row * self.widths[v]
                 elif m >= 0:
-                    self.weight_size[m] += 9 * self.widths[v] * (self.in_channels if step.kind is Kind.STEM else 1)
+                    self.weight_size[m] += 9 * self.widths[v] * (self.in_channels if step.kind is OperationKind.STEM else 1)
         at = 0
         self.weight: dict[int, int] = {}
         for m in range(len(self.paths)):

@@ -16,7 +16,7 @@ _WARP = 32  # threads
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class KernelVariant:
     """One machine program: a kernel with its constants and what the compiler may assume about its arguments.
 
     Attributes:
@@ -48,18 +48,18 @@ class _Card:
         return 0
 
 
-def variants_of(launches: Sequence[Launch], arch: int) -> list[Variant]:
+def variants_of(launches: Sequence[Launch], arch: int) -> list[KernelVariant]:
     """The distinct variants of some launches, in their order; compiles nothing. Meta tensors will do."""
-    found: dict[str, Variant] = {}
+    found: dict[str, KernelVariant] = {}
     with _card(arch):
         for launch in launches:
             for text in _specialisations(launch):
                 source = f"{triton.__version__} {launch.kernel.cache_key} {text}"
-                found.setdefault(text, Variant(text, hashlib.sha256(source.encode()).hexdigest(), launch))
+                found.setdefault(text, KernelVariant(text, hashlib.sha256(source.encode()).hexdigest(), launch))
     return list(found.values())
 
 
-def compile_variant(variant: Variant, arch: int) -> Any:
+def compile_variant(variant: KernelVariant, arch: int) -> Any:
     """Triton's compiled kernel, from its cache or made and put there; the real driver will ask for the same entry."""
     with _card(arch):
         return variant.launch.kernel.warmup(grid=variant.launch.grid, **variant.launch.arguments)

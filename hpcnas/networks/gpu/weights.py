@@ -10,7 +10,7 @@ from hpcnas.networks.gpu.structure import Structure
 _AFFINE, _RUNNING = ("norm.weight", "norm.bias"), ("norm.running_mean", "norm.running_var")
 
 
-class Weights:
+class EngineWeights:
     """Parameters, momenta, statistics and what is made from them, see `kernels` for the layout of each.
 
     Args:

@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 
 from hpcnas.errors import StoreUnavailable
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.protocol.messages import MessageError, decode, encode, parse
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.network import own_addresses
@@ -57,8 +57,8 @@ def write_address(folder: RunFolder, address: HeadAddress) -> None:
     with unfinished.open("wb") as file:
         file.write(encode(address) + b"\n")
         file.flush()
-        seam.fsync(file.fileno())
-    seam.rename(unfinished, folder.head_address)
+        faultpoints.fsync(file.fileno())
+    faultpoints.rename(unfinished, folder.head_address)
 
 
 def remove_address(folder: RunFolder, address: HeadAddress) -> None:

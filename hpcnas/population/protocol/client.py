@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hpcnas.errors import NeverJoined, StoreUnavailable
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.protocol.address import HeadAddress, read_address
 from hpcnas.population.protocol.framing import MAX_HELLO_BYTES, MAX_MESSAGE_BYTES, ClientHandshake, Frames, Seal
 from hpcnas.population.protocol.messages import MessageError, clip, decode, encode_call
@@ -144,8 +144,8 @@ class _Link:
 
     def ask(self, request: bytes, within_s: float) -> bytes:
         deadline = time.monotonic() + within_s
-        self._send(self._seal.close(request), deadline)
-        return self._seal.open(self._receive(deadline))
+        self._send(self._seal.sign(request), deadline)
+        return self._seal.verify(self._receive(deadline))
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -154,12 +154,12 @@ class _Link:
     def _send(self, data: bytes, deadline: float) -> None:
         while data:
             self._wait_at_most(deadline)
-            data = data[seam.send(self._socket, data) :]
+            data = data[faultpoints.send(self._socket, data) :]
 
     def _receive(self, deadline: float) -> bytes:
         while (content := self._frames.next()) is None:
             self._wait_at_most(deadline)
-            data = seam.receive(self._socket, 1 << 16)
+            data = faultpoints.receive(self._socket, 1 << 16)
             if not data:
                 raise ConnectionError("the connection was closed")
             self._frames.feed(data)

@@ -5,7 +5,7 @@ import logging
 import socket
 from dataclasses import dataclass
 
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.protocol.framing import Frames, Seal, ServerHandshake
 from hpcnas.population.protocol.messages import Call, MessageError, decode, parse_call
 
@@ -72,7 +72,7 @@ class Connection:
     def receive(self, now: float) -> bool:
         """Read what is there; whether the connection may go on."""
         try:
-            data = seam.receive(self.socket, _CHUNK)
+            data = faultpoints.receive(self.socket, _CHUNK)
         except (BlockingIOError, InterruptedError):
             return True
         except OSError:
@@ -98,13 +98,13 @@ class Connection:
         """Queue the answer to the call that was taken."""
         self.answered += 1
         if self._seal is not None:
-            self.outgoing += self._seal.close(payload)
+            self.outgoing += self._seal.sign(payload)
 
     def flush(self) -> bool:
         """Send what the other side takes now; whether the connection may go on."""
         try:
             while self.outgoing:
-                del self.outgoing[: seam.send(self.socket, bytes(self.outgoing[:_CHUNK]))]
+                del self.outgoing[: faultpoints.send(self.socket, bytes(self.outgoing[:_CHUNK]))]
         except (BlockingIOError, InterruptedError):
             self._unsent_since = self._unsent_since or self.heard
             return True
@@ -138,5 +138,5 @@ class Connection:
             self._frames.limit = self._limits.message_bytes
             self.outgoing += reply
         else:
-            self.call = parse_call(decode(self._seal.open(content)))
+            self.call = parse_call(decode(self._seal.verify(content)))
         return not self._frames.pending  # a second message before the answer to the first: no client of ours

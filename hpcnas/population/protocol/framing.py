@@ -73,13 +73,13 @@ class Seal:
     sent: int = 0
     received: int = 0
 
-    def close(self, payload: bytes) -> bytes:
+    def sign(self, payload: bytes) -> bytes:
         """A complete frame with its proof."""
         mac = _mac(self.key, self.sends_as, self.sent, payload)
         self.sent += 1
         return frame(mac + payload)
 
-    def open(self, content: bytes) -> bytes:
+    def verify(self, content: bytes) -> bytes:
         """The payload of a frame's content.
 
         Raises:

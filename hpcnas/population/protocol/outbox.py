@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from hpcnas.errors import DamagedRunError
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.protocol.messages import Call, MessageError, decode, encode, parse_call
 from hpcnas.population.store import Store
 from hpcnas.records import Failure, Final, Fitness
@@ -61,7 +61,7 @@ def write_outbox(folder: RunFolder, message: Call) -> Path:
     content = {"format": FORMAT, "version": VERSION, "call": message.method, **message.arguments}
     try:
         _write_new(unfinished, encode(content) + b"\n")
-        seam.rename(unfinished, path)
+        faultpoints.rename(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)  # of a disk that refused: every further try would leave another one
     return path
@@ -133,7 +133,7 @@ def _set_aside(path: Path, store: Store, why: str) -> None:
     target = refused / path.name
     if os.path.lexists(target):
         target = refused / f"{path.stem}.{uuid.uuid4().hex[:8]}.json"
-    seam.rename(path, target)
+    faultpoints.rename(path, target)
     store.note("refused", file=str(target.relative_to(path.parent)), why=why[:500])
 
 
@@ -141,11 +141,11 @@ def _write_new(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         _write_all(descriptor, data)
-        seam.fsync(descriptor)
+        faultpoints.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
     while data:
-        data = data[seam.write(descriptor, data) :]
+        data = data[faultpoints.write(descriptor, data) :]

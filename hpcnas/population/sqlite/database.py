@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from hpcnas.errors import HpcnasError, StoreUnavailable
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite.backup import copy_database, prune, sqlite_backups
 from hpcnas.population.sqlite.journal import Journal
@@ -121,7 +121,7 @@ class SQLiteDatabase:
         deadline = time.monotonic() + COMMIT_S
         while True:
             try:
-                seam.commit(self._connection)
+                faultpoints.commit(self._connection)
                 return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
@@ -211,7 +211,7 @@ class SQLiteTransaction(Transaction):
             StoreUnavailable: there is no run row.
         """
         try:
-            seam.execute(self._connection, "BEGIN IMMEDIATE", {})
+            faultpoints.execute(self._connection, "BEGIN IMMEDIATE", {})
             row = self._connection.execute(self._statements["read_flags"]).fetchone()
             if row is None:
                 raise StoreUnavailable("the population has no run row yet")
@@ -223,12 +223,12 @@ class SQLiteTransaction(Transaction):
 
     def rows(self, statement: str, **values: object) -> list[Row]:
         """All rows of a named query."""
-        return seam.execute(self._connection, self._statements[statement], values).fetchall()
+        return faultpoints.execute(self._connection, self._statements[statement], values).fetchall()
 
     def run(self, statement: str, **values: object) -> int:
         """Execute a named statement; the number of rows it changed."""
         values["now"] = self._clock()
-        changed = seam.execute(self._connection, self._statements[statement], values).rowcount
+        changed = faultpoints.execute(self._connection, self._statements[statement], values).rowcount
         self._journal.add(statement, values)
         return changed
 

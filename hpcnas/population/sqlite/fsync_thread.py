@@ -2,7 +2,7 @@
 
 import threading
 
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 
 
 class Flusher:
@@ -53,7 +53,7 @@ class Flusher:
                 return
             self._error = None
             try:
-                seam.fsync(self._file)
+                faultpoints.fsync(self._file)
             except BaseException as error:  # noqa: BLE001  (raised by the thread that waits for it)
                 self._error = error
             self._done.release()

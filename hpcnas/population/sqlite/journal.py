@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcnas.errors import UsageError
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.sqlite.fsync_thread import Flusher
 
 FORMAT, VERSION = "hpcnas-journal", 1
@@ -144,9 +144,9 @@ class Journal:
         size = os.fstat(self._file).st_size
         if size == 0:
             self._append({"format": FORMAT, "version": VERSION, "run": run})
-            seam.fsync_folder(self._folder)
+            faultpoints.fsync_folder(self._folder)
         elif os.pread(self._file, 1, size - 1) != b"\n":
-            seam.write(self._file, b"\n")  # a torn last line ends here
+            faultpoints.write(self._file, b"\n")  # a torn last line ends here
 
     def _append(self, content: dict[str, Any]) -> None:
         if self._file is None:
@@ -156,7 +156,7 @@ class Journal:
         written = 0
         try:
             while written < len(data):
-                written += seam.write(self._file, data[written:])
+                written += faultpoints.write(self._file, data[written:])
         except OSError:
             if written:
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcnas.errors import DamagedRunError, HpcnasError
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.protocol.outbox import merge_outbox
 from hpcnas.population.queries import Population
@@ -99,7 +99,7 @@ def _start_from_nothing(folder: RunFolder, target: Path, run: dict[str, Any] | N
 
 def _put_in_place(folder: RunFolder, unfinished: Path) -> list[Path]:
     kept = keep_aside(_files_of(folder.database))
-    seam.rename(unfinished, folder.database)
+    faultpoints.rename(unfinished, folder.database)
     return kept
 
 

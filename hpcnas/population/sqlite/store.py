@@ -11,7 +11,7 @@ from typing import TypeVar
 import hpcnas
 from hpcnas.config import RunConfig
 from hpcnas.errors import UsageError
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.backup import BACKUP_S, BackupKeeper
 from hpcnas.population.run_id import check_run_id, read_or_create_run_id
 from hpcnas.population.sql_store import SQLStore
@@ -67,7 +67,7 @@ class SQLiteStore(SQLStore):
                 connection.close()
         except sqlite3.Error as error:
             raise sqlite_file.translate(error, folder.database) or error from error
-        seam.rename(unfinished, folder.database)
+        faultpoints.rename(unfinished, folder.database)
         return cls.open(folder, network=network, backup_s=backup_s)
 
     @classmethod

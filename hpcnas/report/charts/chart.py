@@ -31,7 +31,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class AxesPanel:
     """One pair of axes.
 
     Attributes:
@@ -64,7 +64,7 @@ class Chart:
     name: str
     title: str
     caption: str
-    panels: tuple[Panel, ...]
+    panels: tuple[AxesPanel, ...]
     fields: tuple[str, ...]
     records: tuple[tuple[Scalar, ...], ...] = field(repr=False)
 

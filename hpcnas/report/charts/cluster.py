@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from hpcnas.population.rules import LOST, NEUTRAL_OUTCOMES, PREEMPTED
-from hpcnas.report.charts.chart import Chart, Panel, Scalar, Series
-from hpcnas.report.rows import Evaluation, RunRows
+from hpcnas.report.charts.chart import AxesPanel, Chart, Scalar, Series
+from hpcnas.report.views import Evaluation, RunRows
 
 BINS = 120  # of the time axis: enough to see a break of 1 % of the run
 
@@ -27,8 +27,8 @@ def workers_chart(runs: Sequence[RunRows]) -> Chart:
         records += [(run.label, row[0], row[1], row[2]) for row in rows]
     axis = f"time since the start ({unit})"
     panels = (
-        Panel("Live workers", axis, "workers", tuple(live), from_zero=True, is_counted=True),
-        Panel("Utilisation", axis, "time spent on genotypes (%)", tuple(busy), from_zero=True, y_max=100),
+        AxesPanel("Live workers", axis, "workers", tuple(live), from_zero=True, is_counted=True),
+        AxesPanel("Utilisation", axis, "time spent on genotypes (%)", tuple(busy), from_zero=True, y_max=100),
     )
     caption = (
         f"Mean over each of {BINS} equal spans of the run. A worker is live from when it joins until it leaves or is lost."
@@ -81,7 +81,7 @@ def throughput_chart(runs: Sequence[RunRows]) -> Chart:
         rows = _rates(run)
         series.append(_bin_steps(run, [row[0] / per_unit for row in rows], [row[1] for row in rows], per_unit))
         records += [(run.label, *row) for row in rows]
-    panel = Panel("Throughput", f"time since the start ({unit})", "evaluations per hour", tuple(series), from_zero=True)
+    panel = AxesPanel("Throughput", f"time since the start ({unit})", "evaluations per hour", tuple(series), from_zero=True)
     numbers = "; ".join(f"{run.label}: {len(run.evaluations):,} evaluations" for run in timed)
     caption = f"Evaluations finished in each of up to 40 equal spans, as a rate. {numbers}."
     return Chart(
@@ -108,7 +108,7 @@ def failures_chart(runs: Sequence[RunRows]) -> Chart:
         for run, count in counts
         if causes
     )
-    panel = Panel("Failed attempts", "cause", "attempts", series, categories=tuple(causes), from_zero=True, is_counted=True)
+    panel = AxesPanel("Failed attempts", "cause", "attempts", series, categories=tuple(causes), from_zero=True, is_counted=True)
     records: list[tuple[Scalar, ...]] = [(run.label, cause, count[cause]) for run, count in counts for cause in causes]
     numbers = "; ".join(
         f"{run.label}: {sum(count.values()):,} of {len(run.attempts):,} attempts, {run.counts.failed} genotypes given up, "
@@ -131,7 +131,7 @@ def noise_chart(runs: Sequence[RunRows]) -> Chart:
         for run, noisy in ((run, sorted(noisy, key=lambda row: row.fitness.mean)) for run, noisy in rows)
         if noisy
     )
-    panel = Panel("Noise", "fitness (%)", "std between repeats (%)", series, from_zero=True)
+    panel = AxesPanel("Noise", "fitness (%)", "std between repeats (%)", series, from_zero=True)
     pooled = "; ".join(f"{run.label}: {_pooled(noisy):.2f} % over {len(noisy):,} genotypes" for run, noisy in rows if noisy)
     caption = f"Sample standard deviation between the repeats of each genotype. Pooled (root of the mean variance): {pooled}."
     records = tuple(

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpcnas.report.charts.chart import Chart, Panel, Series
+from hpcnas.report.charts.chart import AxesPanel, Chart, Series
 from hpcnas.report.files import refuse_existing, write_file
 from hpcnas.report.own_matplotlib import Artist, Axes, Figure, Line2D, MaxNLocator, Patch, own_settings
 
@@ -57,7 +57,7 @@ def draw(chart: Chart) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, panel: Panel) -> None:
+def _draw_panel(axes: Axes, panel: AxesPanel) -> None:
     for index, series in enumerate(panel.series):
         _draw_series(axes, series, index, len(panel.series))
     axes.set_title(panel.title, fontsize="medium")
@@ -113,7 +113,7 @@ def _bars(series: Series) -> list[list[float]] | None:
     return [below, [high - y for y, high in zip(series.y, series.high, strict=True)]]
 
 
-def _legend_rows(panels: Sequence[Panel], width: float) -> int:
+def _legend_rows(panels: Sequence[AxesPanel], width: float) -> int:
     labels = _labels(panels)
     return -(-len(labels) // _legend_columns(labels, width))
 
@@ -123,18 +123,18 @@ def _legend_columns(labels: Sequence[str], width: float) -> int:
     return max(1, min(len(labels), int(width / (0.09 * longest + 0.7))))
 
 
-def _labels(panels: Sequence[Panel]) -> list[str]:
+def _labels(panels: Sequence[AxesPanel]) -> list[str]:
     return list(dict.fromkeys(series.label for panel in panels for series in panel.series))
 
 
-def _legend(figure: Figure, panels: Sequence[Panel]) -> None:
+def _legend(figure: Figure, panels: Sequence[AxesPanel]) -> None:
     labels = _labels(panels)
     columns = _legend_columns(labels, figure.get_size_inches()[0])
     handles = [_legend_handle(panels, label) for label in labels]
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small", handlelength=3)
 
 
-def _legend_handle(panels: Sequence[Panel], label: str) -> Artist:
+def _legend_handle(panels: Sequence[AxesPanel], label: str) -> Artist:
     """Line style and marker of a label as the panels use them, both when one has points and another a line."""
     uses = [(index, series.style) for panel in panels for index, series in enumerate(panel.series) if series.label == label]
     index, styles = uses[0][0], {style for _, style in uses}

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpcnas.report.charts.chart import Chart, Panel, Scalar, Series
-from hpcnas.report.rows import Evaluation, RunRows, best_so_far, record_setters
+from hpcnas.report.charts.chart import AxesPanel, Chart, Scalar, Series
 from hpcnas.report.tables.formatting import Spread
+from hpcnas.report.views import Evaluation, RunRows, best_so_far, record_setters
 
 STEP = "evolution step"
 
@@ -13,9 +13,9 @@ STEP = "evolution step"
 def figure3(runs: Sequence[RunRows]) -> Chart:
     """Fitness of each step's genotype, the best so far, and parameters of the small model, against the step."""
     panels = (
-        Panel("Fitness", STEP, "fitness (%)", tuple(_fitness(run) for run in runs)),
-        Panel("Best so far", STEP, "fitness (%)", tuple(_best(run) for run in runs)),
-        Panel("Size", STEP, "parameters (thousands)", tuple(_size(run) for run in runs), from_zero=True),
+        AxesPanel("Fitness", STEP, "fitness (%)", tuple(_fitness(run) for run in runs)),
+        AxesPanel("Best so far", STEP, "fitness (%)", tuple(_best(run) for run in runs)),
+        AxesPanel("Size", STEP, "parameters (thousands)", tuple(_size(run) for run in runs), from_zero=True),
     )
     records = tuple(record for run in runs for record in _figure3_records(run))
     numbers = "; ".join(f"{run.label}: {len(run.evaluations):,} genotypes, {_repeats(run)} each" for run in runs)
@@ -95,7 +95,7 @@ def figure4(runs: Sequence[RunRows]) -> Chart:
         large = [(row.step, row.full_size) for row in rows if row.full_size is not None]
         if large:
             series.append(_large_series(f"{run.label}: full size", large))
-    panel = Panel("Gain in accuracy", STEP, "gain over the first genotype (% points)", tuple(series))
+    panel = AxesPanel("Gain in accuracy", STEP, "gain over the first genotype (% points)", tuple(series))
     fields = ("run", "step", "fitness_percent", "gain_small", "gain_full_size", "std_full_size", "trainings", "channels")
     records = tuple((run.label, *_gain_record(row)) for run, rows in gains for row in rows)
     return Chart("figure4", "Figure 4. Small model and full-size model", _figure4_caption(gains), (panel,), fields, records)

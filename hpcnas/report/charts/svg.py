@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from hpcnas.report.charts.chart import Panel, Series
+from hpcnas.report.charts.chart import AxesPanel, Series
 
 WIDTH, HEIGHT = 460, 320  # px of the view box
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 46
@@ -31,7 +31,7 @@ class _Axes:
         return HEIGHT - BOTTOM - (value - self.y[0]) / (self.y[1] - self.y[0]) * (HEIGHT - TOP - BOTTOM)
 
 
-def panel_svg(panel: Panel) -> str:
+def panel_svg(panel: AxesPanel) -> str:
     """The panel as one `<svg>` element; colours and line styles come from the classes s0, s1, ... of the page."""
     axes = _axes(panel)
     label = escape(f"{panel.title}: {panel.y_label} against {panel.x_label}; use the arrow keys to read the values", quote=True)
@@ -41,7 +41,7 @@ def panel_svg(panel: Panel) -> str:
     return "".join(parts)
 
 
-def panel_data(panel: Panel) -> dict[str, object]:
+def panel_data(panel: AxesPanel) -> dict[str, object]:
     """What hovering needs: the geometry in view box units, and the points (thinned when there are very many)."""
     axes = _axes(panel)
     points = [
@@ -67,7 +67,7 @@ def round_off(value: float) -> float | int:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def _axes(panel: Panel) -> _Axes:
+def _axes(panel: AxesPanel) -> _Axes:
     xs = [x for series in panel.series for x in (series.x[:1] + series.x[-1:])]
     if panel.series and not panel.categories:
         xs += [min(series.x) for series in panel.series if series.x] + [max(series.x) for series in panel.series if series.x]
@@ -97,7 +97,7 @@ def ticks(low: float, high: float, most: int = 6, least_step: float = 0.0) -> li
     return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def _grid(panel: Panel, axes: _Axes) -> str:
+def _grid(panel: AxesPanel, axes: _Axes) -> str:
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     parts = []
     for value in ticks(*axes.y, least_step=1.0 if panel.is_counted else 0.0):

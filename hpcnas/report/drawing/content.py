@@ -32,7 +32,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class GraphPanel:
     """One graph. Nodes ascending, the first the source, the last the sink; edges by target, then source."""
 
     name: str
@@ -46,7 +46,7 @@ class Drawing:
     """Panels to be drawn side by side, and what their signs mean."""
 
     title: str
-    panels: tuple[Panel, ...]
+    panels: tuple[GraphPanel, ...]
     notes: tuple[str, ...]
 
 
@@ -74,7 +74,7 @@ def draw(genotype: Genotype, *, title: str = "", live: bool = False) -> Drawing:
     return Drawing(title or f"{genotype.space} genotype", tuple(panels), _notes(genotype, panels, live))
 
 
-def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int, is_used: bool) -> Panel:
+def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int, is_used: bool) -> GraphPanel:
     motif = genotype.levels[level - 2][m - 1]
     alive = set(live.edges) if live and is_used else set()
     kept = set(live.nodes) if live and is_used else set()
@@ -82,17 +82,17 @@ def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int,
     edges = tuple(Edge(j, i, genotype.operation_name(level, k), (j, i, k) in alive) for j, i, k in motif.edges())
     name = _name(genotype, level, m)
     remark = "" if is_used else " (sink not reached: counts as none)" if live is None else " (not used)"
-    return Panel(name, name + remark, nodes, edges)
+    return GraphPanel(name, name + remark, nodes, edges)
 
 
-def _live_panel(genotype: Genotype, levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, m: int) -> Panel:
+def _live_panel(genotype: Genotype, levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, m: int) -> GraphPanel:
     motif = levels[level - 2][m - 1]
     assert motif is not None, "a used motif is live"
     widths = motif_widths(levels, level, m)
     nodes = tuple(Node(number, str(widths[number])) for number in motif.nodes)
     edges = tuple(Edge(j, i, genotype.operation_name(level, k)) for j, i, k in motif.edges)
     name = _name(genotype, level, m)
-    return Panel(name, name, nodes, edges)
+    return GraphPanel(name, name, nodes, edges)
 
 
 def _name(genotype: Genotype, level: int, m: int) -> str:
@@ -102,7 +102,7 @@ def _name(genotype: Genotype, level: int, m: int) -> str:
     return f"motif{m}" if len(genotype.levels) == 2 else f"level {level} motif{m}"
 
 
-def _notes(genotype: Genotype, panels: list[Panel], live: bool) -> tuple[str, ...]:
+def _notes(genotype: Genotype, panels: list[GraphPanel], live: bool) -> tuple[str, ...]:
     notes = ["The inputs of a node are concatenated along channels."]
     if not genotype.is_flat:
         notes.append("A 1x1 convolution to C channels follows every motif of primitives.")

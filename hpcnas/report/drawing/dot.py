@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hpcnas.report.drawing.content import Drawing, Edge, Panel
+from hpcnas.report.drawing.content import Drawing, Edge, GraphPanel
 from hpcnas.report.quoting import dot_quoted
 
 
@@ -20,7 +20,7 @@ def drawing_dot(drawing: Drawing) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _panel_lines(panel: Panel, index: int) -> Iterator[str]:
+def _panel_lines(panel: GraphPanel, index: int) -> Iterator[str]:
     yield f"label={dot_quoted(panel.title)};"
     for node in panel.nodes:
         label = f"{node.number}\n{node.width}" if node.width else str(node.number)

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hpcnas.report.drawing.content import Drawing, Edge, Node, Panel
+from hpcnas.report.drawing.content import Drawing, Edge, GraphPanel, Node
 from hpcnas.report.own_matplotlib import Axes, Curve, FancyArrowPatch, FancyBboxPatch, Figure, own_settings
 
 # All lengths in inches, so that letters keep their size however large the drawing grows.
@@ -32,7 +32,7 @@ _WIDEST_IMAGE = 16_000  # dots; wider ones are more than most viewers open
 class _Placed:
     """A panel with its size and, once set, the place of its left lower corner."""
 
-    panel: Panel
+    panel: GraphPanel
     above: tuple[int, ...]  # distances of the arcs above, ascending; the index gives the height
     below: tuple[int, ...]
     left: float = 0.0
@@ -99,7 +99,7 @@ def _figure(drawing: Drawing) -> Figure:
     return figure
 
 
-def _measure(panel: Panel) -> _Placed:
+def _measure(panel: GraphPanel) -> _Placed:
     place = {node.number: index for index, node in enumerate(panel.nodes)}
     spans = sorted({place[edge.target] - place[edge.source] for edge in panel.edges} - {1})
     return _Placed(panel, tuple(s for s in spans if s % 2 == 0), tuple(s for s in spans if s % 2))

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from hpcnas.report.drawing.content import Drawing, Edge, Node, Panel
+from hpcnas.report.drawing.content import Drawing, Edge, GraphPanel, Node
 
 
 def drawing_text(drawing: Drawing, columns: int = 100) -> str:
@@ -16,7 +16,7 @@ def drawing_text(drawing: Drawing, columns: int = 100) -> str:
     return "\n\n".join([*blocks, "\n".join(notes)]) + "\n"
 
 
-def _panel_lines(panel: Panel, columns: int) -> Iterator[str]:
+def _panel_lines(panel: GraphPanel, columns: int) -> Iterator[str]:
     yield panel.title
     width = max(len(_left(node)) for node in panel.nodes)
     for node in panel.nodes:

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from hpcnas.report.quoting import csv_cell, latex_escape, markdown_escape, one_line
 from hpcnas.report.tables.formatting import Spread, TopErrors
-from hpcnas.report.tables.table import Column, Kind, Row, Table, plain_value
+from hpcnas.report.tables.table import Column, ColumnKind, Row, Table, plain_value
 
 
 def as_text(tables: Sequence[Table], width: int = 0) -> str:
@@ -113,7 +113,7 @@ def as_csv(tables: Sequence[Table]) -> str:
 
 
 def _csv_fields(column: Column) -> list[str]:
-    endings = {Kind.SPREAD: ("mean", "std", "n"), Kind.ERRORS: ("top1", "top5", "n")}.get(column.kind, ())
+    endings = {ColumnKind.SPREAD: ("mean", "std", "n"), ColumnKind.ERRORS: ("top1", "top5", "n")}.get(column.kind, ())
     return [f"{column.key}_{ending}" for ending in endings] or [column.key]
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hpcnas.records import Final
-from hpcnas.report.rows import SPACE_NAMES, Evaluation, RunRows, first, fittest
 from hpcnas.report.tables import published
 from hpcnas.report.tables.formatting import Spread, TopErrors
 from hpcnas.report.tables.search import run_notes
-from hpcnas.report.tables.table import Column, Kind, Row, Table, Value
+from hpcnas.report.tables.table import Column, ColumnKind, Row, Table, Value
+from hpcnas.report.views import SPACE_NAMES, Evaluation, RunRows, first, fittest
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.presets import PUBLISHED
 
@@ -19,7 +19,7 @@ PUBLISHED_NOTE = f"published: {published.PAPER}, and the papers it compares with
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Table1Row:
     """A run's row in Table 1: which search found which genotype.
 
     Attributes:
@@ -33,7 +33,7 @@ class Place:
     found: Evaluation
 
 
-def places(run: RunRows) -> list[Place]:
+def places(run: RunRows) -> list[Table1Row]:
     """The rows of Table 1 that a run has results for, as the paper counts them.
 
     Its first genotypes are random ones in every search: the first alone is the random
@@ -50,9 +50,9 @@ def places(run: RunRows) -> list[Place]:
     return [place for place in found if place is not None]
 
 
-def _place(search: str, evaluations: Sequence[Evaluation]) -> Place | None:
+def _place(search: str, evaluations: Sequence[Evaluation]) -> Table1Row | None:
     best = fittest(evaluations)
-    return Place(search, len(evaluations), evaluations[-1].id, best) if best else None
+    return Table1Row(search, len(evaluations), evaluations[-1].id, best) if best else None
 
 
 def table1(runs: Sequence[RunRows]) -> Table:
@@ -60,15 +60,15 @@ def table1(runs: Sequence[RunRows]) -> Table:
     datasets = _other_datasets(runs)
     columns = (
         Column("search", "search"),
-        Column("cifar10", "CIFAR-10 test error (%)", Kind.SPREAD),
-        Column("imagenet", "ImageNet top-1/top-5 error (%)", Kind.ERRORS),
-        *(Column(_dataset_key(dataset), f"{dataset} test error (%)", Kind.SPREAD) for dataset in datasets),
-        Column("individual", "genotype", Kind.COUNT),
-        Column("fitness", "fitness (%)", Kind.SPREAD),
-        Column("parameters", "parameters", Kind.PARAMETERS),
-        Column("evaluated", "evaluated", Kind.COUNT),
-        Column("gpu_hours", "GPU-hours", Kind.HOURS),
-        Column("wall_seconds", "wall time", Kind.DURATION),
+        Column("cifar10", "CIFAR-10 test error (%)", ColumnKind.SPREAD),
+        Column("imagenet", "ImageNet top-1/top-5 error (%)", ColumnKind.ERRORS),
+        *(Column(_dataset_key(dataset), f"{dataset} test error (%)", ColumnKind.SPREAD) for dataset in datasets),
+        Column("individual", "genotype", ColumnKind.COUNT),
+        Column("fitness", "fitness (%)", ColumnKind.SPREAD),
+        Column("parameters", "parameters", ColumnKind.PARAMETERS),
+        Column("evaluated", "evaluated", ColumnKind.COUNT),
+        Column("gpu_hours", "GPU-hours", ColumnKind.HOURS),
+        Column("wall_seconds", "wall time", ColumnKind.DURATION),
         Column("source", "source"),
     )
     rows = [*map(_published_search, published.TABLE1), *(_own_search(run, place) for run in runs for place in places(run))]
@@ -97,7 +97,7 @@ def _published_search(row: published.PublishedSearch) -> Row:
     )
 
 
-def _own_search(run: RunRows, place: Place) -> Row:
+def _own_search(run: RunRows, place: Table1Row) -> Row:
     finals = [final for final in run.finals if final.digest == place.found.digest]
     chosen = [group for key, group in _grouped(finals).items() if key.channels == _table_channels(finals, key)]
     channels = sorted({group[0].channels for group in chosen} - {PAPER_CHANNELS})
@@ -125,8 +125,8 @@ def table2(runs: Sequence[RunRows]) -> Table:
     """CIFAR-10: published models and the full-size trainings of each run's best genotype."""
     datasets = _other_datasets(runs)
     columns = _model_columns(
-        Column("cifar10", "CIFAR-10 test error (%)", Kind.SPREAD),
-        *(Column(_dataset_key(dataset), f"{dataset} test error (%)", Kind.SPREAD) for dataset in datasets),
+        Column("cifar10", "CIFAR-10 test error (%)", ColumnKind.SPREAD),
+        *(Column(_dataset_key(dataset), f"{dataset} test error (%)", ColumnKind.SPREAD) for dataset in datasets),
     )
     rows = [*(_published_model(row, "cifar10", row.cifar) for row in published.TABLE2), *_model_rows(runs, "cifar")]
     notes = ("mean ± standard deviation (n trainings).", PUBLISHED_NOTE, *run_notes(runs, fitness=False, full_size=("cifar",)))
@@ -135,7 +135,7 @@ def table2(runs: Sequence[RunRows]) -> Table:
 
 def table3(runs: Sequence[RunRows]) -> Table:
     """ImageNet: published models and the full-size trainings of each run's best genotype."""
-    columns = _model_columns(Column("imagenet", "ImageNet top-1/top-5 error (%)", Kind.ERRORS))
+    columns = _model_columns(Column("imagenet", "ImageNet top-1/top-5 error (%)", ColumnKind.ERRORS))
     rows = [*(_published_model(row, "imagenet", row.imagenet) for row in published.TABLE3), *_model_rows(runs, "imagenet")]
     notes = (
         "single crop, validation set; mean over (n trainings).",
@@ -150,7 +150,7 @@ def _model_columns(*errors: Column) -> tuple[Column, ...]:
     return (
         Column("model", "model"),
         *errors,
-        Column("parameters", "parameters", Kind.PARAMETERS),
+        Column("parameters", "parameters", ColumnKind.PARAMETERS),
         Column("source", "source"),
     )
 

@@ -3,22 +3,22 @@
 from collections.abc import Sequence
 
 from hpcnas.config import RecipeConfig
-from hpcnas.report.rows import RunRows
-from hpcnas.report.tables.table import Column, Kind, Row, Table
+from hpcnas.report.tables.table import Column, ColumnKind, Row, Table
+from hpcnas.report.views import RunRows
 
 COLUMNS = (
     Column("run", "run"),
     Column("space", "space"),
     Column("search", "search"),
     Column("dataset", "data set"),
-    Column("evaluated", "evaluated", Kind.COUNT),
-    Column("steps", "of", Kind.COUNT),
-    Column("failed", "failed", Kind.COUNT),
-    Column("best", "best id", Kind.COUNT),
-    Column("fitness", "fitness (%)", Kind.SPREAD),
-    Column("parameters", "parameters", Kind.PARAMETERS),
-    Column("gpu_hours", "GPU-hours", Kind.HOURS),
-    Column("wall_seconds", "wall time", Kind.DURATION),
+    Column("evaluated", "evaluated", ColumnKind.COUNT),
+    Column("steps", "of", ColumnKind.COUNT),
+    Column("failed", "failed", ColumnKind.COUNT),
+    Column("best", "best id", ColumnKind.COUNT),
+    Column("fitness", "fitness (%)", ColumnKind.SPREAD),
+    Column("parameters", "parameters", ColumnKind.PARAMETERS),
+    Column("gpu_hours", "GPU-hours", ColumnKind.HOURS),
+    Column("wall_seconds", "wall time", ColumnKind.DURATION),
 )
 
 PAPER_STEPS = {"cifar": 80_000, "imagenet": 200_000}  # section 4.1, full size

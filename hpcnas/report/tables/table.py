@@ -9,7 +9,7 @@ from hpcnas.report.tables.formatting import MISSING, Spread, TopErrors, duration
 Value = str | int | float | Spread | TopErrors | None
 
 
-class Kind(StrEnum):
+class ColumnKind(StrEnum):
     """What a column holds, which says how a cell is written."""
 
     TEXT = "text"
@@ -27,12 +27,12 @@ class Column:
 
     key: str
     heading: str
-    kind: Kind = Kind.TEXT
+    kind: ColumnKind = ColumnKind.TEXT
 
     @property
     def is_number(self) -> bool:
         """Whether its cells stand at the right."""
-        return self.kind is not Kind.TEXT
+        return self.kind is not ColumnKind.TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class Table:
         return [write_value(row.values.get(column.key), column.kind) for column in self.columns]
 
 
-def write_value(value: Value, kind: Kind) -> str:
+def write_value(value: Value, kind: ColumnKind) -> str:
     """One cell as people read it; a dash when it is missing."""
     if value is None:
         return MISSING
     if isinstance(value, (str, Spread, TopErrors)):
         return str(value)
-    writers = {Kind.PARAMETERS: short_count, Kind.HOURS: short_hours, Kind.DURATION: duration}
+    writers = {ColumnKind.PARAMETERS: short_count, ColumnKind.HOURS: short_hours, ColumnKind.DURATION: duration}
     return writers[kind](value) if kind in writers else f"{value:,}"
 
 

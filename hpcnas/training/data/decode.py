@@ -31,7 +31,7 @@ _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive: what
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ColorJitter:
     """How one training image is changed.
 
     Attributes:
@@ -45,7 +45,7 @@ class Look:
     contrast: float = 1.0
 
 
-PLAIN = Look()
+PLAIN = ColorJitter()
 
 
 def draw_crop(width: int, height: int, rng: random.Random) -> Box:
@@ -63,9 +63,11 @@ def draw_crop(width: int, height: int, rng: random.Random) -> Box:
     return (width - w) // 2, (height - h) // 2, w, h
 
 
-def draw_look(rng: random.Random) -> Look:
+def draw_look(rng: random.Random) -> ColorJitter:
     """Flip, brightness and contrast of one training image."""
-    return Look(rng.random() < 0.5, rng.uniform(-MAX_BRIGHTNESS, MAX_BRIGHTNESS), 1 + rng.uniform(-MAX_CONTRAST, MAX_CONTRAST))
+    return ColorJitter(
+        rng.random() < 0.5, rng.uniform(-MAX_BRIGHTNESS, MAX_BRIGHTNESS), 1 + rng.uniform(-MAX_CONTRAST, MAX_CONTRAST)
+    )
 
 
 def central_crop(width: int, height: int) -> Box:

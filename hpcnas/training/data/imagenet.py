@@ -15,7 +15,7 @@ from hpcnas.training.data.decode import PLAIN, central_crop, decode_crop, draw_c
 from hpcnas.training.data.image_finish import Damage, ImageBatch, finish
 from hpcnas.training.data.image_folder import ImageSet
 from hpcnas.training.data.pixels import UNREADABLE, why_unreadable
-from hpcnas.training.full_size.batches import Batch, Part
+from hpcnas.training.full_size.batches import Batch, Shard
 
 VALIDATION_BATCH = 64
 LOADER_TERM_S = 20  # how long a loader process may live on after SIGTERM, while its training saves a checkpoint
@@ -70,20 +70,20 @@ class ImageBatches(Dataset[ImageBatch]):
 class Schedule:
     """The batches of a rank in the order of the steps: an epoch is a permutation, its last partial batch is dropped."""
 
-    def __init__(self, images: int, part: Part, first: int, last: int, micro_batch: int) -> None:
-        self._images, self._part = images, part
+    def __init__(self, images: int, shard: Shard, first: int, last: int, micro_batch: int) -> None:
+        self._images, self._shard = images, shard
         self._steps, self._micro_batch = range(first, last), micro_batch
 
     def __iter__(self) -> Iterator[list[Key]]:
-        part = self._part
-        per_epoch = self._images // part.batch
+        shard = self._shard
+        per_epoch = self._images // shard.batch
         order, known = torch.empty(0), -1
         for step in self._steps:
             epoch, place = divmod(step, per_epoch)
             if epoch != known:
-                generator = torch.Generator().manual_seed((part.seed + epoch * 0x9E3779B97F4A7C15) % 2**63)
+                generator = torch.Generator().manual_seed((shard.seed + epoch * 0x9E3779B97F4A7C15) % 2**63)
                 order, known = torch.randperm(self._images, generator=generator), epoch
-            mine = order[place * part.batch : (place + 1) * part.batch][part.places]
+            mine = order[place * shard.batch : (place + 1) * shard.batch][shard.places]
             for piece in torch.split(mine, self._micro_batch):
                 yield [(epoch, int(index)) for index in piece]
 
@@ -100,14 +100,14 @@ class FolderData:
 
     in_channels = 3
 
-    def __init__(self, train: ImageSet, val: ImageSet, part: Part, *, loaders: int, say: Callable[[str], None]) -> None:
-        if len(train) < part.batch:
-            raise DataError(f"{train.folder} has {len(train)} images, fewer than --batch {part.batch}; give a smaller --batch")
+    def __init__(self, train: ImageSet, val: ImageSet, shard: Shard, *, loaders: int, log_line: Callable[[str], None]) -> None:
+        if len(train) < shard.batch:
+            raise DataError(f"{train.folder} has {len(train)} images, fewer than --batch {shard.batch}; give a smaller --batch")
         self.images, self.classes, self.tested = len(train), len(train.classes), len(val)
         self.corrupt_limit = max(10, len(train) // 1000)
         self.corrupt: set[str] = set()
         self._train, self._val = train, val
-        self._part, self._device, self._loaders, self._say = part, part.device, loaders, say
+        self._shard, self._device, self._loaders, self._log_line = shard, shard.device, loaders, log_line
         self._running: Iterator[ImageBatch] | None = None
 
     @property
@@ -117,12 +117,12 @@ class FolderData:
 
     def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
         """See FullData."""
-        schedule = Schedule(self.images, self._part, first, last, micro_batch)
+        schedule = Schedule(self.images, self._shard, first, last, micro_batch)
         yield from self._load(self._train, schedule)
 
     def test_batches(self) -> Iterator[Batch]:
         """See FullData."""
-        mine = range(self._part.rank, len(self._val), self._part.world_size)
+        mine = range(self._shard.rank, len(self._val), self._shard.world_size)
         keys = [[(-1, index) for index in mine[at : at + VALIDATION_BATCH]] for at in range(0, len(mine), VALIDATION_BATCH)]
         yield from self._load(self._val, keys)
 
@@ -133,7 +133,7 @@ class FolderData:
     def _load(self, images: ImageSet, keys: Schedule | list[list[Key]]) -> Iterator[Batch]:
         on_gpu = self._device.type == "cuda"
         loader = DataLoader(
-            ImageBatches(images, self._part.crop_px, self._part.seed),
+            ImageBatches(images, self._shard.crop_px, self._shard.seed),
             batch_sampler=keys,
             num_workers=self._loaders,
             collate_fn=_unchanged,  # `__getitems__` gives whole batches
@@ -172,7 +172,7 @@ class FolderData:
             if image in self.corrupt:
                 continue
             self.corrupt.add(image)
-            self._say(
+            self._log_line(
                 f"skipped an image that cannot be read ({len(self.corrupt)} of at most {self.corrupt_limit}): {image} "
                 f"({reason})"
             )

@@ -1,4 +1,4 @@
-"""The seam between the recipe and the machine: an engine trains the repeats of one genotype."""
+"""An engine trains the repeats of one genotype."""
 
 import logging
 from collections.abc import Iterator, Mapping

@@ -41,7 +41,7 @@ class RepeatsEngine:
             start = time.perf_counter()
             accuracy = self._train_one(genotype, seed, share_of(progress, done, len(seeds)))
             seconds = time.perf_counter() - start
-            yield Fitness(repeat, accuracy, seed, self.recipe.train_steps, seconds, device_name(self.device))
+            yield Fitness(repeat, accuracy, seed, self.recipe.train_steps, seconds, device_label(self.device))
 
     def _train_one(self, genotype: Genotype, seed: int, progress: Progress) -> float:
         try:
@@ -77,7 +77,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
     return precision
 
 
-def device_name(device: torch.device) -> str:
+def device_label(device: torch.device) -> str:
     """The GPU's name, or the number of threads on a CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

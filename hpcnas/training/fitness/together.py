@@ -17,7 +17,7 @@ from hpcnas.networks.gpu.plans import PassPlan
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.networks.gpu.structure import Structure
 from hpcnas.networks.gpu.support import is_interpreted
-from hpcnas.networks.gpu.weights import Weights
+from hpcnas.networks.gpu.weights import EngineWeights
 from hpcnas.networks.skeletons import build_network
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.representation.codec import genotype_to_json
@@ -27,7 +27,7 @@ from hpcnas.training.data.datasets import Dataset
 from hpcnas.training.fitness.evaluator import EvaluationFailed, Progress
 from hpcnas.training.fitness.loop import STEPS_BETWEEN_CHECKS, DeviceData
 from hpcnas.training.fitness.recipe import learning_rate_at
-from hpcnas.training.fitness.repeats import RepeatsEngine, device_name, is_out_of_memory, out_of_memory
+from hpcnas.training.fitness.repeats import RepeatsEngine, device_label, is_out_of_memory, out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class TogetherEngine:
                 if isinstance(result, str):
                     diverged[repeat] = result
                 else:
-                    yield Fitness(repeat, result, seed, self.recipe.train_steps, seconds, device_name(self.device))
+                    yield Fitness(repeat, result, seed, self.recipe.train_steps, seconds, device_label(self.device))
         if diverged:
             raise EvaluationFailed(FailureKind.NOT_A_NUMBER, "; ".join(f"repeat {k}: {why}" for k, why in diverged.items()))
 
@@ -130,7 +130,7 @@ class TogetherEngine:
     def _train(self, genotype: Genotype, structure: Structure, seeds: Sequence[int], progress: Progress) -> list[float | str]:
         """The accuracy of each seed's repeat, or how it diverged."""
         with self._on_device():
-            weights = Weights(structure, len(seeds), self.device, getattr(torch, self.dtype))
+            weights = EngineWeights(structure, len(seeds), self.device, getattr(torch, self.dtype))
             for run, seed in enumerate(seeds):
                 weights.load(run, self._initial_state(genotype, seed))
             diverged = self._descend(weights, seeds, progress)
@@ -157,7 +157,7 @@ class TogetherEngine:
             )
         return network.state_dict()
 
-    def _descend(self, weights: Weights, seeds: Sequence[int], progress: Progress) -> dict[int, str]:
+    def _descend(self, weights: EngineWeights, seeds: Sequence[int], progress: Progress) -> dict[int, str]:
         """All steps; which runs diverged, and how."""
         recipe, data = self.recipe, self.data
         images = ImageBytes(data.train.images, data.train.labels, data.scale, data.shift)
@@ -191,7 +191,7 @@ class TogetherEngine:
         ]
         return torch.stack([torch.cat(list(epochs)).to(torch.int32) for epochs in drawn], 1)
 
-    def _evaluate(self, weights: Weights, progress: Progress) -> list[float]:
+    def _evaluate(self, weights: EngineWeights, progress: Progress) -> list[float]:
         """The share of validation images that each run classifies rightly."""
         images, labels = self.data.validation.images, self.data.validation.labels
         data = ImageBytes(images, labels, self.data.scale, self.data.shift)

@@ -10,17 +10,17 @@ MORE = 1
 FAILED = 256
 
 
-def agree(group: Group, wish: int, stop_code: int, failure: HpcnasError | None) -> int:
+def agree(group: Group, request: int, stop_code: int, failure: HpcnasError | None) -> int:
     """The greatest of what all ranks ask for; all ranks call it.
 
     Args:
-        wish: 0 or MORE.
+        request: 0 or MORE.
         stop_code: 0, or 128 + the number of a signal that came to this rank.
         failure: what went wrong on this rank.
     Raises:
         HpcnasError: the failure of the first rank that has one.
     """
-    code = group.greatest(FAILED if failure else stop_code or wish)
+    code = group.greatest(FAILED if failure else stop_code or request)
     if code == FAILED:
         group.together(lambda: _raise(failure))
     return code

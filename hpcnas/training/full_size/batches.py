@@ -51,7 +51,7 @@ class FullData(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Shard:
     """Which share of which batches a rank trains on, and where.
 
     Attributes:
@@ -80,23 +80,23 @@ class ResidentData:
         DataError: fewer images than a batch, or smaller ones than the crop.
     """
 
-    def __init__(self, data: FinalData, part: Part) -> None:
+    def __init__(self, data: FinalData, shard: Shard) -> None:
         self.images, self.classes, self.in_channels = len(data.train.labels), data.classes, int(data.train.images.shape[3])
         self.tested = len(data.test.labels)
         self.corrupt: set[str] = set()  # all were read before the training began
         self._image_px = int(data.train.images.shape[1])
-        if self.images < part.batch:
+        if self.images < shard.batch:
             raise DataError(
-                f"{data.name} has {self.images} images to train on, fewer than --batch {part.batch}; give a smaller --batch"
+                f"{data.name} has {self.images} images to train on, fewer than --batch {shard.batch}; give a smaller --batch"
             )
-        if part.crop_px > self._image_px:
+        if shard.crop_px > self._image_px:
             raise DataError(
-                f"--crop {part.crop_px} is larger than the {self._image_px} pixels of {data.name}; give at most that"
+                f"--crop {shard.crop_px} is larger than the {self._image_px} pixels of {data.name}; give at most that"
             )
-        self._part, self._device = part, part.device
-        self._scale = torch.tensor([1 / (255 * std) for std in data.std], device=part.device)
-        self._shift = torch.tensor([-mean / std for mean, std in zip(data.mean, data.std, strict=True)], device=part.device)
-        self._train_images, self._train_labels = data.train.images.to(part.device), data.train.labels.to(part.device)
+        self._shard, self._device = shard, shard.device
+        self._scale = torch.tensor([1 / (255 * std) for std in data.std], device=shard.device)
+        self._shift = torch.tensor([-mean / std for mean, std in zip(data.mean, data.std, strict=True)], device=shard.device)
+        self._train_images, self._train_labels = data.train.images.to(shard.device), data.train.labels.to(shard.device)
         self._test = data.test
 
     @property
@@ -106,17 +106,17 @@ class ResidentData:
 
     def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
         """See FullData."""
-        part, step = self._part, 0
-        for epoch in draw_choices(self.images, part.batch, last, self._image_px, part.crop_px, part.seed):
+        shard, step = self._shard, 0
+        for epoch in draw_choices(self.images, shard.batch, last, self._image_px, shard.crop_px, shard.seed):
             if step + len(epoch) > first:
-                for choice in epoch[max(0, first - step) :, :, part.places].to(self._device):
+                for choice in epoch[max(0, first - step) :, :, shard.places].to(self._device):
                     yield from (self._cut(piece) for piece in torch.split(choice, micro_batch, dim=1))
             step += len(epoch)
 
     def test_batches(self) -> Iterator[Batch]:
         """See FullData."""
         size = EVALUATION_BATCH[self._device.type]
-        mine = slice(self._part.rank, None, self._part.world_size)
+        mine = slice(self._shard.rank, None, self._shard.world_size)
         for images, labels in zip(
             torch.split(self._test.images[mine], size), torch.split(self._test.labels[mine], size), strict=True
         ):
@@ -126,7 +126,7 @@ class ResidentData:
         """Nothing to end."""
 
     def _cut(self, choice: Tensor) -> Batch:
-        images = crop_and_flip(self._train_images, choice, self._part.crop_px)
+        images = crop_and_flip(self._train_images, choice, self._shard.crop_px)
         return self._standardised(images), self._train_labels[choice[0]]
 
     def _standardised(self, images: Tensor) -> Tensor:

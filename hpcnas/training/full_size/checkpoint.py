@@ -69,13 +69,13 @@ def half_written(folder: Path) -> list[Path]:
     return list(folder.glob(".checkpoint-*.part"))
 
 
-def newest_sound(folder: Path, say: Callable[[str], None]) -> Path | None:
+def newest_sound(folder: Path, log_line: Callable[[str], None]) -> Path | None:
     """The newest checkpoint whose content is what its name promises; `say` gets a line for each that is passed over."""
     for path in checkpoints(folder):
         with contextlib.suppress(OSError):
             if _digest(path) == path.stem.rsplit("-", 1)[1]:
                 return path
-        say(f"passed over {path}: it is damaged or half-written")
+        log_line(f"passed over {path}: it is damaged or half-written")
     return None
 
 

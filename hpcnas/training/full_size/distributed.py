@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hpcnas.errors import HpcnasError
 from hpcnas.training.full_size.rank_device import choose_rank_device, refuse_shared_gpus
-from hpcnas.training.full_size.ranks import Place, forget_meeting, meet
+from hpcnas.training.full_size.ranks import RankInfo, forget_rendezvous, join_ranks
 from hpcnas.training.full_size.sync_bn import synchronise_bn
 
 T = TypeVar("T")
@@ -44,12 +44,12 @@ class Group:
     """All ranks of one training, seen from one of them. A group of one needs no process group.
 
     Attributes:
-        place: this process among them.
+        rank_info: this process among them.
         device: where this rank computes.
     """
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, rank_info: RankInfo) -> None:
+        self.rank_info = rank_info
         self.device = torch.device("cpu")
         self.step = 0  # named when a rank is lost
         self._gradients: dist.ProcessGroup | None = None  # over NCCL on GPUs
@@ -57,23 +57,23 @@ class Group:
     @property
     def is_first(self) -> bool:
         """Whether this is rank 0, which writes files and speaks."""
-        return self.place.rank == 0
+        return self.rank_info.rank == 0
 
     @property
     def is_alone(self) -> bool:
         """Whether there is no other rank."""
-        return self.place.world_size == 1
+        return self.rank_info.world_size == 1
 
     def connect(self, folder: Path) -> None:
         """Meet the other ranks; `folder` is on a disk that all of them see."""
         if self.is_alone:
             return
-        store = meet(self.place, folder)
-        rank, world_size = self.place.rank, self.place.world_size
+        store = join_ranks(self.rank_info, folder)
+        rank, world_size = self.rank_info.rank, self.rank_info.world_size
         with self.watched():
             dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
         self.gather("")
-        forget_meeting(self.place, folder)
+        forget_rendezvous(self.rank_info, folder)
 
     def use(self, device: str) -> None:
         """Choose this rank's device.
@@ -83,7 +83,7 @@ class Group:
         Raises:
             UsageError: fewer GPUs than ranks, or two ranks on one GPU.
         """
-        self.device = self.together(lambda: choose_rank_device(self.place, device))
+        self.device = self.together(lambda: choose_rank_device(self.rank_info, device))
         if self.device.type == "cuda" and not self.is_alone:
             uuid = str(torch.cuda.get_device_properties(self.device).uuid)
             names = self.gather(f"{socket.gethostname()} {uuid}")
@@ -105,9 +105,9 @@ class Group:
             if self.is_alone or not _is_connection_loss(error):
                 raise
             raise RankLost(
-                f"rank {self.place.rank} of {self.place.world_size} on {socket.gethostname()} lost another rank at step "
-                f"{self.step}; "
-                "look for the first error in the job's log; the same command goes on from the last checkpoint"
+                f"rank {self.rank_info.rank} of {self.rank_info.world_size} on {socket.gethostname()} lost another rank "
+                f"at step {self.step}; look for the first error in the job's log; "
+                "the same command goes on from the last checkpoint"
             ) from error
 
     def greatest(self, value: int) -> int:
@@ -150,7 +150,7 @@ class Group:
         """The tensors of all ranks, in rank order; all of one shape and type, on the CPU."""
         if self.is_alone:
             return [mine]
-        everyone = [torch.empty_like(mine) for _ in range(self.place.world_size)]
+        everyone = [torch.empty_like(mine) for _ in range(self.rank_info.world_size)]
         with self.watched():
             dist.all_gather(everyone, mine)
         return everyone
@@ -169,7 +169,7 @@ class Group:
             failure = error
         notes = self.gather(json.dumps([failure.exit_code, str(failure)[:1000]]) if failure else "")
         first = next((rank for rank, note in enumerate(notes) if note), None)
-        if failure is not None and first == self.place.rank:
+        if failure is not None and first == self.rank_info.rank:
             raise failure
         if first is not None:
             exit_code, message = json.loads(notes[first])

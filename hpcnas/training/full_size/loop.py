@@ -14,20 +14,20 @@ from hpcnas.training.full_size.batches import Batch, FullData
 from hpcnas.training.full_size.checkpoint import load_checkpoint, newest_sound, save_checkpoint, step_of
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.network import build_full_network
-from hpcnas.training.full_size.progress import Progress, Voice, shown, tensorboard_writer
+from hpcnas.training.full_size.progress import Progress, Reporter, shown, tensorboard_writer
 from hpcnas.training.full_size.result import device_name
 from hpcnas.training.full_size.step import FullTraining, fitting_micro_batch
-from hpcnas.training.full_size.task import Stopped, Surroundings, Task
+from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
 
 SAVE = MORE  # what a rank asks for before a step in which a checkpoint is due
 
 
-class Course:
+class Trainer:
     """One training under way. All ranks call everything.
 
     Args:
         settings: what checkpoints must agree with.
-        voice: says lines to the person; progress is shown through it while steps are made.
+        reporter: says lines to the person; progress is shown through it while steps are made.
 
     Attributes:
         restarts: how often it was gone on with.
@@ -36,16 +36,16 @@ class Course:
 
     def __init__(
         self,
-        task: Task,
+        task: TrainingTask,
         settings: dict[str, Any],
         precision: str,
         data: FullData,
         group: Group,
-        around: Surroundings,
-        voice: Voice,
+        options: RunOptions,
+        reporter: Reporter,
     ) -> None:
         self._task, self._settings, self._precision = task, settings, precision
-        self._data, self._group, self._around, self._voice = data, group, around, voice
+        self._data, self._group, self._options, self._reporter = data, group, options, reporter
         self._earlier_s, self.restarts = 0.0, 0
         self._stepped, self._stepping_s = 0, 0.0  # steps whose time was taken, over all restarts
         self.loss = math.nan
@@ -80,7 +80,7 @@ class Course:
         name = self._group.gather(chosen.name if chosen else "")[0]
         if self._group.is_first:
             for line in (self._plan(network, step_of(name) if name else 0), *passed_over):
-                self._voice(line)
+                self._reporter(line)
         if not name:
             return 0, None
         step, state = self._group.together(lambda: load_checkpoint(self._task.folder / name, self._settings))
@@ -90,17 +90,17 @@ class Course:
         self._stepped, self._stepping_s = state.get("stepped", 0), state.get("stepping_s", 0.0)
         if self._group.is_first:
             self._data.corrupt.update(state.get("corrupt", ()))
-            self._voice(f"goes on at step {step} of {self._task.recipe.steps}, from {name}")
-            if state["world_size"] != self._group.place.world_size:
-                self._voice(
-                    f"{self._group.place.world_size} ranks go on with what {state['world_size']} began: the result is "
+            self._reporter(f"goes on at step {step} of {self._task.recipe.steps}, from {name}")
+            if state["world_size"] != self._group.rank_info.world_size:
+                self._reporter(
+                    f"{self._group.rank_info.world_size} ranks go on with what {state['world_size']} began: the result is "
                     "as good, but not the same to the bit"
                 )
         return step, state
 
     def _plan(self, network: nn.Module, first: int) -> str:
         """What is going to be trained, where, and from which step: the first line of a log."""
-        recipe, data, ranks = self._task.recipe, self._data, self._group.place.world_size
+        recipe, data, ranks = self._task.recipe, self._data, self._group.rank_info.world_size
         parameters = sum(parameter.numel() for parameter in network.parameters())
         return (
             f"{recipe.folder_name} run {self._task.run}: {parameters:,} parameters, {recipe.dataset} of {data.images:,} "
@@ -109,14 +109,14 @@ class Course:
         )
 
     def _micro_batch(self, network: nn.Module, state: dict[str, Any] | None) -> int:
-        per_rank = self._task.recipe.batch_per_rank(self._group.place.world_size)
+        per_rank = self._task.recipe.batch_per_rank(self._group.rank_info.world_size)
         if state is not None and per_rank % state["micro_batch"] == 0:
             return int(state["micro_batch"])
         found = fitting_micro_batch(
             network, self._precision, self._group, per_rank, self._data.in_channels, self._task.recipe.crop
         )
         if found < per_rank and self._group.is_first:
-            self._voice(
+            self._reporter(
                 f"{per_rank} images do not fit {device_name(self._group.device)} at once: {found} at a "
                 f"time, {per_rank // found} times a step"
             )
@@ -126,14 +126,14 @@ class Course:
         """Make all steps that are left.
 
         Raises:
-            Stopped: a signal came to any rank; the checkpoint is written.
+            TrainingStopped: a signal came to any rank; the checkpoint is written.
             HpcnasError: see `hpcnas.training.full_size.train.train_full`.
         """
         recipe, group = self._task.recipe, self._group
         batches = self._data.batches(first, recipe.steps, training.micro_batch)
         failure: HpcnasError | None = None
         with closing(batches), self._shown(first) as progress:  # loader processes end with the batches
-            self._voice.progress = progress
+            self._reporter.progress = progress
             self._stepping_since = time.monotonic()
             for step in range(first, recipe.steps):
                 group.step = step
@@ -145,23 +145,23 @@ class Course:
                 self.loss = self.loss if math.isnan(progress.loss) else progress.loss
             # Saved whatever the time: the evaluation, too, may be stopped or killed.
             self._agree(training, recipe.steps, failure, is_last=first < recipe.steps)
-            self._voice.progress = None
+            self._reporter.progress = None
 
     def _shown(self, first: int) -> AbstractContextManager[Progress]:
         recipe, is_first = self._task.recipe, self._group.is_first
-        scalars = tensorboard_writer(self._task.folder / "tensorboard") if self._around.tensorboard and is_first else None
+        scalars = tensorboard_writer(self._task.folder / "tensorboard") if self._options.tensorboard and is_first else None
         title = f"{recipe.folder_name} run {self._task.run}"
-        return shown(title, recipe.steps, recipe.batch, first, is_first=is_first, every_s=self._around.log_s, scalars=scalars)
+        return shown(title, recipe.steps, recipe.batch, first, is_first=is_first, every_s=self._options.log_s, scalars=scalars)
 
     def _agree(self, training: FullTraining, step: int, failure: HpcnasError | None, *, is_last: bool = False) -> None:
         """Before a step all ranks agree whether to go on, to save, to stop, or to fail."""
-        is_due = is_last or time.monotonic() - self._saved_at > 60 * self._around.checkpoint_minutes
-        wish = SAVE if is_due and self._group.is_first else 0
-        code = agree(self._group, wish, self._around.stop_code(), failure)
+        is_due = is_last or time.monotonic() - self._saved_at > 60 * self._options.checkpoint_minutes
+        request = SAVE if is_due and self._group.is_first else 0
+        code = agree(self._group, request, self._options.stop_code(), failure)
         if code:
             self._save(training, step)
         if code > SAVE:
-            raise Stopped.by(code, f"the training at step {step} of {self._task.recipe.steps}")
+            raise TrainingStopped.by(code, f"the training at step {step} of {self._task.recipe.steps}")
 
     def _save(self, training: FullTraining, step: int) -> None:
         self._saved_at = now = time.monotonic()
@@ -174,14 +174,14 @@ class Course:
             "loss": self.loss,
             "corrupt": sorted(self._data.corrupt),
             "restarts": self.restarts,
-            "world_size": self._group.place.world_size,
+            "world_size": self._group.rank_info.world_size,
         }
         if not self._group.is_first:
             return
         failure = attempt(lambda: save_checkpoint(self._task.folder, step, self._settings, state))
         # A full disk may be emptied before the next checkpoint; it is no reason to lose the steps that are still to come.
         if failure or step < self._task.recipe.steps:
-            self._voice(str(failure) if failure else f"checkpoint of step {step} written")
+            self._reporter(str(failure) if failure else f"checkpoint of step {step} written")
 
 
 def _take(batches: Iterator[Batch], pieces: int, failure: HpcnasError | None) -> tuple[list[Batch], HpcnasError | None]:

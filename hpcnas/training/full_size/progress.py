@@ -26,7 +26,7 @@ class Progress(Protocol):
         """A step was done; `step` counts the done ones, `loss` is a scalar on the device."""
         ...
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """A line for the person, in a log with the time."""
         ...
 
@@ -70,12 +70,12 @@ class LogProgress:
     def show(self, step: int, learning_rate: float, images_per_s: float) -> None:
         """Write the line."""
         left_s = (self.steps - step) * self.batch / max(images_per_s, 1e-9)
-        self.say(
+        self.log(
             f"{self.title} step {step}/{self.steps} loss {self.loss:.4f} lr {learning_rate:g} {images_per_s:.0f} "
             f"images/s {_clock(left_s)} left"
         )
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """See Progress."""
         print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=self._out, flush=True)
 
@@ -98,7 +98,7 @@ class BarProgress(LogProgress):
         note = f"loss {self.loss:.3f}  lr {learning_rate:g}  {images_per_s:.0f} images/s"
         self._bar.update(self._task, completed=step, note=note)  # type: ignore[attr-defined]
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print above the bar."""
         self._bar.console.print(line, markup=False, highlight=False)  # type: ignore[attr-defined]
 
@@ -111,12 +111,12 @@ class SilentProgress:
     def advance(self, step: int, loss: Tensor, learning_rate: float) -> None:
         """Nothing."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """See Progress."""
         print(line, file=sys.stderr, flush=True)
 
 
-class Voice:
+class Reporter:
     """Says lines wherever progress is shown at the moment, with the rank in front where there are several.
 
     Attributes:
@@ -129,7 +129,7 @@ class Voice:
 
     def __call__(self, line: str) -> None:
         """Say one line."""
-        (self.progress or SilentProgress()).say(self._prefix + line)
+        (self.progress or SilentProgress()).log(self._prefix + line)
 
 
 @contextlib.contextmanager

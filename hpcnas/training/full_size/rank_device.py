@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import torch
 
 from hpcnas.errors import ClusterError, UsageError, check_one_of
-from hpcnas.training.full_size.ranks import Place
+from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.visible_gpu import explain_missing_gpu
 
 
-def choose_rank_device(place: Place, wanted: str) -> torch.device:
+def choose_rank_device(rank_info: RankInfo, wanted: str) -> torch.device:
     """The device of this rank; a GPU becomes the current one of torch.
 
     Args:
@@ -33,13 +33,13 @@ def choose_rank_device(place: Place, wanted: str) -> torch.device:
         )
     if count == 1:
         index = 0  # each rank sees its own GPU only, which `Group.use` checks
-    elif count < place.local_size:
+    elif count < rank_info.local_size:
         raise UsageError(
-            f"{socket.gethostname()} has {count} GPUs for {place.local_size} ranks; start at most {count} ranks on a "
+            f"{socket.gethostname()} has {count} GPUs for {rank_info.local_size} ranks; start at most {count} ranks on a "
             f"node (--ntasks-per-node={count})"
         )
     else:
-        index = place.local_rank
+        index = rank_info.local_rank
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
 

@@ -26,7 +26,7 @@ POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankInfo:
     """Where a process stands among the processes of one training.
 
     Attributes:
@@ -44,7 +44,7 @@ class Place:
     key: str = ""
 
 
-def find_place(environment: Mapping[str, str] = os.environ) -> Place:
+def find_rank(environment: Mapping[str, str] = os.environ) -> RankInfo:
     """Read the rank from what torchrun or srun set; a process started by neither is alone.
 
     SLURM_PROCID and SLURM_NTASKS are set in a batch script too, where one process runs: only SLURM_STEP_NUM_TASKS
@@ -61,12 +61,12 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place:
         world = _number(environment, "WORLD_SIZE", 1)
         local_size = _number(environment, "LOCAL_WORLD_SIZE", world)
         return _checked(
-            Place(_number(environment, "RANK", 0), world, _number(environment, "LOCAL_RANK", 0), local_size, "torchrun")
+            RankInfo(_number(environment, "RANK", 0), world, _number(environment, "LOCAL_RANK", 0), local_size, "torchrun")
         )
     if "SLURM_STEP_NUM_TASKS" in environment and "SLURM_PROCID" in environment:
         names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
         return _checked(
-            Place(
+            RankInfo(
                 _number(environment, "SLURM_PROCID", 0),
                 _number(environment, "SLURM_STEP_NUM_TASKS", 1),
                 _number(environment, "SLURM_LOCALID", 0),
@@ -75,36 +75,36 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place:
                 ".".join(environment.get(name, "0") for name in names),
             )
         )
-    return Place()
+    return RankInfo()
 
 
-def meet(place: Place, folder: Path, timeout_s: float = 600.0) -> Store:
+def join_ranks(rank_info: RankInfo, folder: Path, timeout_s: float = 600.0) -> Store:
     """A store that all ranks reach; returns when this rank is connected.
 
     Args:
-        folder: on a disk that all ranks see; the address lies there until `forget_meeting`.
+        folder: on a disk that all ranks see; the address lies there until `forget_rendezvous`.
     Raises:
         ClusterError: rank 0 was not found in time.
     """
-    if place.launcher == "torchrun":
-        met: Store = next(iter(rendezvous("env://", rank=place.rank, world_size=place.world_size)))[0]
+    if rank_info.launcher == "torchrun":
+        met: Store = next(iter(rendezvous("env://", rank=rank_info.rank, world_size=rank_info.world_size)))[0]
         return met
-    file = _meeting_file(place, folder)
-    if place.rank == 0:
-        store = TCPStore("127.0.0.1", 0, place.world_size, is_master=True, wait_for_workers=False)
+    file = _rendezvous_file(rank_info, folder)
+    if rank_info.rank == 0:
+        store = TCPStore("127.0.0.1", 0, rank_info.world_size, is_master=True, wait_for_workers=False)
         _write_address(file, store.port)
         return store
-    return _join(place, file, timeout_s)
+    return _join(rank_info, file, timeout_s)
 
 
-def forget_meeting(place: Place, folder: Path) -> None:
+def forget_rendezvous(rank_info: RankInfo, folder: Path) -> None:
     """Remove the address; for rank 0, once all ranks are connected."""
-    if place.launcher == "srun" and place.rank == 0:
-        _meeting_file(place, folder).unlink(missing_ok=True)
+    if rank_info.launcher == "srun" and rank_info.rank == 0:
+        _rendezvous_file(rank_info, folder).unlink(missing_ok=True)
 
 
-def _meeting_file(place: Place, folder: Path) -> Path:
-    return folder / f".meeting-{place.key}.json"
+def _rendezvous_file(rank_info: RankInfo, folder: Path) -> Path:
+    return folder / f".meeting-{rank_info.key}.json"
 
 
 def _write_address(file: Path, port: int) -> None:
@@ -117,16 +117,16 @@ def _write_address(file: Path, port: int) -> None:
     os.replace(partial, file)
 
 
-def _join(place: Place, file: Path, timeout_s: float) -> Store:
+def _join(rank_info: RankInfo, file: Path, timeout_s: float) -> Store:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         address = _read_address(file)
         host = next((host for host in address["hosts"] if _answers(host, address["port"])), None) if address else None
         if address and host:
-            return TCPStore(host, address["port"], place.world_size, is_master=False, timeout=timedelta(seconds=timeout_s))
+            return TCPStore(host, address["port"], rank_info.world_size, is_master=False, timeout=timedelta(seconds=timeout_s))
         time.sleep(POLL_S)
     raise ClusterError(
-        f"rank {place.rank} found no rank 0 within {timeout_s:.0f} s through {file}; "
+        f"rank {rank_info.rank} found no rank 0 within {timeout_s:.0f} s through {file}; "
         "all ranks need the same run folder on a shared disk and a network between their nodes"
     )
 
@@ -166,7 +166,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _checked(place: Place) -> Place:
-    if place.rank >= place.world_size:
-        raise UsageError(f"rank {place.rank} does not exist among {place.world_size} ranks; ranks count from 0")
-    return place
+def _checked(rank_info: RankInfo) -> RankInfo:
+    if rank_info.rank >= rank_info.world_size:
+        raise UsageError(f"rank {rank_info.rank} does not exist among {rank_info.world_size} ranks; ranks count from 0")
+    return rank_info

@@ -53,7 +53,7 @@ class FullTraining:
         self.network, self.recipe, self.group = network, recipe, group
         self.micro_batch = micro_batch
         torch.backends.cudnn.benchmark = True  # every step has the same shapes
-        self.pieces = recipe.batch_per_rank(group.place.world_size) // micro_batch
+        self.pieces = recipe.batch_per_rank(group.rank_info.world_size) // micro_batch
         self._parallel: Any = network
         self._optimizer = torch.optim.SGD(
             network.parameters(),
@@ -170,9 +170,9 @@ class FullTraining:
             raise UsageError(
                 f"the checkpoint is of another network: {(str(error).splitlines() or [''])[0]}; move it away to start anew"
             ) from error
-        place = self.group.place
-        if all(len(everyone) == place.world_size for everyone in state["generators"]):
-            mine = [everyone[place.rank] for everyone in state["generators"]]
+        rank_info = self.group.rank_info
+        if all(len(everyone) == rank_info.world_size for everyone in state["generators"]):
+            mine = [everyone[rank_info.rank] for everyone in state["generators"]]
             torch.set_rng_state(mine[0])
             if len(mine) > 1 and self.group.device.type == "cuda":
                 torch.cuda.set_rng_state(mine[1], self.group.device)

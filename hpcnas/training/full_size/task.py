@@ -13,7 +13,7 @@ from hpcnas.representation.genotype import Genotype
 from hpcnas.training.full_size.recipe import FullRecipe
 
 
-class Stopped(HpcnasError):
+class TrainingStopped(HpcnasError):
     """A signal ended the training; its checkpoint is written. The exit code is 128 + the signal's number."""
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -21,13 +21,13 @@ class Stopped(HpcnasError):
         self.exit_code = exit_code
 
     @classmethod
-    def by(cls, code: int, what: str) -> "Stopped":
+    def by(cls, code: int, what: str) -> "TrainingStopped":
         """By the signal of exit code `code`; `what` as in "the training at step 3 of 5"."""
         return cls(f"{signal.Signals(code - 128).name} stopped {what}; the same command goes on there", code)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunOptions:
     """What may differ between a training and its continuation.
 
     Attributes:
@@ -35,7 +35,7 @@ class Surroundings:
         log_s: between two lines of a log.
         loaders: processes per rank that decode images; None: the CPUs given, less one.
         stop_code: 0, or 128 + the number of a signal that asks this process to stop.
-        preparing: while it is entered nothing is to be saved, and a signal may raise Stopped anywhere.
+        preparing: while it is entered nothing is to be saved, and a signal may raise TrainingStopped anywhere.
         tensorboard: write scalars into the output folder.
         download: whether a missing data set may be fetched.
     """
@@ -50,7 +50,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """One run of one genotype.
 
     Attributes:

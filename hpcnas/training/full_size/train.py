@@ -19,44 +19,44 @@ from hpcnas.training.data.datasets import load_final_data
 from hpcnas.training.data.image_folder import read_image_folder
 from hpcnas.training.full_size import result as full_result
 from hpcnas.training.full_size.agreement import MORE, agree, attempt
-from hpcnas.training.full_size.batches import Batch, FullData, Part, ResidentData
+from hpcnas.training.full_size.batches import Batch, FullData, ResidentData, Shard
 from hpcnas.training.full_size.checkpoint import checkpoints, half_written, refuse_other_settings
 from hpcnas.training.full_size.distributed import Group
-from hpcnas.training.full_size.loop import Course
+from hpcnas.training.full_size.loop import Trainer
 from hpcnas.training.full_size.network import reference_state
-from hpcnas.training.full_size.progress import Voice
+from hpcnas.training.full_size.progress import Reporter
 from hpcnas.training.full_size.result import FullResult
 from hpcnas.training.full_size.step import FullTraining, resolve_precision
-from hpcnas.training.full_size.task import Stopped, Surroundings, Task
+from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
 
 
-def train_full(task: Task, group: Group, around: Surroundings) -> FullResult:
+def train_full(task: TrainingTask, group: Group, options: RunOptions) -> FullResult:
     """Train one run to its end, or go on with it; a finished one is read back.
 
     All ranks call it; all return the same.
 
     Raises:
-        Stopped: a signal came; the same call goes on at the exact step.
+        TrainingStopped: a signal came; the same call goes on at the exact step.
         UsageError: data, genotype, batch, devices or output folder do not fit together.
         HpcnasError: the training failed.
     """
     precision = resolve_precision(task.recipe.precision, group.device)
     settings = task.recipe.settings(task.digest, task.run, precision)
-    group.together(lambda: task.recipe.batch_per_rank(group.place.world_size))
+    group.together(lambda: task.recipe.batch_per_rank(group.rank_info.world_size))
     with contextlib.ExitStack() as stack:
         group.first_only(lambda: stack.enter_context(training_lock(task.folder)))
         finished = group.together(lambda: _finished(task.folder, settings))
         group.first_only(lambda: _clear(task.folder, is_finished=finished is not None))
         if finished is not None:
             return finished
-        voice = Voice(group.place.rank, group.place.world_size)
-        with around.preparing():
-            data = stack.enter_context(contextlib.closing(_open_data(task, group, around, voice)))
-            course = Course(task, settings, precision, data, group, around, voice)
-            training, first = course.prepare()
-        course.train(training, first)
-        errors = measure(training, data, group, around.stop_code)
-        result = _result(task, settings, data, group, course, training, errors)
+        reporter = Reporter(group.rank_info.rank, group.rank_info.world_size)
+        with options.preparing():
+            data = stack.enter_context(contextlib.closing(_open_data(task, group, options, reporter)))
+            trainer = Trainer(task, settings, precision, data, group, options, reporter)
+            training, first = trainer.prepare()
+        trainer.train(training, first)
+        errors = measure(training, data, group, options.stop_code)
+        result = _result(task, settings, data, group, trainer, training, errors)
         group.first_only(lambda: _leave(task.folder, training.network, result))
         return result
 
@@ -79,24 +79,24 @@ def _clear(folder: Path, *, is_finished: bool) -> None:
         path.unlink(missing_ok=True)
 
 
-def _open_data(task: Task, group: Group, around: Surroundings, voice: Voice) -> FullData:
-    recipe, place = task.recipe, group.place
-    part = Part(recipe.batch, recipe.crop, task.seed, place.rank, place.world_size, group.device)
+def _open_data(task: TrainingTask, group: Group, options: RunOptions, reporter: Reporter) -> FullData:
+    recipe, rank_info = task.recipe, group.rank_info
+    shard = Shard(recipe.batch, recipe.crop, task.seed, rank_info.rank, rank_info.world_size, group.device)
     if recipe.dataset == "imagenet":
-        return _open_folder(task, part, group, around, voice)
-    group.first_only(lambda: load_final_data(recipe.dataset, recipe.data, around.download))  # prepares the files once
-    return group.together(lambda: ResidentData(load_final_data(recipe.dataset, recipe.data), part))
+        return _open_folder(task, shard, group, options, reporter)
+    group.first_only(lambda: load_final_data(recipe.dataset, recipe.data, options.download))  # prepares the files once
+    return group.together(lambda: ResidentData(load_final_data(recipe.dataset, recipe.data), shard))
 
 
-def _open_folder(task: Task, part: Part, group: Group, around: Surroundings, voice: Voice) -> FullData:
+def _open_folder(task: TrainingTask, shard: Shard, group: Group, options: RunOptions, reporter: Reporter) -> FullData:
     if not task.recipe.data:
         raise UsageError("--model imagenet needs --data FOLDER, the folder that holds train/ and val/")
     from hpcnas.training.data.imagenet import FolderData, loaders_per_rank  # torchvision takes seconds, CIFAR needs none of it
 
     data = Path(task.recipe.data)
     group.first_only(lambda: read_image_folder(data, task.folder))  # lists the files once, for all ranks and restarts
-    loaders = loaders_per_rank(group.place.local_size) if around.loaders is None else around.loaders
-    return group.together(lambda: FolderData(*read_image_folder(data, task.folder), part, loaders=loaders, say=voice))
+    loaders = loaders_per_rank(group.rank_info.local_size) if options.loaders is None else options.loaders
+    return group.together(lambda: FolderData(*read_image_folder(data, task.folder), shard, loaders=loaders, log_line=reporter))
 
 
 def measure(
@@ -105,7 +105,7 @@ def measure(
     """Top-1 and top-5 error in percent on the test images, and how many could be read; every rank takes its share.
 
     Raises:
-        Stopped: a signal came to any rank; the checkpoint of the last step is there.
+        TrainingStopped: a signal came to any rank; the checkpoint of the last step is there.
         HpcnasError: not one could be read.
     """
     group.share_buffers(training.network)
@@ -129,24 +129,24 @@ def _agreed(batches: Iterator[Batch], group: Group, stop_code: Callable[[], int]
         failure = attempt(lambda: taken.extend(itertools.islice(batches, 1)))  # noqa: B023 - called at once
         code = agree(group, MORE if taken else 0, stop_code(), failure)
         if code > MORE:
-            raise Stopped.by(code, "the evaluation after the last step")
+            raise TrainingStopped.by(code, "the evaluation after the last step")
         if not code:
             return
         yield from taken
 
 
 def _result(
-    task: Task,
+    task: TrainingTask,
     settings: dict[str, Any],
     data: FullData,
     group: Group,
-    course: Course,
+    trainer: Trainer,
     training: FullTraining,
     errors: tuple[float, float, int],
 ) -> FullResult:
     top1, top5, tested = errors
-    world, on_gpu = group.place.world_size, group.device.type == "cuda"
-    seconds = course.seconds
+    world, on_gpu = group.rank_info.world_size, group.device.type == "cuda"
+    seconds = trainer.seconds
     return FullResult(
         settings=settings,
         digest=task.digest,
@@ -159,14 +159,14 @@ def _result(
         tested=tested,
         skipped=data.skipped,
         parameters=sum(parameter.numel() for parameter in training.network.parameters()),
-        train_loss=None if math.isnan(course.loss) else course.loss,
+        train_loss=None if math.isnan(trainer.loss) else trainer.loss,
         seconds=seconds,
-        images_per_s=course.images_per_s,
+        images_per_s=trainer.images_per_s,
         gpu_hours=seconds * world / 3600 if on_gpu else 0.0,
         world_size=world,
         micro_batch=training.micro_batch,
         devices=f"{world} x {full_result.device_name(group.device)}",
-        restarts=course.restarts,
+        restarts=trainer.restarts,
         commit=full_result.source_commit(),
         versions=full_result.versions(),
     )

@@ -11,7 +11,7 @@ from hpcnas.networks.blueprint import blueprint
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.networks.gpu.structure import Structure
-from hpcnas.networks.gpu.weights import Weights
+from hpcnas.networks.gpu.weights import EngineWeights
 from hpcnas.networks.graph import network_graph
 from hpcnas.networks.skeletons import Network, build_network
 from hpcnas.representation.genotype import Genotype, Motif
@@ -39,7 +39,7 @@ def structure_of(genotype: Genotype, channels: int, in_channels: int = 3) -> Str
 def meta_layout(genotype: Genotype, training: bool = True, runs: int = 4, batch: int = 256, side: int = 24) -> Layout:
     """As a search of the paper's has it, without memory."""
     meta = torch.device("meta")
-    weights = Weights(structure_of(genotype, 16), runs, meta, torch.bfloat16)
+    weights = EngineWeights(structure_of(genotype, 16), runs, meta, torch.bfloat16)
     vector = torch.empty(3, device=meta)
     images = torch.empty(40_000, 32, 32, 3, dtype=torch.uint8, device=meta)
     data = ImageBytes(images, torch.empty(40_000, dtype=torch.int64, device=meta), vector, vector)
@@ -82,7 +82,7 @@ class Case:
     def steps_of(self, runs: list[int], descent: Descent, rate: float) -> Steps:
         """A training of some of the runs by the kernels."""
         structure = structure_of(self.genotype, self.channels, self.in_channels)
-        weights = Weights(structure, len(runs), torch.device(self.device), self.dtype)
+        weights = EngineWeights(structure, len(runs), torch.device(self.device), self.dtype)
         for place, run in enumerate(runs):
             weights.load(place, self.states[run])
         layout = Layout(weights, self.batch, self.crop, self.data, descent)

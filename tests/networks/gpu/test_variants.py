@@ -18,7 +18,7 @@ from hpcnas.benchmarks.genotypes import load_genotypes
 from hpcnas.evolution.initialization import random_genotype
 from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.plans import PassPlan
-from hpcnas.networks.gpu.variants import Variant, compile_variant, variants_of
+from hpcnas.networks.gpu.variants import KernelVariant, compile_variant, variants_of
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.space import HIERARCHICAL
@@ -34,16 +34,16 @@ def plan(genotype: Genotype) -> PassPlan:
     return PassPlan(genotype_to_json(genotype), evaluation_batch=500, **sizes)
 
 
-def every_variant(arch: int) -> list[Variant]:
+def every_variant(arch: int) -> list[KernelVariant]:
     return variants_of([launch for name in ("published", "dense") for launch in plan(BENCH[name]).launches()], arch)
 
 
-def widest_of_each_kernel(arch: int) -> list[Variant]:
+def widest_of_each_kernel(arch: int) -> list[KernelVariant]:
     """One variant of each kernel: the one that needs most registers is among the widest."""
     return list({variant.text.partition("[")[0]: variant for variant in every_variant(arch)}.values())
 
 
-def spilling(variants: list[Variant], arch: int) -> list[str]:
+def spilling(variants: list[KernelVariant], arch: int) -> list[str]:
     return [variant.text for variant in variants if usage(compile_variant(variant, arch)).stack > 0]
 
 
@@ -134,7 +134,7 @@ def parse(launch: Launch, arch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     kernels.clear()
     with monkeypatch.context() as patch:
         patch.setattr(launch.kernel, "compile", front_end)
-        compile_variant(Variant("", "", launch), arch)
+        compile_variant(KernelVariant("", "", launch), arch)
     kernels.clear()
     kernels.update(before)
 

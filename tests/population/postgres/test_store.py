@@ -17,7 +17,7 @@ from hpcnas.population.postgres.store import PostgresStore, schema_name
 from hpcnas.population.queries import Population
 from hpcnas.records import Verdict
 from hpcnas.run_folder import RunFolder
-from tests.population.conftest import birth, fitness, make_folder, worker
+from tests.population.conftest import fitness, make_folder, offspring_record, worker
 from tests.postgres_server import PostgresServer
 
 
@@ -37,7 +37,7 @@ def test_a_crash_of_the_server_loses_nothing(server: PostgresServer, memory_path
     head, queue = open_store(folder, config), open_queue(folder, config)
     head.begin_epoch()
     queue.join(worker())
-    [number] = head.add([birth()])
+    [number] = head.add([offspring_record()])
     lease = queue.claim("w1", f"crash-{number}").lease
     assert lease is not None
     server.stop("immediate")
@@ -68,7 +68,7 @@ def test_ended_connections_are_opened_again(postgres: str, memory_path: Path) ->
     head.begin_epoch()
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hpcnas'")
-    assert head.add([birth()]) == [1]
+    assert head.add([offspring_record()]) == [1]
     head.close()
 
 
@@ -78,7 +78,7 @@ def test_more_workers_than_connections_all_get_their_turn(postgres: str, memory_
     create_store(folder, config)
     head = open_store(folder, config)
     head.begin_epoch()
-    head.add([birth(number) for number in range(24)])
+    head.add([offspring_record(number) for number in range(24)])
     role = f"few_{os.getpid()}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER CONNECTION LIMIT 3 PASSWORD 'few'")
@@ -136,7 +136,7 @@ def test_two_runs_share_a_database(postgres: str, memory_path: Path) -> None:
         folder = make_folder(memory_path / name, config)
         create_store(folder, config)
         store = open_store(folder, config)
-        assert store.add([birth()]) == [1]
+        assert store.add([offspring_record()]) == [1]
         store.close()
 
 

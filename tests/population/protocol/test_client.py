@@ -18,7 +18,7 @@ from hpcnas.population.protocol.client import ServiceClient
 from hpcnas.records import Verdict
 from hpcnas.run_folder import RunFolder
 from hpcnas.system import network
-from tests.population.conftest import Rig, birth, fitness, worker
+from tests.population.conftest import Rig, fitness, offspring_record, worker
 from tests.system.test_network import FIB_TRIE
 
 
@@ -33,7 +33,7 @@ def test_a_worker_that_a_restored_database_does_not_know_joins_again(served: Rig
     served.queue.join(worker())
     stranger = ServiceClient(served.folder)
     stranger._worker = worker("w9")
-    served.head.add([birth()])
+    served.head.add([offspring_record()])
     assert stranger.claim("w9", "c1").verdict is Verdict.OK
     stranger.close()
 
@@ -119,7 +119,7 @@ def test_another_programs_port_is_left_after_a_while(served: Rig) -> None:
 
 
 def test_a_client_finds_the_next_head(served: Rig) -> None:
-    served.head.add([birth()])
+    served.head.add([offspring_record()])
     client = ServiceClient(served.folder)
     client.join(worker())
     lease = client.claim("w1", "c1").lease

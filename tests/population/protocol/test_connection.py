@@ -94,9 +94,9 @@ def test_a_recorded_conversation_cannot_be_replayed(served: Rig, short: Service)
     sent.append(handshake.answer(receive_frame(connection, frames)))
     connection.sendall(sent[-1])
     seal = handshake.finish(receive_frame(connection, frames))
-    sent.append(seal.close(encode_call("join", worker=worker("replayed"))))
+    sent.append(seal.sign(encode_call("join", worker=worker("replayed"))))
     connection.sendall(sent[-1])
-    seal.open(receive_frame(connection, frames))
+    seal.verify(receive_frame(connection, frames))
     replayed = connect(short)
     for data in sent:
         with contextlib.suppress(OSError):
@@ -123,7 +123,7 @@ def test_a_recorded_conversation_cannot_be_replayed(served: Rig, short: Service)
 )
 def test_a_worker_that_speaks_nonsense_is_hung_up_on(served: Rig, short: Service, payload: bytes) -> None:
     connection, seal, _ = shake_hands(short, read_secret(served.folder))
-    connection.sendall(seal.close(payload))
+    connection.sendall(seal.sign(payload))
     assert is_closed(connection)
     assert works(served)
 
@@ -132,7 +132,7 @@ def test_a_message_of_ten_mebibytes_is_not_read(served: Rig, short: Service) -> 
     connection, seal, _ = shake_hands(short, read_secret(served.folder))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with contextlib.suppress(OSError):
-        connection.sendall(seal.close(b"x" * (10 << 20)))
+        connection.sendall(seal.sign(b"x" * (10 << 20)))
     with contextlib.suppress(OSError):
         assert is_closed(connection)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
@@ -141,7 +141,7 @@ def test_a_message_of_ten_mebibytes_is_not_read(served: Rig, short: Service) -> 
 
 def test_half_a_message_and_silence_do_not_last(served: Rig, short: Service) -> None:
     connection, seal, _ = shake_hands(short, read_secret(served.folder))
-    connection.sendall(seal.close(encode_call("join", worker=worker()))[:-5])
+    connection.sendall(seal.sign(encode_call("join", worker=worker()))[:-5])
     silent = connect(short)
     assert is_closed(connection)
     assert is_closed(silent)

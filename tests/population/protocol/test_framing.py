@@ -49,13 +49,13 @@ def test_any_bytes_are_cut_into_frames_or_refused(chunks: list[bytes]) -> None:
 @settings(max_examples=100, deadline=None)
 def test_frames_arrive_whole_in_any_pieces_and_no_bit_can_be_changed(payloads: list[bytes], cuts: int, flip: int) -> None:
     sender, receiver, frames = Seal(b"k" * 32, b"client"), Seal(b"k" * 32, b"server"), Frames(1 << 10)
-    stream = b"".join(sender.close(payload) for payload in payloads)
+    stream = b"".join(sender.sign(payload) for payload in payloads)
     for start in range(0, len(stream), cuts):
         frames.feed(stream[start : start + cuts])
-    assert [receiver.open(frames.next() or b"") for _ in payloads] == payloads
-    changed = bytearray(Seal(b"k" * 32, b"client").close(payloads[0]))
+    assert [receiver.verify(frames.next() or b"") for _ in payloads] == payloads
+    changed = bytearray(Seal(b"k" * 32, b"client").sign(payloads[0]))
     changed[4 + flip % (len(changed) - 4)] ^= 1 << flip % 8
     other = Frames(1 << 10)
     other.feed(bytes(changed))
     with pytest.raises(MessageError):
-        Seal(b"k" * 32, b"server").open(other.next() or b"")
+        Seal(b"k" * 32, b"server").verify(other.next() or b"")

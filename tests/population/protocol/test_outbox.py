@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcnas.config import RunConfig
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import faultpoints
 from hpcnas.population.protocol.outbox import (
     MAX_BYTES,
     fail_message,
@@ -24,14 +24,14 @@ from hpcnas.population.queries import Population
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.records import Failure, FailureKind, Final, Individual, State
 from hpcnas.run_folder import RunFolder
-from tests.population.conftest import Rig, birth, fitness, make_folder, worker
+from tests.population.conftest import Rig, fitness, make_folder, offspring_record, worker
 
 
 @pytest.fixture
 def rig(make_rig: Callable[[str], Rig]) -> Rig:
     rig = make_rig("sqlite-wal")
     rig.queue.join(worker())
-    rig.head.add([birth(number) for number in range(3)])
+    rig.head.add([offspring_record(number) for number in range(3)])
     for number in range(3):
         rig.queue.claim("w1", f"c{number}")
     return rig
@@ -113,7 +113,7 @@ def test_links_and_pipes_are_not_read(rig: Rig, tmp_path: Path) -> None:
 def test_a_disk_that_refuses_is_left_as_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("write", "fsync", "rename"):
         with monkeypatch.context() as patch:
-            patch.setattr(seam, name, lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            patch.setattr(faultpoints, name, lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
             with pytest.raises(OSError, match="No space left"):
                 write_outbox(rig.folder, release_message(3, 1, "time limit"))
     assert list(rig.folder.outbox.iterdir()) == []
@@ -123,7 +123,7 @@ def test_a_message_that_the_disk_holds_fast_keeps_no_other_from_being_merged(rig
     (rig.folder.outbox).mkdir(exist_ok=True)
     (rig.folder.outbox / "0.json").write_text("garbage")
     stuck, other = (write_outbox(rig.folder, release_message(number, 1, "time limit")) for number in (1, 2))
-    rename, unlink = seam.rename, Path.unlink
+    rename, unlink = faultpoints.rename, Path.unlink
 
     def refuse(path: Path, missing_ok: bool = False) -> None:
         if path == stuck:
@@ -132,11 +132,11 @@ def test_a_message_that_the_disk_holds_fast_keeps_no_other_from_being_merged(rig
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", refuse)
-        patch.setattr(seam, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(faultpoints, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         assert merge_outbox(rig.folder, rig.head) == 1
     assert not other.exists()
     assert [row.state for row in _individuals(rig)][:2] == [State.QUEUED, State.QUEUED]
-    assert rename is seam.rename
+    assert rename is faultpoints.rename
     assert merge_outbox(rig.folder, rig.head) == 1
     assert [path.name for path in rig.folder.outbox.iterdir()] == ["refused"]
 

@@ -5,7 +5,7 @@ import pytest
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.protocol.client import ServiceClient
 from hpcnas.population.protocol.secret import read_secret
-from tests.population.conftest import Rig, birth, worker
+from tests.population.conftest import Rig, offspring_record, worker
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o622, 0o777])
@@ -31,7 +31,7 @@ def test_a_secret_that_is_none_is_refused(served: Rig) -> None:
 def test_the_secret_is_nowhere_but_in_its_file(served: Rig, caplog: pytest.LogCaptureFixture) -> None:
     text = served.folder.secret.read_text()
     served.queue.join(worker())
-    served.head.add([birth()])
+    served.head.add([offspring_record()])
     served.queue.claim("w1", "c1")
     served.stop()
     found = [path.name for path in served.folder.path.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]

@@ -13,12 +13,12 @@ from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.population.protocol.client import ServiceClient
 from hpcnas.population.protocol.service import Service
 from hpcnas.records import Verdict
-from tests.population.conftest import Rig, birth, worker
+from tests.population.conftest import Rig, offspring_record, worker
 
 
 def test_every_client_is_heard_in_turn(served: Rig) -> None:
     """One client that asks without pause takes no turns from the others."""
-    served.head.add([birth(number) for number in range(40)])
+    served.head.add([offspring_record(number) for number in range(40)])
     clients = [ServiceClient(served.folder) for _ in range(8)]
     counts = [0] * len(clients)
     stop, ready = threading.Event(), threading.Barrier(len(clients))
@@ -49,7 +49,7 @@ def test_a_claim_breeds_when_nothing_is_queued(served: Rig) -> None:
 
     def breed() -> bool:
         number = next(born, None)
-        return number is not None and bool(served.head.add([birth(number)]))
+        return number is not None and bool(served.head.add([offspring_record(number)]))
 
     served.breed = breed
     served.queue.join(worker())

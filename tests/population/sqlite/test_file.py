@@ -19,7 +19,7 @@ from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.records import State, Verdict
 from hpcnas.run_folder import RunFolder
-from tests.population.conftest import Rig, birth, fitness, make_folder, worker
+from tests.population.conftest import Rig, fitness, make_folder, offspring_record, worker
 
 
 @pytest.mark.parametrize(("network", "mode", "synchronous"), [(False, "wal", 2), (True, "delete", 3)])
@@ -46,7 +46,7 @@ REPLACING = (
 def test_fitness_is_insert_only_whoever_tries(make_rig: Callable[[str], Rig], statement: str) -> None:
     rig = make_rig("sqlite-wal")
     rig.queue.join(worker())
-    rig.head.add([birth()])
+    rig.head.add([offspring_record()])
     rig.queue.claim("w1", "c1")
     rig.queue.record(1, 1, fitness(0))
     connection = sqlite_file.connect(rig.folder.database)
@@ -63,7 +63,7 @@ def contents(path: Path) -> dict[str, bytes]:
 def test_a_damaged_database_is_refused_and_left_alone(memory_path: Path, config: RunConfig, damage: str) -> None:
     folder = make_folder(memory_path / "run", config)
     store = SQLiteStore.create(folder, config, backup_s=None)
-    store.add([birth(number, genotype="g" * 2000) for number in range(50)])
+    store.add([offspring_record(number, genotype="g" * 2000) for number in range(50)])
     store.close()
     data = folder.database.read_bytes()
     if damage == "another program's":
@@ -108,7 +108,7 @@ def test_a_copied_run_folder_goes_on(memory_path: Path, config: RunConfig) -> No
     store = SQLiteStore.create(folder, config, backup_s=None)
     store.begin_epoch()
     store.join(worker())
-    store.add([birth()])
+    store.add([offspring_record()])
     store.claim("w1", "c1")
     store.close()
     moved = RunFolder(memory_path / "elsewhere" / "two")
@@ -174,7 +174,7 @@ def test_a_busy_database_is_waited_for(make_rig: Callable[[str], Rig]) -> None:
     other.execute("BEGIN EXCLUSIVE")
     release = threading.Timer(0.5, lambda: other.execute("COMMIT"))
     release.start()
-    assert rig.head.add([birth()]) == [1]
+    assert rig.head.add([offspring_record()]) == [1]
     release.join()
     other.close()
 
@@ -185,15 +185,15 @@ def test_a_database_that_stays_busy_is_unavailable(make_rig: Callable[[str], Rig
     other = sqlite3.connect(rig.folder.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable, match="in use by another program"):
-        rig.head.add([birth()])
+        rig.head.add([offspring_record()])
     other.execute("COMMIT")
     other.close()
-    assert rig.head.add([birth()]) == [1]
+    assert rig.head.add([offspring_record()]) == [1]
 
 
 def add_many(store: SQLiteStore, count: int) -> None:
     for number in range(count):
-        store.add([birth(number, genotype="g" * 4000)])
+        store.add([offspring_record(number, genotype="g" * 4000)])
 
 
 @pytest.mark.parametrize("how", ["max_page_count", "file size limit"])
@@ -201,7 +201,7 @@ def test_a_full_disk_loses_nothing_and_recovers(memory_path: Path, config: RunCo
     folder = make_folder(memory_path / "run", config)
     store = SQLiteStore.create(folder, config, backup_s=None)
     store.begin_epoch()
-    store.add([birth(0)])
+    store.add([offspring_record(0)])
     connection = store._database._connection
     limits, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
@@ -216,7 +216,7 @@ def test_a_full_disk_loses_nothing_and_recovers(memory_path: Path, config: RunCo
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
     connection.execute("PRAGMA max_page_count = 1000000")
-    assert store.add([birth(number) for number in range(3)]) == [born + 1, born + 2, born + 3]
+    assert store.add([offspring_record(number) for number in range(3)]) == [born + 1, born + 2, born + 3]
     store.close()
     with Population.open(folder) as population:
         assert check_invariants(population) == []
@@ -226,18 +226,18 @@ def test_a_full_disk_loses_nothing_and_recovers(memory_path: Path, config: RunCo
 def test_many_calls_in_one_batch_are_one_transaction(make_rig: Callable[[str], Rig]) -> None:
     rig = make_rig("sqlite-wal")
     with pytest.raises(ZeroDivisionError), rig.head.batch():
-        assert rig.head.add([birth(1)])[0] / 0
+        assert rig.head.add([offspring_record(1)])[0] / 0
     assert rig.head.counts().born == 0
     with rig.head.batch():
-        rig.head.add([birth(1)])
+        rig.head.add([offspring_record(1)])
         with pytest.raises(ValueError):
-            rig.head.add([birth(2, copied_from=1)])
+            rig.head.add([offspring_record(2, copied_from=1)])
     assert rig.head.counts().born == 1
     assert check_database(rig.folder) == []
 
 
 def test_reading_changes_nothing_and_needs_no_right_to_write(make_rig: Callable[[str], Rig]) -> None:
     rig = make_rig("sqlite-wal")
-    rig.head.add([birth()])
+    rig.head.add([offspring_record()])
     with Population.open(rig.folder) as population, pytest.raises(sqlite3.OperationalError, match="readonly"):
         population._reader._open().execute("DELETE FROM event")  # type: ignore[attr-defined]

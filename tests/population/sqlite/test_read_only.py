@@ -18,7 +18,7 @@ from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite import read_only as sqlite_read_only
 from hpcnas.population.sqlite.read_only import BeingWritten, open_read_only
 from hpcnas.population.sqlite.store import SQLiteStore
-from tests.population.conftest import birth, make_folder
+from tests.population.conftest import make_folder, offspring_record
 
 COUNT = """
 import sys
@@ -51,7 +51,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     folder = make_folder(tmp_path / "run", RunConfig())
     store = SQLiteStore.create(folder, RunConfig())
     store.begin_epoch()
-    store.add([birth(number) for number in range(3)])
+    store.add([offspring_record(number) for number in range(3)])
     yield store
     store.close()
 
@@ -78,7 +78,7 @@ def test_what_a_killed_head_committed_is_read(store: SQLiteStore, tmp_path: Path
 
 def test_a_running_search_is_read_while_it_goes_on(store: SQLiteStore, tmp_path: Path) -> None:
     assert count(tmp_path / "run") == "3 3\n"
-    store.add([birth(9)])
+    store.add([offspring_record(9)])
     assert count(tmp_path / "run") == "4 4\n"
 
 
@@ -111,7 +111,7 @@ def test_a_database_that_changes_while_it_is_copied_is_copied_again(
 
     def copy_and_write(source: str, target: str) -> None:
         copyfile(source, target)
-        store.add([birth(7)])
+        store.add([offspring_record(7)])
 
     monkeypatch.setattr(shutil, "copyfile", copy_and_write)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 from hpcnas.cli import build_app
 from hpcnas.config import RunConfig, config_toml
 from hpcnas.errors import DamagedRunError, RunHeldError, StoreUnavailable, UsageError
-from hpcnas.population import backup, rules
-from hpcnas.population import faultpoints as seam
+from hpcnas.population import backup, faultpoints, rules
 from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.protocol.outbox import record_message, write_outbox
 from hpcnas.population.queries import Population
@@ -26,7 +25,7 @@ from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.records import Failure, FailureKind, Verdict
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.lock_file import head_lock
-from tests.population.conftest import birth, fitness, make_folder, worker
+from tests.population.conftest import fitness, make_folder, offspring_record, worker
 from tests.population.workload import Workload
 
 
@@ -60,12 +59,12 @@ def store(folder: RunFolder, config: RunConfig) -> SQLiteStore:
 def test_every_row_comes_back_from_the_journal_alone(folder: RunFolder, store: SQLiteStore) -> None:
     store.begin_epoch()
     store.join(worker())
-    store.add([birth(number) for number in range(4)], rng_state="state")
+    store.add([offspring_record(number) for number in range(4)], rng_state="state")
     store.claim("w1", "c1")
     store.heartbeat(1, 1, 0.5)
     store.record(1, 1, fitness(0))
     store.record(1, 1, fitness(1))
-    store.add([birth(9, copied_from=1)])
+    store.add([offspring_record(9, copied_from=1)])
     store.claim("w1", "c2")
     store.fail(2, 1, Failure(FailureKind.CRASH, "boom", "trace"))
     store.claim("w1", "c3")
@@ -88,7 +87,7 @@ def test_every_row_comes_back_from_any_sound_backup(folder: RunFolder, store: SQ
     workload = Workload(folder)
     for _ in range(3):
         workload.run(store, store)  # ends with a backup
-        store.add([birth(number) for number in range(3)])
+        store.add([offspring_record(number) for number in range(3)])
     store.close()
     before = dump(folder)
     destroy(folder)
@@ -103,7 +102,7 @@ def test_every_row_comes_back_from_any_sound_backup(folder: RunFolder, store: SQ
 
 def test_restored_leases_go_on_under_their_tokens(folder: RunFolder, store: SQLiteStore) -> None:
     store.join(worker())
-    store.add([birth()])
+    store.add([offspring_record()])
     store.make_backup()
     store.claim("w1", "c1")
     store.record(1, 1, fitness(0))
@@ -119,13 +118,13 @@ def test_restored_leases_go_on_under_their_tokens(folder: RunFolder, store: SQLi
 
 
 def test_a_torn_last_line_is_passed_over(folder: RunFolder, store: SQLiteStore) -> None:
-    store.add([birth()])
+    store.add([offspring_record()])
     store.close()
     path = journal_path(folder.backup, 1)
     with path.open("ab") as file:
         file.write(b'deadbeef {"n": 2, "do": [["insert_indi')
     again = SQLiteStore.open(folder, backup_s=None)
-    again.add([birth(1)])
+    again.add([offspring_record(1)])
     again.close()
     assert read_lines(path)[2] == 1
     destroy(folder)
@@ -155,12 +154,12 @@ def test_a_line_that_was_undone_does_not_come_back(
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise error
 
-    store.add([birth(1)])
+    store.add([offspring_record(1)])
     with monkeypatch.context() as patch:
-        patch.setattr(seam, "commit", refuse)
+        patch.setattr(faultpoints, "commit", refuse)
         with pytest.raises(StoreUnavailable):
-            store.add([birth(2), birth(3)])
-    store.add([birth(4)])
+            store.add([offspring_record(2), offspring_record(3)])
+    store.add([offspring_record(4)])
     store.close()
     before = dump(folder)
     destroy(folder)
@@ -172,10 +171,10 @@ def test_a_journal_that_cannot_be_flushed_is_followed_by_a_backup(
     folder: RunFolder, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.join(worker())
-    store.add([birth()])
+    store.add([offspring_record()])
     store.claim("w1", "c1")
     with monkeypatch.context() as patch:
-        patch.setattr(seam, "fsync", lambda file: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        patch.setattr(faultpoints, "fsync", lambda file: (_ for _ in ()).throw(OSError(5, "Input/output error")))
         with pytest.raises(StoreUnavailable, match="journal"):
             store.record(1, 1, fitness(0))
         with pytest.raises(StoreUnavailable, match="backup"):
@@ -186,11 +185,11 @@ def test_a_journal_that_cannot_be_flushed_is_followed_by_a_backup(
 
 
 def test_a_lost_journal_is_replaced_by_a_backup(folder: RunFolder, store: SQLiteStore) -> None:
-    store.add([birth()])
+    store.add([offspring_record()])
     store.close()
     shutil.rmtree(folder.backup)
     again = SQLiteStore.open(folder, backup_s=None)
-    again.add([birth(1)])
+    again.add([offspring_record(1)])
     again.close()
     destroy(folder)
     done = restore(folder)
@@ -199,7 +198,7 @@ def test_a_lost_journal_is_replaced_by_a_backup(folder: RunFolder, store: SQLite
 
 def test_only_the_newest_backups_and_what_they_need_are_kept(folder: RunFolder, store: SQLiteStore) -> None:
     for number in range(6):
-        store.add([birth(number)])
+        store.add([offspring_record(number)])
         store.make_backup()
     store.close()
     assert sqlite_backups(folder.backup).numbers() == [5, 6, 7]
@@ -229,7 +228,7 @@ def test_backups_while_many_write_are_sound(folder: RunFolder, store: SQLiteStor
 
     def write() -> None:
         while not stop.is_set():
-            store.add([birth()])
+            store.add([offspring_record()])
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -287,7 +286,7 @@ def test_without_backup_and_journal_nothing_is_touched(folder: RunFolder, store:
 
 
 def test_the_command_leaves_a_sound_population_alone_unless_it_is_told_to(folder: RunFolder, store: SQLiteStore) -> None:
-    store.add([birth()])
+    store.add([offspring_record()])
     store.close()
     before = folder.database.read_bytes()
     result = CliRunner().invoke(build_app(), ["restore", "--run", str(folder.path)])
@@ -323,7 +322,7 @@ def test_a_run_in_postgresql_is_restored_by_its_server(folder: RunFolder, config
 def test_the_command_restores_and_refuses_while_a_head_runs(
     folder: RunFolder, store: SQLiteStore, make_rig: Callable[..., object]
 ) -> None:
-    store.add([birth()])
+    store.add([offspring_record()])
     store.close()
     destroy(folder)
     result = CliRunner().invoke(build_app(), ["restore", "--run", str(folder.path)])
@@ -339,7 +338,7 @@ def test_the_command_restores_and_refuses_while_a_head_runs(
 
 @pytest.mark.parametrize("damage", ["empty", "noise", "head", "half"])
 def test_a_damaged_database_is_not_called_sound(folder: RunFolder, store: SQLiteStore, damage: str) -> None:
-    store.add([birth(number) for number in range(50)])
+    store.add([offspring_record(number) for number in range(50)])
     store.close()
     whole = folder.database.read_bytes()
     noise = random.Random(3).randbytes(2000)

@@ -7,8 +7,8 @@ import pytest
 from hpcnas.report.charts.cluster import BINS, failures_chart, noise_chart, throughput_chart, workers_chart
 from hpcnas.report.charts.search import figure3, figure4
 from hpcnas.report.page_board import failures
-from hpcnas.report.rows import Attempt, WorkerSpan, best_so_far
 from hpcnas.report.tables.formatting import Spread
+from hpcnas.report.views import AttemptView, WorkerSpan, best_so_far
 
 START = 1_700_000_000.0
 
@@ -55,7 +55,7 @@ def with_times(run, attempts, workers, ended):
 def test_live_workers_are_counted_between_joining_and_leaving(make_rows):
     """Two of four quarters with one worker more: exact means per bin, whatever the bins."""
     workers = [WorkerSpan("a", "n", START, None), WorkerSpan("b", "n", START + 25, START + 75)]
-    attempts = [Attempt(1, "a", "n", START, START + 50, "evaluated"), Attempt(2, "b", "n", START + 50, None, "")]
+    attempts = [AttemptView(1, "a", "n", START, START + 50, "evaluated"), AttemptView(2, "b", "n", START + 50, None, "")]
     chart = workers_chart([with_times(make_rows(), attempts, workers, 100)])
     rows = [tuple(map(float, row[1:])) for row in chart.records]
     assert len(rows) == BINS

@@ -5,15 +5,15 @@ import json
 from hpcnas.report.quoting import latex_escape
 from hpcnas.report.tables.formats import as_csv, as_json, as_latex, as_markdown, as_text
 from hpcnas.report.tables.formatting import Spread, TopErrors
-from hpcnas.report.tables.table import Column, Kind, Row, Table
+from hpcnas.report.tables.table import Column, ColumnKind, Row, Table
 
 HOSTILE = r"a|b_c & 50% \textbf{x} <script> $1 #2 ~ ^"
 COLUMNS = (
     Column("name", "name"),
-    Column("error", "test error (%)", Kind.SPREAD),
-    Column("imagenet", "top-1/top-5", Kind.ERRORS),
-    Column("parameters", "parameters", Kind.PARAMETERS),
-    Column("hours", "GPU-hours", Kind.HOURS),
+    Column("error", "test error (%)", ColumnKind.SPREAD),
+    Column("imagenet", "top-1/top-5", ColumnKind.ERRORS),
+    Column("parameters", "parameters", ColumnKind.PARAMETERS),
+    Column("hours", "GPU-hours", ColumnKind.HOURS),
 )
 TABLE = Table(
     "table1",

@@ -16,7 +16,7 @@ from hpcnas.training.data.decode import central_crop, decode_crop, draw_crop, im
 from hpcnas.training.data.image_finish import IMAGENET_MEAN, IMAGENET_STD, finish
 from hpcnas.training.data.image_folder import GROUND_TRUTH, read_image_folder
 from hpcnas.training.data.imagenet import FolderData, ImageBatches, Schedule, loaders_per_rank
-from hpcnas.training.full_size.batches import Part
+from hpcnas.training.full_size.batches import Shard
 from tests.training.full_size.material import write_image_folder
 
 CPU = torch.device("cpu")
@@ -163,7 +163,7 @@ def test_steps_see_the_same_images_whatever_the_ranks(world_size: int, micro_bat
     """Ranks and pieces together are the batch of one process; a restart begins in the middle; epochs are permutations."""
 
     def images(first: int, last: int, world: int, piece: int) -> list[list[tuple[int, int]]]:
-        parts = [list(Schedule(10, Part(4, 8, 5, rank, world, CPU), first, last, piece)) for rank in range(world)]
+        parts = [list(Schedule(10, Shard(4, 8, 5, rank, world, CPU), first, last, piece)) for rank in range(world)]
         per_step = 4 // world // piece
         return [
             [key for part in parts for keys in part[step * per_step : (step + 1) * per_step] for key in keys]
@@ -179,7 +179,7 @@ def test_steps_see_the_same_images_whatever_the_ranks(world_size: int, micro_bat
 
 
 def source(data: Path, say: list[str], loaders: int = 0, batch: int = 4) -> FolderData:
-    return FolderData(*read_image_folder(data), Part(batch, 24, 1, 0, 1, CPU), loaders=loaders, say=say.append)
+    return FolderData(*read_image_folder(data), Shard(batch, 24, 1, 0, 1, CPU), loaders=loaders, log_line=say.append)
 
 
 def test_loader_processes_give_what_this_process_gives(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.training.full_size.distributed import Group
-from hpcnas.training.full_size.ranks import Place
+from hpcnas.training.full_size.ranks import RankInfo
 
 RANKS_S = 100  # until ranks that do not come to an end are killed
 
@@ -57,7 +57,7 @@ def run_ranks(world_size: int, folder: Path, work: Callable[[Group], object]) ->
 
 def _be_rank(rank: int, world_size: int, folder: Path, work: Callable[[Group], object]) -> None:
     torch.set_num_threads(1)
-    group = Group(Place(rank, world_size, rank, world_size, "srun", "test"))
+    group = Group(RankInfo(rank, world_size, rank, world_size, "srun", "test"))
     try:
         group.connect(folder)
         work(group)

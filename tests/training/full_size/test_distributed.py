@@ -1,4 +1,4 @@
-"""Ranks: who they are, how they meet, that together they compute what one process would."""
+"""Ranks: who they are, how they join_ranks, that together they compute what one process would."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from hpcnas.networks.skeletons import build_network
 from hpcnas.training.full_size import ranks
 from hpcnas.training.full_size.distributed import Group, RankLost, StoppedElsewhere
 from hpcnas.training.full_size.rank_device import choose_rank_device, refuse_shared_gpus
-from hpcnas.training.full_size.ranks import Place, find_place, meet
+from hpcnas.training.full_size.ranks import RankInfo, find_rank, join_ranks
 from hpcnas.training.full_size.recipe import full_recipe
 from hpcnas.training.full_size.step import FullTraining
 from tests.training.full_size.material import SMALL, run_ranks
@@ -28,23 +28,29 @@ SRUN = {"SLURM_STEP_NUM_TASKS": "6", "SLURM_PROCID": "4", "SLURM_LOCALID": "0", 
 
 
 def test_process_without_a_launcher_is_alone() -> None:
-    assert find_place({}) == Place()
+    assert find_rank({}) == RankInfo()
     batch_script = {"SLURM_JOB_ID": "77", "SLURM_PROCID": "0", "SLURM_NTASKS": "16"}
-    assert find_place(batch_script).world_size == 1
+    assert find_rank(batch_script).world_size == 1
 
 
 def test_rank_from_srun() -> None:
     """Slurm's run-length notation gives the tasks of this node; a requeued job meets under another key."""
     environment = {**SRUN, "SLURM_STEP_TASKS_PER_NODE": "2(x2),1(x2)", "SLURM_STEP_ID": "0"}
-    place = find_place(environment)
-    assert (place.rank, place.world_size, place.local_rank, place.local_size, place.launcher) == (4, 6, 0, 1, "srun")
-    assert find_place({**environment, "SLURM_RESTART_COUNT": "1"}).key != place.key
-    assert find_place({**environment, "SLURM_NODEID": "1"}).local_size == 2
+    rank_info = find_rank(environment)
+    assert (rank_info.rank, rank_info.world_size, rank_info.local_rank, rank_info.local_size, rank_info.launcher) == (
+        4,
+        6,
+        0,
+        1,
+        "srun",
+    )
+    assert find_rank({**environment, "SLURM_RESTART_COUNT": "1"}).key != rank_info.key
+    assert find_rank({**environment, "SLURM_NODEID": "1"}).local_size == 2
 
 
 def test_rank_from_torchrun() -> None:
     names = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
-    assert find_place(names) == Place(3, 4, 1, 2, "torchrun")
+    assert find_rank(names) == RankInfo(3, 4, 1, 2, "torchrun")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +63,7 @@ def test_rank_from_torchrun() -> None:
 )
 def test_contradicting_variables_are_refused(environment: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        find_place(environment)
+        find_rank(environment)
 
 
 def test_stale_address_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,13 +71,13 @@ def test_stale_address_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    place = Place(1, 2, 1, 2, "srun", "k")
+    rank_info = RankInfo(1, 2, 1, 2, "srun", "k")
     monkeypatch.setattr(ranks, "POLL_S", 0.01)
     for content in (None, "{", "[]", json.dumps({"hosts": ["127.0.0.1"], "port": port})):
         if content is not None:
             (tmp_path / ".meeting-k.json").write_text(content)
         with pytest.raises(ClusterError, match="rank 1 found no rank 0 within 0 s"):
-            meet(place, tmp_path, timeout_s=0.05)
+            join_ranks(rank_info, tmp_path, timeout_s=0.05)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,7 @@ def test_stale_address_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_fewer_gpus_than_ranks_are_refused(wanted: str, count: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     with pytest.raises(UsageError, match=message):
-        choose_rank_device(Place(3, 4, 3, 4), wanted)
+        choose_rank_device(RankInfo(3, 4, 3, 4), wanted)
 
 
 def test_two_ranks_on_one_gpu_are_refused() -> None:
@@ -117,7 +123,7 @@ def test_gradients_are_those_of_one_process(tmp_path: Path) -> None:
     expected = plain_gradients(network("reference").eval(), *batch())
 
     def work(group: Group) -> None:
-        images, labels = (part.chunk(2)[group.place.rank] for part in batch())
+        images, labels = (part.chunk(2)[group.rank_info.rank] for part in batch())
         for pieces in (1, 2):
             training = ready(group, "reference", BATCH // 2 // pieces)
             training.network.eval()
@@ -136,7 +142,7 @@ def test_gradients_of_the_planned_network_are_averaged(tmp_path: Path) -> None:
     def work(group: Group) -> None:
         training = ready(group, "planned", BATCH // 2)
         training.network.train()
-        training.accumulate([halves[group.place.rank]])
+        training.accumulate([halves[group.rank_info.rank]])
         assert_gradients(training.network, expected)
 
     assert run_ranks(2, tmp_path, work) == [0, 0]
@@ -161,7 +167,7 @@ def test_synchronised_bn_trains_as_one_process(tmp_path: Path) -> None:
     statistics = dict(whole.named_buffers())
 
     def work(group: Group) -> None:
-        images, labels = (part.chunk(2)[group.place.rank] for part in batch())
+        images, labels = (part.chunk(2)[group.rank_info.rank] for part in batch())
         net = group.synchronise_bn(network("reference")).train()
         parallel = DistributedDataParallel(net)
         cross_entropy(parallel(images), labels).backward()
@@ -177,7 +183,7 @@ def test_ranks_agree(tmp_path: Path) -> None:
     """Greatest, least, total, shared text; an error on one rank stops all, and one of them says it."""
 
     def work(group: Group) -> None:
-        rank = group.place.rank
+        rank = group.rank_info.rank
         assert group.greatest(rank) == 2
         assert group.least(rank) == 0
         assert group.total(torch.tensor([1, rank])).tolist() == [3, 3]
@@ -205,7 +211,7 @@ def test_killed_rank_is_noticed_by_the_others(tmp_path: Path) -> None:
 
     def work(group: Group) -> None:
         group.step = 42
-        if group.place.rank == 1:
+        if group.rank_info.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         with pytest.raises(RankLost, match=r"rank \d of 3 on .* lost another rank at step 42; .*; the same command goes on"):
             group.greatest(0)

@@ -17,10 +17,10 @@ from hpcnas.system.lock_file import TRAINING_LOCK
 from hpcnas.training.full_size import step as full_loop
 from hpcnas.training.full_size.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from hpcnas.training.full_size.distributed import Group
-from hpcnas.training.full_size.ranks import Place
+from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import PAPER, full_recipe
 from hpcnas.training.full_size.result import read_result
-from hpcnas.training.full_size.task import Stopped, Surroundings, Task
+from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
 from hpcnas.training.full_size.train import train_full
 from tests.training.full_size.material import SMALL, run_ranks, weights, write_image_folder
 
@@ -30,12 +30,12 @@ STEPS = 5
 TINY = {"dataset": "digits", "channels": 2, "cells": 1, "steps": STEPS, "batch": 16}
 
 
-def task(folder: Path, **changes: object) -> Task:
-    return Task(SMALL, full_recipe("cifar", **{**TINY, **changes}), 0, folder)
+def task(folder: Path, **changes: object) -> TrainingTask:
+    return TrainingTask(SMALL, full_recipe("cifar", **{**TINY, **changes}), 0, folder)
 
 
 def alone() -> Group:
-    return Group(Place())
+    return Group(RankInfo())
 
 
 def stopping_after(calls: int, code: int = 143) -> Callable[[], int]:
@@ -70,15 +70,15 @@ def test_paper_numbers() -> None:
 
 def test_training_stopped_at_any_step_ends_with_the_same_bits(tmp_path: Path) -> None:
     """Stopped after steps 0, 1, 3 and 4, each time gone on with, against an undisturbed training."""
-    undisturbed = train_full(task(tmp_path / "calm"), alone(), Surroundings())
+    undisturbed = train_full(task(tmp_path / "calm"), alone(), RunOptions())
     disturbed = task(tmp_path / "disturbed")
     for steps in (1, 2, 3, 2):
         with pytest.raises(
-            Stopped, match=r"SIGTERM stopped the training at step \d of 5; the same command goes on there"
+            TrainingStopped, match=r"SIGTERM stopped the training at step \d of 5; the same command goes on there"
         ) as stopped:
-            train_full(disturbed, alone(), Surroundings(stop_code=stopping_after(steps)))
+            train_full(disturbed, alone(), RunOptions(stop_code=stopping_after(steps)))
         assert stopped.value.exit_code == 143
-    result = train_full(disturbed, alone(), Surroundings())
+    result = train_full(disturbed, alone(), RunOptions())
     assert result.restarts == 4
     assert (result.error_top1, result.train_loss) == (undisturbed.error_top1, undisturbed.train_loss)
     one, other = weights(tmp_path / "calm"), weights(tmp_path / "disturbed")
@@ -92,8 +92,8 @@ def test_four_ranks_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path)
 
     def work(name: str, stop_code: Callable[[], int]) -> Callable[[Group], object]:
         def train(group: Group) -> None:
-            with contextlib.suppress(Stopped):
-                train_full(replace(task(tmp_path / name), genotype=PUBLISHED), group, Surroundings(stop_code=stop_code))
+            with contextlib.suppress(TrainingStopped):
+                train_full(replace(task(tmp_path / name), genotype=PUBLISHED), group, RunOptions(stop_code=stop_code))
 
         return train
 
@@ -104,29 +104,29 @@ def test_four_ranks_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path)
 
 
 def test_damaged_newest_checkpoint_costs_steps_not_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    undisturbed = train_full(task(tmp_path / "calm"), alone(), Surroundings())
+    undisturbed = train_full(task(tmp_path / "calm"), alone(), RunOptions())
     disturbed = task(tmp_path / "disturbed")
     for steps in (2, 3):
-        with pytest.raises(Stopped):
-            train_full(disturbed, alone(), Surroundings(stop_code=stopping_after(steps)))
+        with pytest.raises(TrainingStopped):
+            train_full(disturbed, alone(), RunOptions(stop_code=stopping_after(steps)))
     checkpoints(disturbed.folder)[0].write_bytes(b"half")
-    result = train_full(disturbed, alone(), Surroundings())
+    result = train_full(disturbed, alone(), RunOptions())
     assert "passed over" in (said := capsys.readouterr().err)
     assert "goes on at step 1 of 5" in said
     assert result.error_top1 == undisturbed.error_top1
 
 
 def test_finished_training_is_read_back_and_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = train_full(task(tmp_path), alone(), Surroundings())
+    first = train_full(task(tmp_path), alone(), RunOptions())
     monkeypatch.setattr(full_loop.FullTraining, "step", None)
-    assert train_full(task(tmp_path), alone(), Surroundings()) == first
+    assert train_full(task(tmp_path), alone(), RunOptions()) == first
     assert read_result(tmp_path) == first
     with pytest.raises(UsageError, match=r"result.json was made with channels 2, not 4; give the same settings again"):
-        train_full(task(tmp_path, channels=4), alone(), Surroundings())
+        train_full(task(tmp_path, channels=4), alone(), RunOptions())
 
 
 def test_result_names_everything(tmp_path: Path) -> None:
-    result = train_full(task(tmp_path), alone(), Surroundings())
+    result = train_full(task(tmp_path), alone(), RunOptions())
     content = json.loads((tmp_path / "result.json").read_text())
     assert content["settings"]["genotype"] == content["digest"] == digest(SMALL)
     assert content["parameters"] == count(SMALL, "cifar", channels=2, cells=1, in_channels=1).trainable
@@ -139,7 +139,7 @@ def test_result_names_everything(tmp_path: Path) -> None:
 def test_accumulated_batch_is_the_same_training_in_evaluation_of_bn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device on which only half a batch fits: two pieces a step, the rest of the recipe as it is."""
     monkeypatch.setattr("hpcnas.training.full_size.loop.fitting_micro_batch", lambda *_: 8)
-    result = train_full(task(tmp_path), alone(), Surroundings())
+    result = train_full(task(tmp_path), alone(), RunOptions())
     assert result.micro_batch == 8
     assert result.settings["batch"] == 16
 
@@ -169,11 +169,13 @@ def test_image_folder_trains_and_validates_end_to_end(tmp_path: Path) -> None:
     """JPEGs in ImageNet's layout with two loader processes, stopped in the middle: the same bits, top-1 and top-5."""
     data = write_image_folder(tmp_path / "data", classes=6, train=4, val=3)
     recipe = full_recipe("imagenet", data=str(data), channels=2, cells=1, steps=4, batch=8, crop=48)
-    around = Surroundings(loaders=2)
-    undisturbed = train_full(Task(SMALL, recipe, 0, tmp_path / "calm"), alone(), around)
-    with pytest.raises(Stopped):
-        train_full(Task(SMALL, recipe, 0, tmp_path / "other"), alone(), Surroundings(loaders=1, stop_code=stopping_after(3)))
-    result = train_full(Task(SMALL, recipe, 0, tmp_path / "other"), alone(), around)
+    options = RunOptions(loaders=2)
+    undisturbed = train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "calm"), alone(), options)
+    with pytest.raises(TrainingStopped):
+        train_full(
+            TrainingTask(SMALL, recipe, 0, tmp_path / "other"), alone(), RunOptions(loaders=1, stop_code=stopping_after(3))
+        )
+    result = train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "other"), alone(), options)
     assert (result.error_top1, result.error_top5) == (undisturbed.error_top1, undisturbed.error_top5)
     assert result.error_top5 is not None
     assert result.tested == 18
@@ -184,7 +186,7 @@ def test_image_folder_trains_and_validates_end_to_end(tmp_path: Path) -> None:
 def test_diverging_training_fails_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(full_loop, "cross_entropy", lambda logits, labels: logits.sum() * torch.nan)
     with pytest.raises(HpcnasError, match="the training loss is nan at step 1; try --precision fp32, or another --seed"):
-        train_full(task(tmp_path), alone(), Surroundings(log_s=0))
+        train_full(task(tmp_path), alone(), RunOptions(log_s=0))
     assert not (tmp_path / "result.json").exists()
 
 
@@ -192,13 +194,13 @@ def test_signal_to_one_rank_in_the_evaluation_stops_both_and_costs_no_step(tmp_p
     """Of two ranks the second is told, before its first batch of test images; both leave, and go on to the same result."""
 
     def stopped(group: Group) -> None:
-        told = stopping_after(STEPS + 2) if group.place.rank == 1 else lambda: 0
-        with pytest.raises(Stopped, match="SIGTERM stopped the evaluation after the last step"):
-            train_full(task(tmp_path / "both"), group, Surroundings(stop_code=told))
+        told = stopping_after(STEPS + 2) if group.rank_info.rank == 1 else lambda: 0
+        with pytest.raises(TrainingStopped, match="SIGTERM stopped the evaluation after the last step"):
+            train_full(task(tmp_path / "both"), group, RunOptions(stop_code=told))
 
     assert run_ranks(2, tmp_path, stopped) == [0, 0]
     assert checkpoints(tmp_path / "both")[0].name.startswith(f"checkpoint-{STEPS:08d}-")
-    assert run_ranks(2, tmp_path, lambda group: train_full(task(tmp_path / "both"), group, Surroundings())) == [0, 0]
+    assert run_ranks(2, tmp_path, lambda group: train_full(task(tmp_path / "both"), group, RunOptions())) == [0, 0]
     result = read_result(tmp_path / "both")
     assert result is not None
     assert (result.restarts, result.tested) == (1, 297)
@@ -210,23 +212,23 @@ def test_image_that_cannot_be_read_is_counted_once_over_restarts(tmp_path: Path)
     data = write_image_folder(tmp_path / "data", classes=2, train=4, val=2)
     next((data / "train").glob("*/*")).write_bytes(b"no image")
     recipe = full_recipe("imagenet", data=str(data), channels=2, cells=1, steps=2, batch=8, crop=48)
-    around = Surroundings(loaders=0)
-    with pytest.raises(Stopped):
-        train_full(Task(SMALL, recipe, 0, tmp_path / "out"), alone(), replace(around, stop_code=stopping_after(3)))
-    assert train_full(Task(SMALL, recipe, 0, tmp_path / "out"), alone(), around).skipped == 1
+    options = RunOptions(loaders=0)
+    with pytest.raises(TrainingStopped):
+        train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "out"), alone(), replace(options, stop_code=stopping_after(3)))
+    assert train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "out"), alone(), options).skipped == 1
 
 
 def test_checkpoint_after_the_last_step_of_version_0_1_ends_in_valid_json(tmp_path: Path) -> None:
     """It does not say loss and speed: null in result.json, and a NaN that was written before is read as that."""
-    with pytest.raises(Stopped):
-        train_full(task(tmp_path), alone(), Surroundings(stop_code=stopping_after(STEPS + 1)))
+    with pytest.raises(TrainingStopped):
+        train_full(task(tmp_path), alone(), RunOptions(stop_code=stopping_after(STEPS + 1)))
     (path,) = checkpoints(tmp_path)[:1]
     settings = task(tmp_path).recipe.settings(task(tmp_path).digest, 0, "fp32")
     step, state = load_checkpoint(path, settings)
     path.unlink()
     later = ("loss", "stepped", "stepping_s", "corrupt")
     save_checkpoint(tmp_path, step, settings, {name: value for name, value in state.items() if name not in later})
-    result = train_full(task(tmp_path), alone(), Surroundings())
+    result = train_full(task(tmp_path), alone(), RunOptions())
     assert (result.train_loss, result.images_per_s) == (None, None)
     text = (tmp_path / "result.json").read_text()
     json.loads(text, parse_constant=pytest.fail)

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from hpcnas.config import RunConfig
 from hpcnas.population.pace import spent_s
-from hpcnas.records import Counts, Final
+from hpcnas.records import Final, StateCounts
 from hpcnas.report.tables.formatting import Spread
 
 SPACE_NAMES = {"hierarchical": "Hierarchical", "flat": "Flat", "flat-constrained": "Flat, parameter-constrained"}
@@ -33,7 +33,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptView:
     """One lease of a genotype; times are seconds since 1970, `ended` None while it runs.
 
     Attributes:
@@ -62,7 +62,7 @@ class WorkerSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenUp:
+class FailedGenotype:
     """A genotype that failed for good."""
 
     id: int
@@ -87,13 +87,13 @@ class RunRows:
     name: str
     folder: str
     config: RunConfig
-    counts: Counts
+    counts: StateCounts
     evaluations: tuple[Evaluation, ...]
     finals: tuple[Final, ...] = ()
-    attempts: tuple[Attempt, ...] = field(default=(), repr=False)
+    attempts: tuple[AttemptView, ...] = field(default=(), repr=False)
     workers: tuple[WorkerSpan, ...] = field(default=(), repr=False)
     devices: tuple[str, ...] = ()
-    given_up: tuple[GivenUp, ...] = ()
+    failed_permanently: tuple[FailedGenotype, ...] = ()
     best_genotype: str = field(default="", repr=False)
     started: float = 0.0
     ended: float | None = None
