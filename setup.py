@@ -44,6 +44,7 @@ setup(
         "torchvision>=0.26",
         "numpy>=1.26",
         "tomli-w>=1.0",
+        "msgspec>=0.22",
         "submitit>=1.5.3",
         "filelock>=4.0",
         "tabulate>=0.9",

@@ -96,7 +96,7 @@ def resolve_values(name, given):
     """Refuse a value that the command itself would refuse once it runs, such as a number out of range."""
     if name == "head":
         preset = [preset_layer(given["preset"])] if given["preset"] else []
-        resolve([*preset, option_layer({key: given[key] for key in (*PLACES, "store")})], None)
+        resolve([*preset, option_layer({key: given[key] for key in PLACES})], None)
     elif name == "final":
         FinalOptions(**{field.name: given[field.name] for field in fields(FinalOptions)}).recipe(None)
 
