@@ -14,10 +14,11 @@ from collections.abc import Sequence
 import typer
 
 from hpcnas import __version__
+from hpcnas.commands.shown import ShownGroup
 from hpcnas.errors import HpcnasError
 from hpcnas.system.processes import end_process, is_kept_alive
 
-FAMILIES = ("search", "population", "restore", "genotypes", "simulate", "train", "final", "report", "cluster", "bench")
+FAMILIES = ("search", "population", "restore", "genotypes", "final", "report", "cluster", "train", "simulate", "bench")
 WRONG_USAGE = 2
 INTERRUPTED = 130
 
@@ -28,8 +29,8 @@ def build_app() -> typer.Typer:
         name="hpcnas",
         help="Hierarchical neural architecture search on a Slurm cluster, or on this machine.",
         epilog="Every command takes --debug: errors with their traceback. Start with: hpcnas head --preset smoke",
-        no_args_is_help=True,
-        add_completion=False,
+        cls=ShownGroup,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
     app.callback()(_common)

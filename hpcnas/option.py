@@ -22,6 +22,7 @@ class Option:
 
     Attributes:
         help: one sentence for `--help`.
+        panel: of the help; "" is that of the other options of the dataclass.
         name: on the command line, without dashes in front; the field's, where none was given.
         shown: the default as the help shows it; None shows `default` itself.
         metavar: what stands for a value in the help.
@@ -31,6 +32,7 @@ class Option:
     """
 
     help: str
+    panel: str = ""
     name: str = ""
     shown: str | None = None
     metavar: str | None = None
@@ -61,21 +63,21 @@ class Option:
     @property
     def text(self) -> str:
         """The help with the default at its end."""
-        default = _shown(self.default) if self.shown is None else self.shown
+        default = shown_default(self.default) if self.shown is None else self.shown
         return f"{self.help} [{default}]" if default else self.help
 
     def parse(self, text: Any) -> Any:
-        """What was given on the command line as the field's value: numbers of a list have commas between them.
+        """What was given on the command line as the field's value; numbers of a list have commas between them there.
 
         Raises:
             UsageError: a list holds something else.
         """
-        if self.item not in (int, float) or not isinstance(text, str):
-            return text
+        if not isinstance(text, str) or self.item is None:
+            return tuple(text) if isinstance(text, list) else text
         try:
-            return [self.item(part) for part in text.split(",")]
+            return tuple(self.item(part) for part in text.split(","))
         except ValueError:
-            allowed = f"{_WORDS[self.item][1]} with commas between them, as in {_shown(self.default)}"
+            allowed = f"{_WORDS[self.item][1]} with commas between them, as in {shown_default(self.default)}"
             raise UsageError(f"{self.flag} {text[:80]} must be {allowed}") from None
 
     def check(self, value: Any) -> None:
@@ -89,7 +91,7 @@ class Option:
             elif self.least is not None:
                 check_at_least(self.flag, number, int(self.least))
         if self.is_growing and list(numbers) != sorted(set(numbers)):
-            raise UsageError(f"{self.flag} {_shown(value)} must grow, as in {_shown(self.default)}")
+            raise UsageError(f"{self.flag} {shown_default(value)} must grow, as in {shown_default(self.default)}")
 
 
 def option(default: Any, help: str, **more: Any) -> Any:
@@ -137,9 +139,10 @@ def _without_none(hint: Any) -> Any:
     return kind
 
 
-def _shown(default: Any) -> str:
+def shown_default(default: Any) -> str:
+    """A value as the help shows it; "" for what says nothing."""
     if isinstance(default, Sequence) and not isinstance(default, str):
-        return ",".join(map(_shown, default))
+        return ",".join(map(shown_default, default))
     if default is None or isinstance(default, bool):
         return ""
     return f"{default:g}" if isinstance(default, float) else str(default)

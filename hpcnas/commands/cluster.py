@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.options import AddressOption, RunOption
+from hpcnas.commands.shown import add
 from hpcnas.config import RunConfig, read_config
 from hpcnas.run_folder import RunFolder
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add doctor and jobs."""
-    app.command()(doctor)
-    app.command()(jobs)
+    add(app, shown.MEASURE, doctor, "hpcnas doctor", "hpcnas doctor --partition gpu --workers 200 --time 4:00:00")
+    add(app, shown.TAKE_AWAY, jobs, "hpcnas jobs", "hpcnas jobs --out mine")
 
 
 def jobs(

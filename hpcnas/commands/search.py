@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.head_options import (
     FITNESS,
     RUN,
@@ -17,16 +18,18 @@ from hpcnas.commands.head_options import (
     run_options,
 )
 from hpcnas.commands.options import AddressOption, RunOption, grouped, offering
+from hpcnas.commands.shown import add
 from hpcnas.config import Preset
+from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
 
 def register(app: typer.Typer) -> None:
     """Add head, worker, stop and retry."""
-    app.command()(head)
-    app.command()(worker)
-    app.command()(stop)
-    app.command()(retry)
+    add(app, shown.RUN, head, "hpcnas head --preset smoke", "hpcnas head --workers 200 --partition gpu --run runs/first")
+    add(app, shown.RUN, worker, "hpcnas worker", "hpcnas worker --run runs/first")
+    add(app, shown.RUN, stop, "hpcnas stop", "hpcnas stop --cancel --run runs/first")
+    add(app, shown.RUN, retry, "hpcnas retry 17 23", "hpcnas retry --cause oom --run runs/first")
 
 
 @offering(run_options("cluster", "space", "search", "recipe", ""))
@@ -83,12 +86,21 @@ def stop(
 
 
 def retry(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Failed genotypes, as `hpcnas failures` lists them.")],
+    ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID]...", help="Failed genotypes, as `hpcnas failures` lists them.")
+    ] = None,
     run: RunOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All failed genotypes.")] = False,
+    cause: Annotated[
+        str | None,
+        typer.Option("--cause", metavar="TEXT", help="Those with TEXT in their reason or in an error, such as oom."),
+    ] = None,
 ) -> None:
     """Queue failed genotypes anew, with their attempts back."""
-    from hpcnas.head.requests import retry_failed
+    from hpcnas.head.requests import failed_genotypes, retry_failed
 
+    if [bool(ids), every, cause is not None].count(True) != 1:
+        raise UsageError("hpcnas retry needs either ids of failed genotypes, or --all, or --cause TEXT")
     folder = RunFolder.from_option(run).require()
-    for individual_id in ids:
-        print(retry_failed(folder, individual_id))
+    for line in retry_failed(folder, ids or failed_genotypes(folder, cause or "")):
+        print(line)

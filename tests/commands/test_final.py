@@ -60,7 +60,7 @@ def bad_input(tmp_path: Path, genotype: str) -> dict[str, tuple[list[str], str]]
         "batch above the data": (tiny(genotype, run, "--batch", "2000"), "1500 images to train on, fewer than --batch 2000"),
         "crop": (tiny(genotype, run, "--crop", "33"), "--crop 33 is larger than the 32 pixels of digits"),
         "run index": (tiny(genotype, run, "--runs", "2", "--run-index", "2"), "--run-index 2 must be one of 0 to 1"),
-        "minutes": (tiny(genotype, run, "--checkpoint-minutes", "0"), "--checkpoint-minutes 0 must be above 0"),
+        "minutes": (tiny(genotype, run, "--checkpoint-minutes", "0"), "--checkpoint-minutes 0 must be a finite number above 0"),
         "weights taken": (
             tiny(genotype, run, "--runs", "1", "--weights-out", str(tmp_path / "taken")),
             "taken is there already; give another name",

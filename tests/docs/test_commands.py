@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -98,7 +97,8 @@ def resolve_values(name, given):
         preset = [preset_layer(given["preset"])] if given["preset"] else []
         resolve([*preset, option_layer({key: given[key] for key in PLACES})], None)
     elif name == "final":
-        FinalOptions(**{field.name: given[field.name] for field in fields(FinalOptions)}).recipe(None)
+        options = {name: value for name, value in given.items() if name not in ("genotype", "run")}
+        FinalOptions.of(given["genotype"], given["run"], options).recipe(None)
 
 
 @pytest.mark.parametrize(
