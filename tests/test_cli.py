@@ -76,7 +76,7 @@ def test_a_refused_head_says_why_in_one_sentence_and_leaves_nothing_behind(desk:
     [
         *(f"{command} --run nowhere" for command in ("status", "population", "failures", "worker", "stop", "retry 1")),
         *("status --no-such-option", "population --top 0", "population --top x", "population --format xml", "no-such-command"),
-        *("retry", "retry x"),
+        *("retry", "retry x", "retry 1 --all"),
     ],
 )
 def test_wrong_usage_of_other_commands_is_one_sentence_and_exit_code_two(desk: Path, arguments: str) -> None:
