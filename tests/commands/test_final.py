@@ -92,6 +92,21 @@ def test_bad_input_is_one_sentence_with_code_2_and_leaves_everything(
     assert list(tmp_path.glob(f"run/**/{TRAINING_LOCK}")) == []
 
 
+def test_every_number_of_the_recipe_is_an_option_and_fixed_for_a_training(
+    tmp_path: Path, genotype_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = {"--learning-rate": "0.05", "--momentum": "0.8", "--weight-decay": "0.001", "--milestones": "0.5,0.75"}
+    given = [word for pair in numbers.items() for word in pair]
+    arguments = [*tiny(genotype_file, tmp_path / "run"), "--runs", "1"]
+    assert command(*arguments, *given) == 0
+    assert command(*arguments, *given) == 0  # the same again: nothing is left to do
+    capsys.readouterr()
+    for number in numbers:
+        assert command(*arguments, *given, number, "0.25") == 2
+        said = capsys.readouterr().err
+        assert f"{number[2:].replace('-', '_')} {'[0.5, 0.75]' if ',' in numbers[number] else numbers[number]}, not" in said
+
+
 def test_batch_not_divisible_by_the_ranks_is_refused(
     tmp_path: Path, genotype_file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import typer
 from hpcnas.cli import build_app
 from hpcnas.commands.final_options import FinalOptions
 from hpcnas.commands.head_options import PLACES, option_layer, preset_layer, resolve
+from hpcnas.option import shown_default
 from tests.docs.commands import DOCUMENTS, MARKS, ROOT, commands, fences
 
 SHELL_WORDS = {"cd", "export", "mkdir", "ls", "cat", "scp", "rsync", "ssh", "tmux", "source", "cp", "nohup"}
@@ -108,6 +110,23 @@ def resolve_values(name, given):
 def test_a_wrong_value_in_a_document_would_be_found(wrong, app):
     with pytest.raises(AssertionError, match="here: hpcnas"):
         check(wrong.split(), "here", app)
+
+
+def test_the_contract_names_every_option_of_the_head_with_its_choices_or_default():
+    """The paragraph of docs/design.md on which scripts may rely."""
+    paragraph = (ROOT / "docs/design.md").read_text().split("Head's options")[1].split("`")[1].split()
+    values = {
+        flag: "" if value.startswith("--") else value.removesuffix("...")
+        for flag, value in pairwise([*paragraph, "--"])
+        if flag.startswith("--")
+    }
+    for _, one in PLACES.values():
+        assert one.flag in values, f"docs/design.md does not name {one.flag}"
+        value = values[one.flag]
+        if one.choices:
+            assert value == ",".join(one.choices), one.flag
+        elif (one.item or one.kind) in (int, float):
+            assert value in ("", one.metavar, shown_default(one.default)), one.flag
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
