@@ -147,7 +147,7 @@ def test_the_front_door_loads_nothing():
         ("hpcnas.worker.loop, hpcnas.training.fitness.synthetic", "torch numpy typer rich submitit matplotlib"),
         ("hpcnas.evolution.breeding, hpcnas.networks.counts, hpcnas.representation.canonical", "torch numpy sqlite3 submitit"),
         ("hpcnas.head.breeder, hpcnas.population.queries", "torch numpy submitit matplotlib"),
-        ("hpcnas.cli; hpcnas.cli.build_app()", "torch matplotlib jinja2"),
+        ("hpcnas.cli; hpcnas.cli.build_app()", "torch matplotlib jinja2 submitit"),
     ],
 )
 def test_what_starts_quickly_does_not_load_heavy_libraries(modules, absent):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hpcnas.cluster.slurm.full_jobs import JobShape
+from hpcnas.cluster.slurm.job_shape import JobShape
 from hpcnas.config import OF_THE_DATA, ClusterConfig, RecipeConfig, RunConfig, SearchConfig
 from hpcnas.errors import UsageError
 from hpcnas.option import Option, options_of

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpcnas.commands import shown
-from hpcnas.commands.shown import ShownGroup, add
+from hpcnas.commands.shown import MEASURE, ShownGroup, add, shown
 from hpcnas.networks.blueprint import Model
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versions, rows, summary.")]
@@ -15,12 +14,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versi
 def register(app: typer.Typer) -> None:
     """Add bench with its three commands."""
     bench = typer.Typer(help="Measure this machine.", cls=ShownGroup, add_completion=False)
-    add(bench, None, train, "hpcnas bench train", "hpcnas bench train --device cuda --model imagenet")
-    add(bench, None, store, "hpcnas bench store", "hpcnas bench store --json")
-    add(bench, None, loader, "hpcnas bench loader", "hpcnas bench loader --json")
-    app.add_typer(bench, name="bench", rich_help_panel=shown.MEASURE)
+    add(bench, train)
+    add(bench, store)
+    add(bench, loader)
+    app.add_typer(bench, name="bench", rich_help_panel=MEASURE)
 
 
+@shown(None, "hpcnas bench train", "hpcnas bench train --device cuda --model imagenet")
 def train(
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; a GPU also shows each lever's share.")
@@ -58,6 +58,7 @@ def train(
     _show(report, text(report), as_json)
 
 
+@shown(None, "hpcnas bench store", "hpcnas bench store --json")
 def store(
     postgres: Annotated[
         str, typer.Option("--postgres", help="Measure this server too: postgresql://USER@HOST:PORT/DATABASE.")
@@ -73,6 +74,7 @@ def store(
     _show(report, text(report), as_json)
 
 
+@shown(None, "hpcnas bench loader", "hpcnas bench loader --json")
 def loader(as_json: AsJson = False) -> None:
     """Image loading, against torchvision's pipeline."""
     from hpcnas.benchmarks.loader import run, text

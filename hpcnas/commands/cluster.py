@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpcnas.commands import shown
 from hpcnas.commands.head_options import option_layer, some_options
 from hpcnas.commands.options import AddressOption, RunOption, offering
-from hpcnas.commands.shown import add
+from hpcnas.commands.shown import MEASURE, TAKE_AWAY, add, shown
 from hpcnas.config import RunConfig, read_config
 from hpcnas.run_folder import RunFolder
 
@@ -23,10 +22,11 @@ _OF_WORKERS = ("account", "qos", "time", "workers", "gpus_per_worker", "setup")
 
 def register(app: typer.Typer) -> None:
     """Add doctor and jobs."""
-    add(app, shown.MEASURE, doctor, "hpcnas doctor", "hpcnas doctor --partition gpu --workers 200 --time 4:00:00")
-    add(app, shown.TAKE_AWAY, jobs, "hpcnas jobs", "hpcnas jobs --out mine")
+    add(app, doctor)
+    add(app, jobs)
 
 
+@shown(TAKE_AWAY, "hpcnas jobs", "hpcnas jobs --out mine")
 def jobs(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to copy them to.")] = Path("jobs"),
 ) -> None:
@@ -38,6 +38,7 @@ def jobs(
     print(f"edit {out / 'env.sh'}, then: sbatch {out / 'search.sh'}")
 
 
+@shown(MEASURE, "hpcnas doctor", "hpcnas doctor --partition gpu --workers 200 --time 4:00:00")
 @offering([*some_options("cluster", _OF_WORKERS), *some_options("recipe", ("dataset", "data"))])
 def doctor(
     run: RunOption = None,

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpcnas.commands import shown
 from hpcnas.commands.final_options import FinalOptions, final_options
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP
 from hpcnas.commands.options import RunOption, offering
-from hpcnas.commands.shown import add
+from hpcnas.commands.shown import RUN, add, shown
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
@@ -23,15 +22,10 @@ BEST_SO_FAR = "best-so-far"
 
 def register(app: typer.Typer) -> None:
     """Add final."""
-    add(
-        app,
-        shown.RUN,
-        final,
-        "hpcnas final best --model cifar",
-        "hpcnas final best-so-far --cluster slurm --partition gpu --gpus-per-node 4",
-    )
+    add(app, final)
 
 
+@shown(RUN, "hpcnas final best --model cifar", "hpcnas final best-so-far --cluster slurm --partition gpu --gpus-per-node 4")
 @offering(final_options())
 def final(
     genotype: Annotated[

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hpcnas.cluster.slurm.full_jobs import JobShape
+from hpcnas.cluster.slurm.job_shape import JobShape
 from hpcnas.config import RunConfig
 from hpcnas.errors import UsageError
 from hpcnas.option import Option, check_options, option, options_of

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hpcnas.commands import shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
 from hpcnas.commands.options import RunOption
-from hpcnas.commands.shown import add
+from hpcnas.commands.shown import LOOK, add, shown
 from hpcnas.errors import UsageError, check_one_of
 from hpcnas.run_folder import RunFolder
 
@@ -19,9 +18,10 @@ FORMATS = ("text", "svg", "png", "dot", "json")
 
 def register(app: typer.Typer) -> None:
     """Add show."""
-    add(app, shown.LOOK, show, "hpcnas show best", "hpcnas show 17 --out cell.svg")
+    add(app, show)
 
 
+@shown(LOOK, "hpcnas show best", "hpcnas show 17 --out cell.svg")
 def show(
     genotype: Annotated[str, typer.Argument(metavar="GENOTYPE", help=GENOTYPE_HELP)],
     run: RunOption = None,

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hpcnas.commands import shown
 from hpcnas.commands.options import RunOption
-from hpcnas.commands.shown import add
+from hpcnas.commands.shown import LOOK, add, shown
 from hpcnas.errors import check_at_least
 from hpcnas.run_folder import RunFolder
 
@@ -25,11 +24,12 @@ PENDING_EVERY_S = 60.0
 
 def register(app: typer.Typer) -> None:
     """Add status, population and failures."""
-    add(app, shown.LOOK, status, "hpcnas status --watch", "hpcnas status --json --run runs/first")
-    add(app, shown.LOOK, population, "hpcnas population --top 10", "hpcnas population --format csv > population.csv")
-    add(app, shown.LOOK, failures, "hpcnas failures --brief", "hpcnas failures --run runs/first")
+    add(app, status)
+    add(app, population)
+    add(app, failures)
 
 
+@shown(LOOK, "hpcnas status --watch", "hpcnas status --json --run runs/first")
 def status(
     run: RunOption = None,
     watch: Annotated[
@@ -59,6 +59,7 @@ def _as_slurm_says(folder: RunFolder) -> str:
     return "" if view is None else f"\nSlurm: {view.describe()}"
 
 
+@shown(LOOK, "hpcnas population --top 10", "hpcnas population --format csv > population.csv")
 def population(
     run: RunOption = None,
     top: Annotated[int | None, typer.Option("--top", metavar="K", help="Only the K fittest.")] = None,
@@ -76,6 +77,7 @@ def population(
     print(write(ranked))
 
 
+@shown(LOOK, "hpcnas failures --brief", "hpcnas failures --run runs/first")
 def failures(
     run: RunOption = None,
     brief: Annotated[bool, typer.Option("--brief", help="Without tracebacks.")] = False,

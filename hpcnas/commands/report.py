@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcnas.commands import shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP
 from hpcnas.commands.options import RunOption
-from hpcnas.commands.shown import add
+from hpcnas.commands.shown import LOOK, TAKE_AWAY, add, shown
 from hpcnas.report.report_format import ReportFormat
 from hpcnas.run_folder import RunFolder
 
@@ -22,16 +21,11 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    add(app, shown.LOOK, report, "hpcnas report --format html", "hpcnas report runs/first runs/second --figures figures")
-    add(
-        app,
-        shown.TAKE_AWAY,
-        export,
-        "hpcnas export best --out best",
-        "hpcnas export published --out published --model imagenet",
-    )
+    add(app, report)
+    add(app, export)
 
 
+@shown(LOOK, "hpcnas report --format html", "hpcnas report runs/first runs/second --figures figures")
 def report(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Run folders, side by side; default: --run.")
@@ -72,6 +66,7 @@ def report(
         )
 
 
+@shown(TAKE_AWAY, "hpcnas export best --out best", "hpcnas export published --out published --model imagenet")
 def export(
     genotype: Annotated[str, typer.Argument(metavar="GENOTYPE", help=GENOTYPE_HELP)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],

@@ -4,18 +4,18 @@ from typing import Annotated
 
 import typer
 
-from hpcnas.commands import shown
 from hpcnas.commands.options import RunOption
-from hpcnas.commands.shown import add
+from hpcnas.commands.shown import RUN, add, shown
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
 
 def register(app: typer.Typer) -> None:
     """Add restore."""
-    add(app, shown.RUN, restore, "hpcnas restore", "hpcnas restore --force --run runs/first")
+    add(app, restore)
 
 
+@shown(RUN, "hpcnas restore", "hpcnas restore --force --run runs/first")
 def restore(
     run: RunOption = None,
     force: Annotated[bool, typer.Option("--force", help="Rebuild a sound population too.")] = False,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpcnas.commands import shown
+from hpcnas.commands import shown as groups
 from hpcnas.commands.head_options import (
     FITNESS,
     RUN,
@@ -18,7 +18,7 @@ from hpcnas.commands.head_options import (
     run_options,
 )
 from hpcnas.commands.options import AddressOption, RunOption, grouped, offering
-from hpcnas.commands.shown import add
+from hpcnas.commands.shown import add, shown
 from hpcnas.config import Preset
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
@@ -26,12 +26,13 @@ from hpcnas.run_folder import RunFolder
 
 def register(app: typer.Typer) -> None:
     """Add head, worker, stop and retry."""
-    add(app, shown.RUN, head, "hpcnas head --preset smoke", "hpcnas head --workers 200 --partition gpu --run runs/first")
-    add(app, shown.RUN, worker, "hpcnas worker", "hpcnas worker --run runs/first")
-    add(app, shown.RUN, stop, "hpcnas stop", "hpcnas stop --cancel --run runs/first")
-    add(app, shown.RUN, retry, "hpcnas retry 17 23", "hpcnas retry --cause oom --run runs/first")
+    add(app, head)
+    add(app, worker)
+    add(app, stop)
+    add(app, retry)
 
 
+@shown(groups.RUN, "hpcnas head --preset smoke", "hpcnas head --workers 200 --partition gpu --run runs/first")
 @offering(run_options("cluster", "space", "search", "recipe", ""))
 def head(
     run: RunOption = None,
@@ -66,6 +67,7 @@ def head(
     raise typer.Exit(run_head(resolved, folder, download=download, dry_run=dry_run, address=address))
 
 
+@shown(groups.RUN, "hpcnas worker", "hpcnas worker --run runs/first")
 def worker(run: RunOption = None) -> None:
     """Run one worker by hand, for any other scheduler: it claims, trains and records until the run is finished."""
     from hpcnas.worker.loop import run_worker
@@ -73,6 +75,7 @@ def worker(run: RunOption = None) -> None:
     raise typer.Exit(run_worker(str(RunFolder.from_option(run).require().path)))
 
 
+@shown(groups.RUN, "hpcnas stop", "hpcnas stop --cancel --run runs/first")
 def stop(
     run: RunOption = None,
     cancel: Annotated[
@@ -85,6 +88,7 @@ def stop(
     print(ask_to_stop(RunFolder.from_option(run).require(), cancel=cancel))
 
 
+@shown(groups.RUN, "hpcnas retry 17 23", "hpcnas retry --cause oom --run runs/first")
 def retry(
     ids: Annotated[
         list[int] | None, typer.Argument(metavar="[ID]...", help="Failed genotypes, as `hpcnas failures` lists them.")

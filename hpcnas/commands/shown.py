@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 RUN, LOOK, TAKE_AWAY, MEASURE = "Run", "Look", "Take away", "Measure"
 _TAG = re.compile(r"(?<!\\)\[(?=[a-z#/@])")  # what rich takes for a style: [auto] would not be shown
@@ -31,15 +34,31 @@ class ShownGroup(TyperGroup):
         return super().parse_args(ctx, args or ["--help"])
 
 
-def add(app: typer.Typer, group: str | None, command: Callable[..., Any], *examples: str) -> None:
-    """Add a command to `app`.
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a command is listed, and what is shown below its help."""
 
-    Args:
-        group: its heading in the help of `app`.
-        examples: command lines, shown below its help.
-    """
-    told = "\n\n".join(["Examples:", *(f"  {example}" for example in examples)])
-    app.command(cls=ShownCommand, rich_help_panel=group, epilog=told)(command)
+    group: str | None
+    epilog: str
+
+
+_PLACES: dict[Callable[..., Any], _Place] = {}
+
+
+def shown(group: str | None, *examples: str) -> Callable[[Command], Command]:
+    """Say of a command in which group it is listed, and give examples of its use."""
+
+    def note(command: Command) -> Command:
+        _PLACES[command] = _Place(group, "\n\n".join(["Examples:", *examples]))
+        return command
+
+    return note
+
+
+def add(app: typer.Typer, command: Callable[..., Any]) -> None:
+    """Add a command of this process to `app`, as it is to be shown."""
+    place = _PLACES[command]
+    app.command(cls=ShownCommand, rich_help_panel=place.group, epilog=place.epilog)(command)
 
 
 def _shown(param: Any) -> Any:

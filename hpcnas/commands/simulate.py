@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpcnas.commands import shown
 from hpcnas.commands.head_options import option_layer, resolve, run_options, some_options
 from hpcnas.commands.options import grouped, offering
-from hpcnas.commands.shown import add
+from hpcnas.commands.shown import MEASURE, add, shown
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.durations import duration as readable_duration
@@ -25,15 +24,14 @@ _BREEDING = [(option, panel) for option, panel in run_options("space", "search")
 
 def register(app: typer.Typer) -> None:
     """Add simulate."""
-    add(
-        app,
-        shown.MEASURE,
-        simulate,
-        "hpcnas simulate --workers 50 --duration lognormal:1800,0.4",
-        "hpcnas simulate --duration history --run runs/first --preemption 24",
-    )
+    add(app, simulate)
 
 
+@shown(
+    MEASURE,
+    "hpcnas simulate --workers 50 --duration lognormal:1800,0.4",
+    "hpcnas simulate --duration history --run runs/first --preemption 24",
+)
 @offering([*some_options("cluster", ("workers",)), *some_options("recipe", ("repeats",)), *_BREEDING])
 def simulate(
     *,

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpcnas.commands import shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, recipe_of, resolve_genotype
 from hpcnas.commands.head_options import FITNESS, option_layer, run_options
 from hpcnas.commands.options import RunOption, grouped, offering
-from hpcnas.commands.shown import add
+from hpcnas.commands.shown import LOOK, MEASURE, add, shown
 from hpcnas.errors import check_at_least
 from hpcnas.networks.blueprint import Tail
 from hpcnas.representation.genotype import Genotype
@@ -28,16 +27,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add count and evaluate."""
-    add(app, shown.LOOK, count, "hpcnas count published --model small,cifar,imagenet", "hpcnas count best --channels 32 --json")
-    add(
-        app,
-        shown.MEASURE,
-        evaluate,
-        "hpcnas evaluate published --dataset digits --train-steps 100",
-        "hpcnas evaluate best --repeats 1 --device cuda",
-    )
+    add(app, count)
+    add(app, evaluate)
 
 
+@shown(LOOK, "hpcnas count published --model small,cifar,imagenet", "hpcnas count best --channels 32 --json")
 def count(
     genotype: Given,
     run: RunOption = None,
@@ -84,6 +78,9 @@ def _counted(
     )
 
 
+@shown(
+    MEASURE, "hpcnas evaluate published --dataset digits --train-steps 100", "hpcnas evaluate best --repeats 1 --device cuda"
+)
 @offering(run_options("recipe"))
 def evaluate(
     genotype: Given,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpcnas.cluster.slurm.full_jobs import JobShape
+from hpcnas.cluster.slurm.job_shape import JobShape
 from hpcnas.commands import final_pin
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder

@@ -8,7 +8,8 @@ import pytest
 from hpcnas.cluster.slurm import queries as slurm
 from hpcnas.cluster.slurm.arrays import SlurmLauncher
 from hpcnas.cluster.slurm.batch import OWN, batch_parameters
-from hpcnas.cluster.slurm.full_jobs import JobShape, full_executor
+from hpcnas.cluster.slurm.full_jobs import full_executor
+from hpcnas.cluster.slurm.job_shape import JobShape
 from hpcnas.cluster.slurm.sbatch_options import check_log_path, submission_environment, user_options
 from hpcnas.cluster.slurm.submission import BatchExecutor
 from hpcnas.config import ClusterConfig
