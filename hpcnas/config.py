@@ -23,6 +23,7 @@ Where = Literal["auto", "slurm", "local", "debug"]
 Preset = Literal["paper", "quick", "smoke"]
 SEARCHES, DUPLICATES, PRECISIONS, CLUSTERS = (get_args(kind) for kind in (Search, Duplicates, Precision, Where))
 MAX_CONFIG_BYTES = 1 << 20
+BUDGETS = ("hours", "gpu_hours", "patience")  # of [search]: they may change on resume, like steps
 OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the data set says of itself
 
 
@@ -37,6 +38,9 @@ class SearchConfig:
     duplicates: str = "evaluate"
     initial_mutations: int = 1000  # section 3.2
     seed: int = 0
+    hours: float = 0.0  # of searching, after which the head drains; 0: no limit, as for the next two
+    gpu_hours: float = 0.0
+    patience: int = 0  # genotypes evaluated without a better one than the best
 
     def __post_init__(self) -> None:
         check_one_of("--search", self.algorithm, SEARCHES)
@@ -45,6 +49,9 @@ class SearchConfig:
         check_at_least("--population", self.population, 1)
         check_at_least("--seed", self.seed, 0)
         check_at_least("initial_mutations", self.initial_mutations, 0)
+        check_number("--hours", self.hours, least=0)
+        check_number("--gpu-hours", self.gpu_hours, least=0)
+        check_at_least("--patience", self.patience, 0)
         check_number("--tournament", self.tournament, above=0, most=1)
 
 
@@ -110,6 +117,8 @@ class ClusterConfig:
     lease_s: float = 300.0
     heartbeat_s: float = 30.0
     stall_s: float = 1800.0
+    on_end: str = ""  # a shell command, run once when the head has finished or drained
+    on_failure: str = ""  # the same when it fails
 
     def __post_init__(self) -> None:
         check_one_of("--cluster", self.cluster, CLUSTERS)
@@ -165,7 +174,7 @@ class RunConfig:
         """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
         mine, theirs = self.to_dict(), other.to_dict()
         # What the data set says of itself is compared when the data are there.
-        free = {("search", "steps"), *(("recipe", key) for key in ("data", *OF_THE_DATA))}
+        free = {*(("search", key) for key in ("steps", *BUDGETS)), *(("recipe", key) for key in ("data", *OF_THE_DATA))}
         return [
             f"{section}.{key}"
             for section in ("space", "search", "recipe")

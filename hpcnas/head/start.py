@@ -12,7 +12,7 @@ from hpcnas.errors import DataError
 from hpcnas.head.breeder import Breeder, check_limit
 from hpcnas.head.create import check_resumable, create_run, rewrite_config, stored_config
 from hpcnas.head.log import log_to_file
-from hpcnas.head.refill import Feeder
+from hpcnas.head.refill import RefillThread
 from hpcnas.head.requests import drop_stops
 from hpcnas.population import open_store
 from hpcnas.population.protocol.outbox import merge_outbox
@@ -41,7 +41,7 @@ class OpenRun:
     store: Store
     breeder: Breeder
     launcher: Launcher
-    answering: Service | Feeder
+    answering: Service | RefillThread
 
     @property
     def is_done(self) -> bool:
@@ -146,8 +146,8 @@ def _serve(address: str, folder: RunFolder, store: Store, breeder: Breeder, epoc
     return service
 
 
-def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Feeder:
-    refill_thread = Feeder(store, breeder.breed)
+def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> RefillThread:
+    refill_thread = RefillThread(store, breeder.breed)
     stack.callback(refill_thread.stop)
     refill_thread.start()
     return refill_thread

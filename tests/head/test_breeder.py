@@ -171,3 +171,19 @@ def test_a_limit_that_no_genotype_meets_is_refused_with_the_smallest(config: Run
         check_limit(limited(config, 10), 10, 3)
     assert time.monotonic() - began < 30  # a second or two alone
     check_limit(limited(config, 30_000), 10, 3)
+
+
+def test_genotypes_since_the_best_are_counted_and_a_tie_is_no_progress(store: Store, config: RunConfig) -> None:
+    breeder = Breeder(store, config)
+    for fitness in (0.5, 0.6, 0.6, 0.4, 0.7, 0.2):
+        breed_one(breeder)
+        store.join(WorkerInfo("w", "host", 1))
+        leased = store.claim("w", f"claim {fitness} {len(breeder)}").lease
+        assert leased is not None
+        for repeat in range(2):
+            store.record(leased.individual_id, leased.token, Fitness(repeat, fitness, 0, 0, 0.0))
+        breeder.follow()
+    assert (len(breeder), breeder.longest_without_progress) == (6, 2)
+    again = Breeder(store, config)
+    again.follow()
+    assert again.longest_without_progress == 2
