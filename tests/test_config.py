@@ -46,7 +46,14 @@ NUMBERS = [
     ("cluster", "lease_s", 20.0),
     *[("cluster", "heartbeat_s", value) for value in (0.0, 300.0)],
 ]
-FLOATS = ["search.tournament", "recipe.learning_rate", "recipe.momentum", "recipe.weight_decay"]
+FLOATS = [
+    "search.tournament",
+    "recipe.learning_rate",
+    "recipe.momentum",
+    "recipe.weight_decay",
+    "search.hours",
+    "search.gpu_hours",
+]
 FLOATS += ["cluster.lease_s", "cluster.heartbeat_s", "cluster.stall_s"]
 
 
@@ -60,7 +67,7 @@ def test_a_number_outside_its_bounds_is_named(section, key, value):
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_number_that_is_not_finite_is_refused(name, value):
     section, key = name.split(".")
-    with pytest.raises(UsageError, match=f"{key}.*finite"):
+    with pytest.raises(UsageError, match=f"{key.replace('_', '.')}.*finite"):
         RunConfig.from_dict({section: {key: value}})
 
 

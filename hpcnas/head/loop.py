@@ -90,6 +90,7 @@ class Head:
         is_finishing = self._is_finishing()
         if self._must_leave():
             return self._finish() if is_finishing else self._abandon()
+        self.run.breeder.follow()
         self._listen()
         if is_finishing and not self.store.leases():
             return self._finish()
@@ -137,7 +138,6 @@ class Head:
         if self.run.answering.error is not None:
             raise self.run.answering.error
         self.maintenance.do(self._wanted())
-        self.run.breeder.follow()
         self.display.show(self.snapshot())
 
     def snapshot(self) -> Snapshot:
