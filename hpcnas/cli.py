@@ -17,7 +17,7 @@ from hpcnas import __version__
 from hpcnas.errors import HpcnasError
 from hpcnas.system.processes import end_process, is_kept_alive
 
-FAMILIES = ("search", "population", "restore", "genotypes", "simulate", "train", "final", "report", "cluster", "bench")
+FAMILIES = ("search", "population", "runs", "restore", "genotypes", "simulate", "train", "final", "report", "cluster", "bench")
 WRONG_USAGE = 2
 INTERRUPTED = 130
 
