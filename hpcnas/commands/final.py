@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpcnas.config import RunConfig
     from hpcnas.training.full_size.recipe import FullRecipe
 
-BEST_SO_FAR = "best-so-far"
+BEST_SO_FAR, FRONT = "best-so-far", "front"
 _RECIPE = "Recipe (section 4.1); the defaults are the paper's"
 _JOB = "Slurm job (with --cluster slurm)"
 _RUN = "Training"
@@ -33,7 +33,9 @@ def final(
     genotype: Annotated[
         str,
         typer.Argument(
-            help=f"{GENOTYPE_HELP} Or {BEST_SO_FAR}: every genotype that set a record in the run.", show_default=False
+            help=f"{GENOTYPE_HELP} Or {BEST_SO_FAR}: every genotype that set a record in the run; "
+            f"{FRONT}: every one that no other beats in both fitness and parameters.",
+            show_default=False,
         ),
     ],
     run: RunOption = None,
@@ -118,15 +120,17 @@ def final(
 def _resolve(word: str, folder: RunFolder) -> "list[Named]":
     from hpcnas.commands.genotype_argument import resolve_genotype
 
-    if word != BEST_SO_FAR:
+    if word not in (BEST_SO_FAR, FRONT):
         return [resolve_genotype(word, folder)]
+    from hpcnas.report.charts.front import front_of
     from hpcnas.report.read_run import read_run
     from hpcnas.report.views import record_setters
 
-    records = record_setters(read_run(folder.require(), folder.path.name).evaluations)
-    if not records:
-        raise UsageError(f"{folder.path} has no evaluated genotype yet, so that none has set a record; wait")
-    return [resolve_genotype(str(record.id), folder) for record in records]
+    run = read_run(folder.require(), folder.path.name)
+    found = record_setters(run.evaluations) if word == BEST_SO_FAR else front_of(run)
+    if not found:
+        raise UsageError(f"{folder.path} has no evaluated genotype yet, so that there is no {word}; wait")
+    return [resolve_genotype(str(one.id), folder) for one in found]
 
 
 def _submit(options: "FinalOptions", recipe: "FullRecipe", config: "RunConfig | None") -> None:

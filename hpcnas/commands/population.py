@@ -60,16 +60,20 @@ def _as_slurm_says(folder: RunFolder) -> str:
 def population(
     run: RunOption = None,
     top: Annotated[int | None, typer.Option("--top", metavar="K", help="Only the K fittest.")] = None,
+    front: Annotated[
+        bool, typer.Option("--front", help="Only those that no other one beats in both fitness and parameters, by size.")
+    ] = False,
     form: Annotated[Form, typer.Option("--format", help="A table to read, or for programs.")] = "text",
 ) -> None:
     """The table of genotypes, the fittest first."""
     from hpcnas.population.queries import Population
-    from hpcnas.report.leaderboard import population_csv, population_json, population_text, rank
+    from hpcnas.report.leaderboard import front_of, population_csv, population_json, population_text, rank
 
     if top is not None:
         check_at_least("--top", top, 1)
     with Population.open(RunFolder.from_option(run).require()) as opened:
-        ranked = rank(opened.individuals())[:top]
+        rows = opened.individuals()
+    ranked = (front_of(rows) if front else rank(rows))[:top]
     write = {"text": population_text, "csv": population_csv, "json": population_json}[form]
     print(write(ranked))
 
