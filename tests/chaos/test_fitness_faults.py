@@ -76,7 +76,7 @@ def test_a_fitness_function_that_always_fails_stops_the_run_with_its_traceback(a
     assert "ValueError: my own bug" in said
     with population_of(arena) as population:
         assert population.counts().failed <= 50  # soon, not after 500
-        assert 5 <= len(population.attempts())  # and not for one bad genotype
+        assert len(population.attempts()) >= 5  # and not for one bad genotype
 
 
 BAD_NODE = """
