@@ -53,7 +53,7 @@ def _evaluator(recipe: Any, **options: Any) -> Any:
 ENDS: dict[str, Callable[..., Any]] = {
     "hpcnas.training.data.prepare.prepare": _prepare,  # CIFAR and the like would have to be fetched: digits take their place
     "hpcnas.training.fitness.evaluators.load_evaluator": _evaluator,  # the paper's recipe trains for hours
-    "hpcnas.commands.final_here.train_here": _train,  # hours
+    "hpcnas.commands.final_start.start_training": _train,  # hours
     "hpcnas.cluster.slurm.full_jobs.submit_full": _submit,  # needs a Slurm: the script is written
     "hpcnas.commands.cluster._findings": lambda *given: iter(()),  # doctor needs the site that it looks at
     "hpcnas.head.requests.retry_failed": lambda folder, individual_id: "",  # needs genotypes that failed
