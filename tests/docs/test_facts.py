@@ -19,7 +19,7 @@ from hpcnas.population import backup, quarantine, rules
 from hpcnas.training.fitness import loop as fitness_loop
 from hpcnas.training.full_size import checkpoint, step
 from hpcnas.worker import delivery, loop
-from tests.docs.commands import DOCUMENTS, ROOT
+from tests.docs.commands import DOCUMENTS, ROOT, commands, fences
 
 SMOKE = "--preset smoke --cluster debug --workers 1 --fitness synthetic --steps 12"
 CLUSTER, SEARCH = RunConfig().cluster, RunConfig().search
@@ -169,6 +169,14 @@ def test_every_module_that_a_page_names_by_its_room_exists() -> None:
     for document in DOCUMENTS:
         for name in re.findall(rf"`((?:{rooms})/[\w/.]*)`", document.read_text(encoding="utf-8")):
             assert (ROOT / "hpcnas" / name).exists() or (ROOT / name).exists(), f"{document.name}: {name}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_page_that_asks_for_nodes_of_eight_gpus_says_what_to_do_on_others(document: Path) -> None:
+    """sbatch reads the number in the script before anything of ours runs."""
+    shown = [words for fence in fences(document) if fence.mark == "check" for words in commands(fence)]
+    if any(words[0] == "sbatch" and words[-1].endswith("final_imagenet.sh") for words in shown):
+        assert re.search(r"HPCNAS_GPUS_PER_NODE=4\b.*\bbash jobs/final_imagenet\.sh", text(document.name))
 
 
 def test_versions_in_readme_are_those_that_the_package_asks_for() -> None:
