@@ -112,9 +112,9 @@ def final(
     if cluster == "slurm":
         _submit(options, recipe, config)
         return
-    from hpcnas.commands.final_here import train_here
+    from hpcnas.commands.final_start import start_training
 
-    raise typer.Exit(train_here(options, recipe, lambda: _resolve(genotype, options.folder)))
+    raise typer.Exit(start_training(options, recipe, lambda: _resolve(genotype, options.folder)))
 
 
 def _resolve(word: str, folder: RunFolder) -> "list[Named]":

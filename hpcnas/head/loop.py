@@ -110,7 +110,8 @@ class Head:
 
     def _must_leave(self) -> bool:
         """After a second signal; at the first when the Slurm job ends that this head runs in: it goes on in the next."""
-        ends_job = self.flag.signal_name == "SIGUSR2" or (self.flag.signal_name == "SIGTERM" and bool(this_task().job))
+        name = self.flag.signal_name
+        ends_job = name in ("SIGUSR1", "SIGUSR2") or (name == "SIGTERM" and bool(this_task().job))
         return self.flag.count >= 2 or ends_job
 
     def _endure(self, error: StoreUnavailable | OSError) -> int | None:
@@ -305,7 +306,7 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that drops ends the display, not the search
     endings: list[Ending] = []
     try:
-        with open_run(folder, config, download=download, address=address) as run:
+        with open_run(folder, config, download=download, address=address, flag=flag) as run:
             if run.is_done:
                 print(f"nothing to do: {folder.path} has its {config.search.steps} evaluated genotypes; raise --steps to go on")
                 return 0

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from hpcnas.cluster import Launcher, make_launcher
+from hpcnas.cluster.signals import StopFlag
 from hpcnas.config import RunConfig, config_toml
-from hpcnas.errors import DataError
+from hpcnas.errors import DataError, StoppedBySignal
 from hpcnas.head.breeder import Breeder, check_limit
 from hpcnas.head.create import check_resumable, create_run, rewrite_config, stored_config
 from hpcnas.head.log import log_to_file
@@ -50,11 +51,14 @@ class OpenRun:
 
 
 @contextlib.contextmanager
-def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False, address: str = "") -> Iterator[OpenRun]:
+def open_run(
+    folder: RunFolder, config: RunConfig, *, download: bool = False, address: str = "", flag: StopFlag | None = None
+) -> Iterator[OpenRun]:
     """Check, lock, make or resume; let go of everything at the end.
 
     Args:
         address: of this machine, which workers are to try first; "" for its name.
+        flag: signals of this process; one that came during the checks, which may import torch, ends the start.
 
     Raises:
         HpcnasError: a refusal, with nothing left behind.
@@ -63,6 +67,8 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False, ad
         check_own("--address", address)
     stored, launcher, config, classes, in_channels = _checked(folder, config, download)
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
+    if flag is not None and flag.exit_code:
+        raise StoppedBySignal.by(flag.exit_code, "the start")
     if stored is None:
         create_run(folder, config)
     lock = head_lock(folder.lock)

@@ -8,6 +8,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from hpcnas.system.home import cache_folder, has_home
+
+if not has_home():  # else matplotlib complains of it in many words
+    with contextlib.suppress(PermissionError):  # somebody else's folder among the temporary files: then it may complain
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder("matplotlib")))
+
 # A notebook's or a user's backend may not be installed here, and matplotlib refuses an unknown one when it is imported.
 _backend = os.environ.pop("MPLBACKEND", None)
 

@@ -62,7 +62,7 @@ def connect(path: Path, *, network: bool | None = None) -> sqlite3.Connection:
                                      check_same_thread=False, cached_statements=256)  # fmt: skip
         try:
             _check(connection, path)
-            _migrate(connection, path)
+            _keep_and_migrate(connection, path)
             _configure(connection, path, is_network(path) if network is None else network)
         except BaseException:
             connection.close()
@@ -117,15 +117,14 @@ def _quick_check(connection: sqlite3.Connection) -> str:
     return "" if answer == "ok" else answer
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring an older schema up to the current one, after a copy of the file as it was, all or nothing."""
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether a database has the schema of this hpcnas."""
+    return bool(connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older schema up to the current one, all or nothing."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version == SCHEMA_VERSION:
-        return
-    copy = path.parent / "backup" / f"before-schema-{SCHEMA_VERSION}.db"
-    copy.parent.mkdir(exist_ok=True)
-    if not copy.exists():
-        copy_database(path, copy)
     script = "".join(read_sql("sqlite", f"migrate_{step}_to_{step + 1}.sql") for step in range(version, SCHEMA_VERSION))
     try:
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
@@ -133,6 +132,17 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _keep_and_migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Migrate an older schema, after a copy of the file as it was."""
+    if is_current(connection):
+        return
+    copy = path.parent / "backup" / f"before-schema-{SCHEMA_VERSION}.db"
+    copy.parent.mkdir(exist_ok=True)
+    if not copy.exists():
+        copy_database(path, copy)
+    migrate(connection)
 
 
 def _configure(connection: sqlite3.Connection, path: Path, network: bool) -> None:

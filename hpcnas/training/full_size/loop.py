@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hpcnas.errors import HpcnasError
+from hpcnas.errors import HpcnasError, StoppedBySignal
 from hpcnas.training.full_size.agreement import MORE, agree, attempt
 from hpcnas.training.full_size.batches import Batch, FullData
 from hpcnas.training.full_size.checkpoint import load_checkpoint, newest_sound, save_checkpoint, step_of
@@ -17,7 +17,7 @@ from hpcnas.training.full_size.network import build_full_network
 from hpcnas.training.full_size.progress import Progress, Reporter, shown, tensorboard_writer
 from hpcnas.training.full_size.result import device_name
 from hpcnas.training.full_size.step import FullTraining, fitting_micro_batch
-from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
+from hpcnas.training.full_size.task import RunOptions, TrainingTask
 
 SAVE = MORE  # what a rank asks for before a step in which a checkpoint is due
 
@@ -126,7 +126,7 @@ class Trainer:
         """Make all steps that are left.
 
         Raises:
-            TrainingStopped: a signal came to any rank; the checkpoint is written.
+            StoppedBySignal: a signal came to any rank; the checkpoint is written.
             HpcnasError: see `hpcnas.training.full_size.train.train_full`.
         """
         recipe, group = self._task.recipe, self._group
@@ -161,7 +161,7 @@ class Trainer:
         if code:
             self._save(training, step)
         if code > SAVE:
-            raise TrainingStopped.by(code, f"the training at step {step} of {self._task.recipe.steps}")
+            raise StoppedBySignal.by(code, f"the training at step {step} of {self._task.recipe.steps}")
 
     def _save(self, training: FullTraining, step: int) -> None:
         self._saved_at = now = time.monotonic()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.errors import HpcnasError, StoppedBySignal, UsageError
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.system.lock_file import training_lock
 from hpcnas.training.data.datasets import load_final_data
@@ -27,7 +27,7 @@ from hpcnas.training.full_size.network import reference_state
 from hpcnas.training.full_size.progress import Reporter
 from hpcnas.training.full_size.result import FullResult
 from hpcnas.training.full_size.step import FullTraining, resolve_precision
-from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
+from hpcnas.training.full_size.task import RunOptions, TrainingTask
 
 
 def train_full(task: TrainingTask, group: Group, options: RunOptions) -> FullResult:
@@ -36,7 +36,7 @@ def train_full(task: TrainingTask, group: Group, options: RunOptions) -> FullRes
     All ranks call it; all return the same.
 
     Raises:
-        TrainingStopped: a signal came; the same call goes on at the exact step.
+        StoppedBySignal: a signal came; the same call goes on at the exact step.
         UsageError: data, genotype, batch, devices or output folder do not fit together.
         HpcnasError: the training failed.
     """
@@ -105,7 +105,7 @@ def measure(
     """Top-1 and top-5 error in percent on the test images, and how many could be read; every rank takes its share.
 
     Raises:
-        TrainingStopped: a signal came to any rank; the checkpoint of the last step is there.
+        StoppedBySignal: a signal came to any rank; the checkpoint of the last step is there.
         HpcnasError: not one could be read.
     """
     group.share_buffers(training.network)
@@ -129,7 +129,7 @@ def _agreed(batches: Iterator[Batch], group: Group, stop_code: Callable[[], int]
         failure = attempt(lambda: taken.extend(itertools.islice(batches, 1)))  # noqa: B023 - called at once
         code = agree(group, MORE if taken else 0, stop_code(), failure)
         if code > MORE:
-            raise TrainingStopped.by(code, "the evaluation after the last step")
+            raise StoppedBySignal.by(code, "the evaluation after the last step")
         if not code:
             return
         yield from taken
