@@ -143,7 +143,7 @@ def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result
 def _summary(results: list[FullResult]) -> str:
     errors = [result.error_top1 for result in results]
     mean, deviation = statistics.mean(errors), statistics.stdev(errors)
-    return f"error {mean:.2f} +- {deviation:.2f} % (n = {len(errors)}, sample standard deviation)"
+    return f"error {mean:.2f} ± {deviation:.2f} % (n = {len(errors)}, sample standard deviation)"
 
 
 def _leave_without(lost: RankLost, stop: StopFlag, rank_info: RankInfo) -> int:

@@ -143,6 +143,7 @@ def _text(summary: dict[str, object]) -> str:
         ("head", f"{value['head_share']:.3%} of the wall time answering claims"),
     ]
     if value["best_fitness"] is not None:
-        lines.append(("best fitness", f"{value['best_fitness']:.2%} (synthetic: it says nothing about architectures)"))
+        best = 100 * float(str(value["best_fitness"]))
+        lines.append(("best fitness", f"{best:.2f} % (synthetic: it says nothing about architectures)"))
     lines.append(("simulated in", f"{value['took_s']:.1f} s"))
     return "\n".join(f"{name:<13} {text}" for name, text in lines)

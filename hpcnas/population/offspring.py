@@ -51,7 +51,7 @@ def _copy(tx: Transaction, individual_id: int, source: int) -> None:
     accuracies = [float(row[1]) for row in tx.rows("read_repeats", id=source)]
     lease_state = tx.read_lease_state(source)
     if lease_state is None or lease_state.state is not State.EVALUATED:
-        raise ValueError(f"individual {source} is not evaluated; only an evaluated one can be copied")
+        raise ValueError(f"genotype {source} is not evaluated; only an evaluated one can be copied")
     tx.run("copy_fitness", id=individual_id, copied_from=source)
     fitness = sum(accuracies) / len(accuracies)
     # The position comes last: PostgreSQL's writers wait for its counter, and who holds it must not wait for them.
