@@ -77,6 +77,9 @@ def final(
         int | None, grouped("Processes per rank that decode images. [CPUs of the task less one]", _RUN, metavar="N")
     ] = None,
     tensorboard: Annotated[bool, grouped("Write TensorBoard scalars into the output folder.", _RUN, "--tensorboard")] = False,
+    compile: Annotated[
+        bool, grouped("Try torch.compile on the network; minutes at the start, then perhaps faster.", _RUN, "--compile")
+    ] = False,
     cluster: Annotated[Literal["here", "slurm"], grouped("slurm submits a job per genotype. [here]", _JOB)] = "here",
     nodes: Annotated[int, grouped("Nodes of a job. [1]", _JOB, metavar="N")] = 1,
     gpus_per_node: Annotated[int, grouped("GPUs of a node, each with a rank. 0 trains on CPUs. [1]", _JOB, metavar="N")] = 1,

@@ -81,6 +81,7 @@ def _train_all(
         preparing=preparing,
         tensorboard=options.tensorboard,
         download=options.download,
+        compile=options.compile,
     )
     for genotype, individual in genotypes:
         results = []

@@ -64,14 +64,18 @@ class Course:
     def prepare(self) -> tuple[FullTraining, int]:
         """Build the network, or take up the newest checkpoint; returns the training and the step to go on with."""
         task, group = self._task, self._group
-        network = group.together(lambda: build_full_network(task.genotype, task.recipe, self._data, task.seed, group))
+        network = group.together(lambda: self._build())
         first, state = self._saved(network)
         training = FullTraining(network, task.recipe, group, self._precision, self._micro_batch(network, state))
         with group.watched():
-            training.warm_up(self._data.in_channels)
+            training.warm_up(self._data.in_channels, self._voice if self._around.compile else None)
         if state is not None:
             group.together(lambda: training.restore(state))
         return training, first
+
+    def _build(self) -> nn.Module:
+        task, around = self._task, self._around
+        return build_full_network(task.genotype, task.recipe, self._data, task.seed, self._group, is_compiled=around.compile)
 
     def _saved(self, network: nn.Module) -> tuple[int, dict[str, Any] | None]:
         """The step to go on with and the state of the newest sound checkpoint; rank 0 chooses it for all."""

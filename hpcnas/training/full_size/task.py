@@ -38,6 +38,7 @@ class Surroundings:
         preparing: while it is entered nothing is to be saved, and a signal may raise Stopped anywhere.
         tensorboard: write scalars into the output folder.
         download: whether a missing data set may be fetched.
+        compile: whether torch.compile is tried on the network.
     """
 
     checkpoint_minutes: float = 15.0
@@ -47,6 +48,7 @@ class Surroundings:
     preparing: Callable[[], AbstractContextManager[None]] = nullcontext
     tensorboard: bool = False
     download: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)
