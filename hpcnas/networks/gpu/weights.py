@@ -39,9 +39,8 @@ class Weights:
         """Take the weights of one run from a state dict of the reference; momenta are not touched."""
         structure = self.structure
         flat = torch.zeros(structure.size)
-        for m, path in enumerate(structure.paths):
-            weight = state[f"{path}.conv.weight"].flatten()
-            flat[structure.weight[m] : structure.weight[m] + len(weight)] = weight
+        for here, there in self._convolutions(flat, state):
+            here.copy_(there)
         flat[structure.classifier : structure.bias] = state["classifier.weight"].flatten()
         flat[structure.bias : structure.bias + structure.classes] = state["classifier.bias"]
         self.weights[run] = flat.to(self.device)
@@ -56,13 +55,21 @@ class Weights:
         """Write the weights of one run, or their momenta, into the tensors of a state dict of the reference."""
         structure = self.structure
         flat = (self.momenta if momenta else self.weights)[run].cpu()
-        for m, path in enumerate(structure.paths):
-            weight = state[f"{path}.conv.weight"]
-            weight.copy_(flat[structure.weight[m] : structure.weight[m] + weight.numel()].view(weight.shape))
+        for here, there in self._convolutions(flat, state):
+            there.copy_(here)
         state["classifier.weight"].copy_(flat[structure.classifier : structure.bias].view(structure.classes, -1))
         state["classifier.bias"].copy_(flat[structure.bias : structure.bias + structure.classes])
         self._store_channels(self.affine_momenta if momenta else self.affine, run, state, _AFFINE)
         self._store_channels(self.running, run, state, _RUNNING)
+
+    def _convolutions(self, flat: Tensor, state: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Each module's weights in `flat` with the same ones in the state dict, (channels out, in, 3 or 1, 3 or 1)."""
+        pairs = []
+        for m, (path, first) in enumerate(self.structure.modules):
+            weight, at, size = state[f"{path}.conv.weight"], self.structure.weight[m], self.structure.weight_size[m]
+            part = weight[first : first + size // weight[0].numel()]
+            pairs.append((flat[at : at + size].view(part.shape), part))
+        return pairs
 
     def _load_channels(self, where: Tensor, run: int, state: Mapping[str, Tensor], names: tuple[str, str]) -> None:
         flat = where.cpu()
@@ -80,9 +87,9 @@ class Weights:
         """Each value's channels in `flat` with the same ones in the state dict."""
         pairs = []
         for v, (m, channel) in self.structure.module.items():
-            C = self.structure.widths[v]
+            C, (path, first) = self.structure.widths[v], self.structure.modules[m]
             at = self.structure.channel[v] * self.runs * 2 + run * 2 * C
             for half, name in enumerate(names):
                 start = at + half * C
-                pairs.append((flat[start : start + C], state[f"{self.structure.paths[m]}.{name}"][channel : channel + C]))
+                pairs.append((flat[start : start + C], state[f"{path}.{name}"][first + channel : first + channel + C]))
         return pairs
