@@ -58,7 +58,8 @@ def final(
         int | None, grouped("Side of the squares trained on, pixels. [24, imagenet 299]", _RECIPE, metavar="PX")
     ] = None,
     runs: Annotated[
-        int | None, grouped("Trainings with seeds of their own, one after the other. [5, imagenet 1]", _RECIPE, metavar="N")
+        int | None,
+        grouped("Trainings with seeds of their own, on one GPU together. [5, imagenet 1]", _RECIPE, metavar="N"),
     ] = None,
     run_index: Annotated[int | None, grouped("Only this one of them, from 0: for job arrays.", _RECIPE, metavar="K")] = None,
     seed: Annotated[int | None, grouped("Of all runs. [0]", _RECIPE, metavar="N")] = None,

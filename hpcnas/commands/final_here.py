@@ -7,6 +7,7 @@ import signal
 import statistics
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +18,15 @@ from hpcnas.commands.final_pin import Named, pinned
 from hpcnas.commands.final_preparation import Preparation
 from hpcnas.commands.final_record import record_final
 from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.representation.canonical import digest as digest_of
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.run_folder import RunFolder
 from hpcnas.training.full_size.distributed import Group, RankLost, StoppedElsewhere
 from hpcnas.training.full_size.ranks import find_place
 from hpcnas.training.full_size.recipe import FullRecipe
 from hpcnas.training.full_size.result import WEIGHTS_NAME, FullResult, safetensors_writer
+from hpcnas.training.full_size.runs import train_runs
 from hpcnas.training.full_size.task import Stopped, Surroundings, Task
-from hpcnas.training.full_size.train import train_full
 
 REQUEUE_CODE = 128 + signal.SIGUSR2
 
@@ -85,13 +87,17 @@ def _train_all(
     )
     for genotype, individual in genotypes:
         results = []
-        for run in options.run_numbers(recipe):
-            task = Task(genotype, recipe, run, Path(), individual)
-            task = Task(genotype, recipe, run, _output(options, recipe, task.digest, run), individual)
+        digest = digest_of(genotype)
+        tasks = [
+            Task(genotype, recipe, run, _output(options, recipe, digest, run), individual)
+            for run in options.run_numbers(recipe)
+        ]
+        for task in tasks:
             group.first_only(partial(_check_weights_out, options, task))
-            result = train_full(task, group, around)
-            group.first_only(partial(_hand_over, options, stop, task, result))
-            results.append(result)
+        with closing(train_runs(tasks, group, around)) as trained:
+            for task, result in trained:
+                group.first_only(partial(_hand_over, options, stop, task, result))
+                results.append(result)
         if group.is_first and len(results) > 1:
             print(_summary(results), flush=True)
     return 0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ADD, LAST = 1, 2  # flags of a task: the gradient is added to; it is complete then
 CLASSIFIER = -1  # the classifier's number among the modules
 WEIGHTS_BLOCK = 256  # weights of a program of sgd
+CLASSIFIER_ELEMENTS = 1024  # images x classes of an inner tile: 64 x 128 spills 8 KB on sm_80
 
 Reading = tuple[Kind, bool, int, int]  # kind, is max, stride, width written
 Member = tuple[int, list[Merged], int]  # value, the operations that read it, flags
@@ -35,7 +36,7 @@ def classifier_launches(layout: "Layout") -> list[Launch]:
     structure, first = layout.structure, len(layout.tasks)
     F, BCLS = structure.features, power_of_2(structure.classes)
     layout.tasks.add(layout.partial_at(CLASSIFIER, 1, structure.classifier_size))
-    own = {"BLOCK": 64, "BF": 64, "BCLS": BCLS}
+    own = {"BLOCK": max(16, CLASSIFIER_ELEMENTS // BCLS), "BF": 64, "BCLS": BCLS}
     weights = Launch("classifier_bwd", classifier_backward, (1, -(-F // 64)), first, own, [], [("partial", CLASSIFIER)])
     columns: dict[int, list[int]] = defaultdict(list)
     C, side = structure.widths[structure.output[0]], layout.sides[structure.output[0]]

@@ -6,6 +6,8 @@ from hpcnas.networks.gpu.narrow import narrow
 from hpcnas.networks.graph import NetworkGraph
 from hpcnas.networks.schedule import Kind, Merged, merge
 
+MOST_CLASSES = 128  # a program holds all logits of its images
+
 
 class Structure:
     """A network graph as launches need it.
@@ -69,6 +71,8 @@ class Structure:
             return "the classifier reads values of different widths"
         if any(step.inputs != (0,) or step.stride != 1 for step in self.stems):
             return "the stem is not one convolution of stride 1"
+        if self.classes > MOST_CLASSES:
+            return f"there are {self.classes} classes, and the kernels hold {MOST_CLASSES}"
         return ""
 
     def _count_channels(self) -> None:

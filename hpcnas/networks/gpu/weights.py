@@ -37,12 +37,7 @@ class Weights:
 
     def load(self, run: int, state: Mapping[str, Tensor]) -> None:
         """Take the weights of one run from a state dict of the reference; momenta are not touched."""
-        structure = self.structure
-        flat = torch.zeros(structure.size)
-        for here, there in self._convolutions(flat, state):
-            here.copy_(there)
-        flat[structure.classifier : structure.bias] = state["classifier.weight"].flatten()
-        flat[structure.bias : structure.bias + structure.classes] = state["classifier.bias"]
+        structure, flat = self.structure, self._flat(state)
         self.weights[run] = flat.to(self.device)
         for m, (row, C, N) in structure.packing.items():
             part = slice(structure.weight[m], structure.weight[m] + row * N)
@@ -50,6 +45,11 @@ class Weights:
         self.shadow[run] = flat.to(self.device, self.dtype)
         self._load_channels(self.affine, run, state, _AFFINE)
         self._load_channels(self.running, run, state, _RUNNING)
+
+    def load_momenta(self, run: int, momenta: Mapping[str, Tensor]) -> None:
+        """Take the momenta of one run, by the names of the weights."""
+        self.momenta[run] = self._flat(momenta).to(self.device)
+        self._load_channels(self.affine_momenta, run, momenta, _AFFINE)
 
     def store(self, run: int, state: Mapping[str, Tensor], momenta: bool = False) -> None:
         """Write the weights of one run, or their momenta, into the tensors of a state dict of the reference."""
@@ -61,6 +61,16 @@ class Weights:
         state["classifier.bias"].copy_(flat[structure.bias : structure.bias + structure.classes])
         self._store_channels(self.affine_momenta if momenta else self.affine, run, state, _AFFINE)
         self._store_channels(self.running, run, state, _RUNNING)
+
+    def _flat(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Convolutions and classifier of one run as they lie in `weights`, on the CPU."""
+        structure = self.structure
+        flat = torch.zeros(structure.size)
+        for here, there in self._convolutions(flat, state):
+            here.copy_(there)
+        flat[structure.classifier : structure.bias] = state["classifier.weight"].flatten()
+        flat[structure.bias : structure.bias + structure.classes] = state["classifier.bias"]
+        return flat
 
     def _convolutions(self, flat: Tensor, state: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Each module's weights in `flat` with the same ones in the state dict, (channels out, in, 3 or 1, 3 or 1)."""

@@ -1,6 +1,6 @@
 """The step of a full-size training, and everything that a checkpoint must hold to go on with the next one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -167,6 +167,17 @@ class FullTraining:
             "generators": [self.group.gather_tensor(generator) for generator in generators],
             "micro_batch": self.micro_batch,
         }
+
+    def momenta(self) -> dict[str, Tensor]:
+        """Of all weights by name; zeros before the first step."""
+        state = self._optimizer.state
+        named = self.network.named_parameters()
+        return {name: state[weight].get("momentum_buffer", torch.zeros_like(weight)) for name, weight in named}
+
+    def put_momenta(self, momenta: Mapping[str, Tensor]) -> None:
+        """Take momenta by the names of the weights, in their shapes and on their device."""
+        for name, weight in self.network.named_parameters():
+            self._optimizer.state[weight]["momentum_buffer"] = momenta[name]
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` gave, after `warm_up`; generators only if there are as many ranks as then.
