@@ -60,7 +60,8 @@ def final(
         int | None, grouped("Side of the squares trained on, pixels. [24, imagenet 299]", _RECIPE, metavar="PX")
     ] = None,
     runs: Annotated[
-        int | None, grouped("Trainings with seeds of their own, one after the other. [5, imagenet 1]", _RECIPE, metavar="N")
+        int | None,
+        grouped("Trainings with seeds of their own, on one GPU together. [5, imagenet 1]", _RECIPE, metavar="N"),
     ] = None,
     run_index: Annotated[int | None, grouped("Only this one of them, from 0: for job arrays.", _RECIPE, metavar="K")] = None,
     seed: Annotated[int | None, grouped("Of all runs. [0]", _RECIPE, metavar="N")] = None,
@@ -79,6 +80,9 @@ def final(
         int | None, grouped("Processes per rank that decode images. [CPUs of the task less one]", _RUN, metavar="N")
     ] = None,
     tensorboard: Annotated[bool, grouped("Write TensorBoard scalars into the output folder.", _RUN, "--tensorboard")] = False,
+    compile: Annotated[
+        bool, grouped("Try torch.compile on the network; minutes at the start, then perhaps faster.", _RUN, "--compile")
+    ] = False,
     cluster: Annotated[Literal["here", "slurm"], grouped("slurm submits a job per genotype. [here]", _JOB)] = "here",
     nodes: Annotated[int, grouped("Nodes of a job. [1]", _JOB, metavar="N")] = 1,
     gpus_per_node: Annotated[int, grouped("GPUs of a node, each with a rank. 0 trains on CPUs. [1]", _JOB, metavar="N")] = 1,

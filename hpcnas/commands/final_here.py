@@ -6,6 +6,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -16,14 +17,15 @@ from hpcnas.commands.final_preparation import Preparation
 from hpcnas.commands.final_record import deliver_final
 from hpcnas.commands.final_start import leave
 from hpcnas.errors import StoppedBySignal, UsageError
+from hpcnas.representation.canonical import digest as digest_of
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.run_folder import RunFolder
 from hpcnas.training.full_size.distributed import Group, RankLost, StoppedElsewhere
 from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import FullRecipe
 from hpcnas.training.full_size.result import WEIGHTS_NAME, FullResult, safetensors_writer
+from hpcnas.training.full_size.runs import train_runs
 from hpcnas.training.full_size.task import RunOptions, TrainingTask
-from hpcnas.training.full_size.train import train_full
 
 
 def train_here(
@@ -34,7 +36,7 @@ def train_here(
     stop: StopFlag,
     preparing: Preparation,
 ) -> int:
-    """Train every run of every genotype, as the rank of `place`.
+    """Train every run of every genotype, as the rank of `rank_info`.
 
     Args:
         stop: its handlers are installed.
@@ -80,16 +82,21 @@ def _train_all(
         preparing=preparing,
         tensorboard=options.tensorboard,
         download=options.download,
+        compile=options.compile,
     )
     for genotype, individual in genotypes:
         results = []
-        for run in options.run_numbers(recipe):
-            task = TrainingTask(genotype, recipe, run, Path(), individual)
-            task = TrainingTask(genotype, recipe, run, _output(options, recipe, task.digest, run), individual)
+        digest = digest_of(genotype)
+        tasks = [
+            TrainingTask(genotype, recipe, run, _output(options, recipe, digest, run), individual)
+            for run in options.run_numbers(recipe)
+        ]
+        for task in tasks:
             group.first_only(partial(_check_weights_out, options, task))
-            result = train_full(task, group, run_options)
-            group.first_only(partial(_hand_over, options, stop, task, result))
-            results.append(result)
+        with closing(train_runs(tasks, group, run_options)) as trained:
+            for task, result in trained:
+                group.first_only(partial(_hand_over, options, stop, task, result))
+                results.append(result)
         if group.is_first and len(results) > 1:
             print(_summary(results), flush=True)
     return 0

@@ -47,6 +47,7 @@ class FinalOptions:
     log_seconds: float
     loaders: int | None
     tensorboard: bool
+    compile: bool
     cluster: str
     nodes: int
     gpus_per_node: int
@@ -69,6 +70,8 @@ class FinalOptions:
                 f"--checkpoint-minutes {self.checkpoint_minutes:g} must be above 0, --log-seconds {self.log_seconds:g} "
                 "at least 0"
             )
+        if self.compile and self.sync_bn:
+            raise UsageError("--compile does not go with --sync-bn; leave one of the two out")
         if self.loaders is not None and self.loaders < 0:
             raise UsageError(f"--loaders {self.loaders} must be at least 0; 0 decodes in the training process itself")
 

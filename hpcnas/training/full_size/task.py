@@ -23,6 +23,7 @@ class RunOptions:
         preparing: while it is entered nothing is to be saved, and a signal may raise StoppedBySignal anywhere.
         tensorboard: write scalars into the output folder.
         download: whether a missing data set may be fetched.
+        compile: whether torch.compile is tried on the network.
     """
 
     checkpoint_minutes: float = 15.0
@@ -32,6 +33,7 @@ class RunOptions:
     preparing: Callable[[], AbstractContextManager[None]] = nullcontext
     tensorboard: bool = False
     download: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)

@@ -44,21 +44,40 @@ def train_full(task: TrainingTask, group: Group, options: RunOptions) -> FullRes
     settings = task.recipe.settings(task.digest, task.run, precision)
     group.together(lambda: task.recipe.batch_per_rank(group.rank_info.world_size))
     with contextlib.ExitStack() as stack:
-        group.first_only(lambda: stack.enter_context(training_lock(task.folder)))
-        finished = group.together(lambda: _finished(task.folder, settings))
-        group.first_only(lambda: _clear(task.folder, is_finished=finished is not None))
+        finished = enter_folder(stack, task, settings, group)
         if finished is not None:
             return finished
         reporter = Reporter(group.rank_info.rank, group.rank_info.world_size)
         with options.preparing():
-            data = stack.enter_context(contextlib.closing(_open_data(task, group, options, reporter)))
+            data = stack.enter_context(contextlib.closing(open_data(task, group, options, reporter)))
             trainer = Trainer(task, settings, precision, data, group, options, reporter)
             training, first = trainer.prepare()
         trainer.train(training, first)
-        errors = measure(training, data, group, options.stop_code)
-        result = _result(task, settings, data, group, trainer, training, errors)
-        group.first_only(lambda: _leave(task.folder, training.network, result))
-        return result
+        return conclude(task, settings, data, group, options, trainer, training)
+
+
+def enter_folder(stack: contextlib.ExitStack, task: TrainingTask, settings: dict[str, Any], group: Group) -> FullResult | None:
+    """Lock the output folder until `stack` ends, and clear it of what nobody needs; the result if there is one."""
+    group.first_only(lambda: stack.enter_context(training_lock(task.folder)))
+    finished = group.together(lambda: _finished(task.folder, settings))
+    group.first_only(lambda: _clear(task.folder, is_finished=finished is not None))
+    return finished
+
+
+def conclude(
+    task: TrainingTask,
+    settings: dict[str, Any],
+    data: FullData,
+    group: Group,
+    options: RunOptions,
+    trainer: Trainer,
+    training: FullTraining,
+) -> FullResult:
+    """Evaluate a training after its last step, and leave its result in the output folder."""
+    errors = measure(training, data, group, options.stop_code)
+    result = _result(task, settings, data, group, trainer, training, errors)
+    group.first_only(lambda: _leave(task.folder, training.network, result))
+    return result
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> FullResult | None:
@@ -79,7 +98,8 @@ def _clear(folder: Path, *, is_finished: bool) -> None:
         path.unlink(missing_ok=True)
 
 
-def _open_data(task: TrainingTask, group: Group, options: RunOptions, reporter: Reporter) -> FullData:
+def open_data(task: TrainingTask, group: Group, options: RunOptions, reporter: Reporter) -> FullData:
+    """The images of a training, on its device or read by loader processes."""
     recipe, rank_info = task.recipe, group.rank_info
     shard = Shard(recipe.batch, recipe.crop, task.seed, rank_info.rank, rank_info.world_size, group.device)
     if recipe.dataset == "imagenet":
