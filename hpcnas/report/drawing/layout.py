@@ -20,7 +20,8 @@ _INSIDE = PAGE - 2 * MARGIN
 CLEAR = 0.03  # from the tip of an arrowhead to its node
 _LETTER = 0.088  # the width of one at most
 _GAP = 0.2  # between panels
-_RISE = {True: 0.206, False: 0.18}  # of an arc for each node's distance; in an upright panel the labels stand side by side
+_HALF = (_INSIDE - _GAP) / 2
+_RISE = {True: 0.206, False: 0.16}  # of an arc for each node's distance; in an upright panel the labels stand side by side
 _ACROSS = {True: 0.58, False: 0.34}  # of a box, seen along the line of nodes; from top to bottom the labels stand beside it
 _SLOT = 2 * HEAD[1] + 0.012  # of an arc's end at a box
 
@@ -118,8 +119,8 @@ def arrange(panels: tuple[GraphPanel, ...], texts: Callable[[GraphPanel], list[s
     """
     rows: list[list[Placed]] = []
     for index, measured in enumerate(_measured(panel, texts(panel)) for panel in panels):
-        if index == 0 and not measured.is_upright:
-            measured = replace(measured, step=_widest_step(measured))
+        if not measured.is_upright:
+            measured = replace(measured, step=_widest_step(measured, _INSIDE if index == 0 else _HALF))
         used = sum(box.width + _GAP for box in rows[-1]) if rows else 0.0
         if index < 2 or used + measured.width > _INSIDE + 1e-9:
             rows.append([])
@@ -130,7 +131,7 @@ def arrange(panels: tuple[GraphPanel, ...], texts: Callable[[GraphPanel], list[s
         tallest, left, spread = max(box.height for box in row), MARGIN, []
         for box in row:
             spread.append(replace(box, left=left, bottom=bottom + tallest - box.height))
-            left += max(box.width + _GAP, (_INSIDE + _GAP) / 2)
+            left += max(box.width + _GAP, _HALF + _GAP)
         placed.insert(0, spread)
         bottom += tallest + 0.16
     return [box for row in placed for box in row]
@@ -148,9 +149,9 @@ def _measured(panel: GraphPanel, texts: list[str]) -> Placed:
     return Placed(panel, True, box, box + 0.27)
 
 
-def _widest_step(box: Placed) -> float:
-    """So that the panel fills the page, but not stretched beyond what the eye takes for one line of nodes."""
-    return max(box.step, min(1.3, (_INSIDE - box.box) / (len(box.panel.nodes) - 1)))
+def _widest_step(box: Placed, width: float) -> float:
+    """So that the panel is that wide, but not stretched beyond what the eye takes for one line of nodes."""
+    return max(box.step, min(1.3, (width - box.box) / max(1, len(box.panel.nodes) - 1)))
 
 
 def _places(panel: GraphPanel) -> list[tuple[int, int]]:
