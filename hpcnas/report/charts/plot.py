@@ -1,4 +1,4 @@
-"""Charts as SVG and PNG by matplotlib, and their data as CSV beside them.
+"""Charts as SVG, PDF and PNG by matplotlib, and their data as CSV beside them.
 
 Runs differ by line style, marker and brightness as well as by colour, so that a print in grey can be read.
 """
@@ -21,19 +21,20 @@ DPI = 150
 
 
 def save_charts(charts: Sequence[Chart], folder: Path, *, force: bool = False) -> list[Path]:
-    """Write `<name>.svg`, `<name>.png` and `<name>.csv` of every chart that has data.
+    """Write `<name>.svg`, `<name>.pdf`, `<name>.png` and `<name>.csv` of every chart that has data.
 
     Raises:
         UsageError: one of the files is there already and `force` is not given; then nothing is written.
     """
     drawn = [chart for chart in charts if not chart.is_empty]
-    paths = [folder / f"{chart.name}.{ending}" for chart in drawn for ending in ("svg", "png", "csv")]
+    paths = [folder / f"{chart.name}.{ending}" for chart in drawn for ending in ("svg", "pdf", "png", "csv")]
     refuse_existing(paths, force=force)
     for chart in drawn:
         # Without a date and with a fixed salt, the same data gives the same file.
-        with own_settings(svg_hashsalt=chart.name):
+        with own_settings(svg_hashsalt=chart.name, pdf_fonttype=42):
             figure = draw(chart)
             write_file(folder / f"{chart.name}.svg", _rendered(figure, "svg", {"Date": None, "Title": chart.title}))
+            write_file(folder / f"{chart.name}.pdf", _rendered(figure, "pdf", {"CreationDate": None, "Title": chart.title}))
             write_file(folder / f"{chart.name}.png", _rendered(figure, "png", {"Title": chart.title}))
         write_file(folder / f"{chart.name}.csv", chart.csv())
     return paths

@@ -20,13 +20,13 @@ def charts(make_rows, make_finals):
     return report_charts(runs)
 
 
-def test_every_figure_is_written_as_svg_png_and_csv(charts, tmp_path):
+def test_every_figure_is_written_as_svg_pdf_png_and_csv(charts, tmp_path):
     paths = save_charts(charts, tmp_path / "figures")
     assert sorted(path.name for path in paths) == sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert len(paths) == 3 * 6
+    assert len(paths) == 4 * 6
     for path in paths:
         start = path.read_bytes()[:64]
-        assert start.startswith({".svg": b"<?xml", ".png": b"\x89PNG", ".csv": b"run,"}[path.suffix])
+        assert start.startswith({".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG", ".csv": b"run,"}[path.suffix])
 
 
 def test_the_same_data_gives_the_same_files(charts, tmp_path):
