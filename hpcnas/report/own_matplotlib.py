@@ -22,7 +22,7 @@ from matplotlib.artist import Artist  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.lines import Line2D  # noqa: E402
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch  # noqa: E402
+from matplotlib.patches import FancyBboxPatch, Patch, PathPatch, Polygon  # noqa: E402
 from matplotlib.path import Path as Curve  # noqa: E402
 from matplotlib.ticker import MaxNLocator  # noqa: E402
 
@@ -35,12 +35,13 @@ __all__ = [
     "Artist",
     "Axes",
     "Curve",
-    "FancyArrowPatch",
     "FancyBboxPatch",
     "Figure",
     "Line2D",
     "MaxNLocator",
     "Patch",
+    "PathPatch",
+    "Polygon",
     "own_settings",
 ]
 
