@@ -4,8 +4,9 @@
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from typing import TypeVar
+
+from msgspec.structs import asdict
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import RunHeldError, UsageError

@@ -2,9 +2,9 @@
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hpcnas.config import ClusterConfig, RunConfig
 from hpcnas.errors import RunHeldError, StoreUnavailable

@@ -16,11 +16,11 @@ import hpcnas
 from hpcnas.config import RunConfig
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.postgres.connection import LostPopulation, PostgresLink
-from hpcnas.population.protocol.messages import clean
 from hpcnas.population.reader import Query, Reader
 from hpcnas.population.run_id import check_run_id, read_or_create_run_id
 from hpcnas.population.sql_store import SQLStore
 from hpcnas.population.statements import load_statements, read_sql
+from hpcnas.population.text import clean
 from hpcnas.population.transaction import Row, Transaction
 from hpcnas.run_folder import RunFolder
 

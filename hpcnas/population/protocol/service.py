@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from hpcnas.errors import DamagedRunError, HpcnasError, RunHeldError, StoreUnavailable
 from hpcnas.population.protocol.address import HeadAddress, remove_address, this_address, write_address
 from hpcnas.population.protocol.connection import Connection, Limits
-from hpcnas.population.protocol.messages import Call
-from hpcnas.population.protocol.replies import encode_answer, encode_error
+from hpcnas.population.protocol.messages import ClaimMessage, Message, encode_answer, encode_error
 from hpcnas.population.store import Store
 from hpcnas.records import Claim, Verdict
 from hpcnas.run_folder import RunFolder
@@ -132,7 +131,7 @@ class Service:
                 self._woken.recv(64)
             else:
                 self._exchange(key.data)
-        ready = [connection for connection in self._connections.values() if connection.call is not None]
+        ready = [connection for connection in self._connections.values() if connection.message is not None]
         if ready:
             # Who is answered first asks again first: always in the same order, some workers would be served twice as often.
             self._serve(sorted(ready, key=lambda connection: connection.answered))
@@ -141,7 +140,7 @@ class Service:
     def _serve(self, ready: list[Connection]) -> None:
         try:
             with self._store.batch():
-                answers = [_Answer(connection, self._handle(connection.take_call())) for connection in ready]
+                answers = [_Answer(connection, self._handle(connection.take_message())) for connection in ready]
         except HpcnasError as error:
             # Nothing of the turn was made durable, so nobody may hear otherwise.
             answers = [_Answer(connection, encode_error(error)) for connection in ready]
@@ -150,26 +149,26 @@ class Service:
             answer.connection.answer(answer.payload)
             self._flush(answer.connection)
 
-    def _handle(self, call: Call) -> bytes:
+    def _handle(self, message: Message) -> bytes:
         try:
-            if call.method == "claim":
-                return encode_answer(self._claim(**call.arguments))
-            return encode_answer(getattr(self._store, call.method)(**call.arguments))
+            if isinstance(message, ClaimMessage):
+                return encode_answer(self._claim(message))
+            return encode_answer(message.send_to(self._store))
         except RunHeldError:
             raise
         except (HpcnasError, ValueError) as error:
             self._consider(error)
             return encode_error(error)
         except Exception:
-            log.exception("a %s could not be handled", call.method)
-            return encode_error(HpcnasError(f"the head could not handle a {call.method}; its log says why"))
+            log.exception("a %s could not be handled", message.method)
+            return encode_error(HpcnasError(f"the head could not handle a {message.method}; its log says why"))
 
-    def _claim(self, worker_id: str, claim_id: str) -> Claim:
-        claim = self._store.claim(worker_id, claim_id)
+    def _claim(self, message: ClaimMessage) -> Claim:
+        claim = message.send_to(self._store)
         for _ in range(_MAX_BREEDINGS):
             if claim.verdict is not Verdict.WAIT or not self._breed():
                 break
-            claim = self._store.claim(worker_id, claim_id)
+            claim = message.send_to(self._store)
         return claim
 
     def _breed(self) -> bool:

@@ -16,7 +16,8 @@ from hpcnas.config import RunConfig, config_toml
 from hpcnas.errors import DamagedRunError, RunHeldError, StoreUnavailable, UsageError
 from hpcnas.population import backup, faultpoints, rules
 from hpcnas.population.invariants import check_database, check_invariants
-from hpcnas.population.protocol.outbox import record_message, write_outbox
+from hpcnas.population.protocol.messages import RecordMessage
+from hpcnas.population.protocol.outbox import write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.restore import is_sound, restore
 from hpcnas.population.sqlite.backup import sqlite_backups
@@ -108,7 +109,7 @@ def test_restored_leases_go_on_under_their_tokens(folder: RunFolder, store: SQLi
     store.record(1, 1, fitness(0))
     store.close()
     destroy(folder)
-    write_outbox(folder, record_message(1, 1, fitness(1)))
+    write_outbox(folder, RecordMessage(1, 1, fitness(1)))
     done = restore(folder)
     assert (done.outbox, done.evaluated, done.problems) == (1, 1, [])
     assert done.start.endswith(".db and 2 transactions of the journal")
