@@ -2,9 +2,10 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
-from msgspec.structs import replace
+from msgspec import structs
 
 from hpcnas.config import ClusterConfig, RunConfig
 from hpcnas.errors import RunHeldError, StoreUnavailable
@@ -133,7 +134,7 @@ def test_an_overtaken_head_writes_nothing(rig: Rig) -> None:
 def test_finals_are_written_once(rig: Rig) -> None:
     final = Final(None, "d", "cifar", 64, "cifar10", 0, 3.75, None, 15543498, 10.0, "1 x H100", {"epochs": 2})
     assert [rig.queue.record_final(final) for _ in range(2)] == [Verdict.OK, Verdict.OK]
-    assert rig.queue.record_final(replace(final, error_top1=3.0)) is Verdict.STALE
+    assert rig.queue.record_final(structs.replace(final, error_top1=3.0)) is Verdict.STALE
     with Population.open(rig.folder) as population:
         assert population.finals() == [final]
 

@@ -4,7 +4,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from hpcnas.population.sqlite.journal import LEFT_OUT, Change, Line
+from hpcnas.population.sqlite.journal import LEFT_OUT
+from hpcnas.population.sqlite.journal_files import Change, Line
 from hpcnas.population.statements import load_statements
 
 _READING = ("read_", "list_", "find_", "count_", "pick_", "was_", "next_id", "next_position", "next_ended_order", "lock_flags")

@@ -18,7 +18,7 @@ from hpcnas.population.restored import Restored, keep_aside
 from hpcnas.population.run_id import read_or_create_run_id
 from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite.backup import copy_database, sqlite_backups
-from hpcnas.population.sqlite.journal import Line, journal_numbers, journal_path, read_lines
+from hpcnas.population.sqlite.journal_files import Line, journal_numbers, journal_path, read_lines
 from hpcnas.population.sqlite.replay import replay
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.statements import load_statements

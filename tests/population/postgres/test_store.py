@@ -13,7 +13,8 @@ from hpcnas.config import RecipeConfig, RunConfig, config_toml
 from hpcnas.errors import DamagedRunError, StoreUnavailable, UsageError
 from hpcnas.population import create_store, open_queue, open_store
 from hpcnas.population.invariants import check_invariants
-from hpcnas.population.postgres.store import PostgresStore, schema_name
+from hpcnas.population.postgres.database import schema_name
+from hpcnas.population.postgres.store import PostgresStore
 from hpcnas.population.queries import Population
 from hpcnas.records import Verdict
 from hpcnas.run_folder import RunFolder

@@ -21,7 +21,7 @@ from hpcnas.population.protocol.outbox import write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.restore import is_sound, restore
 from hpcnas.population.sqlite.backup import sqlite_backups
-from hpcnas.population.sqlite.journal import journal_numbers, journal_path, read_lines
+from hpcnas.population.sqlite.journal_files import journal_numbers, journal_path, read_lines
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.records import Failure, FailureKind, Verdict
 from hpcnas.run_folder import RunFolder
@@ -150,7 +150,7 @@ def test_a_hole_in_the_journal_is_named(folder: RunFolder, store: SQLiteStore) -
 def test_a_line_that_was_undone_does_not_come_back(
     folder: RunFolder, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(connection: sqlite3.Connection) -> None:
+    def refuse(connection: sqlite3.Connection, statement: str) -> None:
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise error
