@@ -98,8 +98,8 @@ class SQLStore(Store):
         """After a restore that may have lost grants: epochs and tokens go on where none was ever given."""
         self._database.do(lambda tx: tx.run("write_epoch", epoch=rules.next_generation(tx.epoch)))
 
-    def add(self, offspring: Sequence[OffspringRecord], rng_state: str | None = None) -> list[int]:
-        return self._do(lambda tx: breeding.add(tx, offspring, rng_state), repeatable=False)
+    def add(self, offspring: Sequence[OffspringRecord]) -> list[int]:
+        return self._do(lambda tx: breeding.add(tx, offspring), repeatable=False)
 
     def leases(self) -> list[LeaseView]:
         return [LeaseView(*row) for row in self._read(lambda tx: tx.rows("read_leases"))]
@@ -131,9 +131,6 @@ class SQLStore(Store):
 
     def set_config(self, config: RunConfig) -> None:
         self._do(lambda tx: tx.run("write_config", config=json.dumps(config.to_dict())))
-
-    def rng_state(self) -> str:
-        return str(self._read(lambda tx: tx.value("read_rng_state")))
 
     def claims(self) -> int:
         return int(self._read(lambda tx: tx.value("count_attempts")))

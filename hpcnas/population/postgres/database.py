@@ -13,13 +13,13 @@ from hpcnas.config import RunConfig
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.postgres.connection import LostPopulation, PostgresLink
 from hpcnas.population.run_id import read_or_create_run_id
-from hpcnas.population.statements import load_statements
+from hpcnas.population.statements import load_statements, read_sql
 from hpcnas.population.text import clean
 from hpcnas.population.transaction import Database, Row, Transaction
 from hpcnas.run_folder import RunFolder
 
 T = TypeVar("T")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class PostgresDatabase(Database):
@@ -85,15 +85,34 @@ def open_link(folder: RunFolder, config: RunConfig) -> PostgresLink:
 
 
 def check_version(link: PostgresLink) -> None:
-    """See that the schema is one that this hpcnas can read.
+    """See that the schema is one that this hpcnas can read, as that of 0.1.0 is.
 
     Raises:
         DamagedRunError: there is none, or a newer hpcnas wrote it.
         StoreUnavailable: the server does not answer.
     """
-    rows = link.call(lambda connection: connection.execute("SELECT schema_version FROM run").fetchall())
-    version = int(str(rows[0][0])) if rows else 0
+    link.call(_read_version)
+
+
+def migrate(link: PostgresLink) -> None:
+    """Bring the tables of an older schema up to the current one, all or nothing; the errors are those of `check_version`."""
+    if link.call(_read_version) < SCHEMA_VERSION:
+        link.call(_migrate)
+
+
+def _migrate(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("LOCK TABLE run IN ACCESS EXCLUSIVE MODE")  # another process that opens the run may be here, too
+    for step in range(_read_version(connection), SCHEMA_VERSION):
+        connection.execute(read_sql("postgres", f"migrate_{step}_to_{step + 1}.sql"))
+
+
+def _read_version(connection: psycopg.Connection[Any]) -> int:
+    rows = connection.execute("SELECT schema_version FROM run").fetchall()
+    if not rows:
+        raise LostPopulation("the run's schema in PostgreSQL has no run row")
+    version = int(rows[0][0])
     if version > SCHEMA_VERSION:
         raise DamagedRunError(
             f"the population was written by a newer hpcnas (schema {version}, this one knows {SCHEMA_VERSION})"
         )
+    return version

@@ -10,7 +10,7 @@ from psycopg import sql
 import hpcnas
 from hpcnas.config import RunConfig
 from hpcnas.errors import UsageError
-from hpcnas.population.postgres.database import PostgresDatabase, check_version, open_link, schema_name
+from hpcnas.population.postgres.database import PostgresDatabase, migrate, open_link, schema_name
 from hpcnas.population.run_id import check_run_id, read_or_create_run_id
 from hpcnas.population.sql_store import SQLStore
 from hpcnas.population.statements import load_statements, read_sql
@@ -51,7 +51,7 @@ class PostgresStore(SQLStore):
         """
         link = open_link(folder, config)
         try:
-            check_version(link)
+            migrate(link)
             store = cls(PostgresDatabase(link))
             check_run_id(folder, store.run_id, "the schema in PostgreSQL")
         except BaseException:

@@ -229,5 +229,5 @@ class SQLiteTransaction(Transaction):
 
 
 def _run_values(tx: Transaction) -> dict[str, object]:
-    names = ("run_id", "hpcnas", "created", "config", "repeats", "epoch", "draining", "finished", "rng_state")
+    names = ("run_id", "hpcnas", "created", "config", "repeats", "epoch", "draining", "finished")
     return dict(zip(names, tx.rows("read_run")[0], strict=True))

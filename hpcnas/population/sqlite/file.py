@@ -12,7 +12,8 @@ from hpcnas.population.sqlite.backup import copy_database
 from hpcnas.population.statements import read_sql
 from hpcnas.system.file_system import is_network
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST_READABLE = 2  # what the named queries read as it is
 APPLICATION_ID = 0x6870636E  # "hpcn": what `file` and other programs can tell the database by
 BUSY_S = 30.0  # longer than a backup or a reader's query holds a lock
 CHECK_S = 5.0  # quick_check reads the whole file; a large one is checked as far as this goes

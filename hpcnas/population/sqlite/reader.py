@@ -34,7 +34,7 @@ class SQLiteReader(Reader):
         if not path.is_file():
             raise sqlite_file.damaged(path, "there is no such file")
         self._retrying(sqlite_file.check_version)
-        self._retrying(_check_is_current)
+        self._retrying(_check_is_readable)
 
     def together(self, work: Callable[[Query], T]) -> T:
         def read(connection: sqlite3.Connection, _: Path) -> T:
@@ -76,9 +76,9 @@ class SQLiteReader(Reader):
         return error
 
 
-def _check_is_current(connection: sqlite3.Connection, path: Path) -> None:
+def _check_is_readable(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version < sqlite_file.SCHEMA_VERSION:
+    if version < sqlite_file.OLDEST_READABLE:
         raise UsageError(f"{path} is of an older hpcnas (schema {version}); start its head once, which brings it up to date")
 
 

@@ -60,7 +60,7 @@ def store(folder: RunFolder, config: RunConfig) -> SQLiteStore:
 def test_every_row_comes_back_from_the_journal_alone(folder: RunFolder, store: SQLiteStore) -> None:
     store.begin_epoch()
     store.join(worker())
-    store.add([offspring_record(number) for number in range(4)], rng_state="state")
+    store.add([offspring_record(number) for number in range(4)])
     store.claim("w1", "c1")
     store.heartbeat(1, 1, 0.5)
     store.record(1, 1, fitness(0))
