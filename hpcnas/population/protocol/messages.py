@@ -55,6 +55,10 @@ class Call(Struct, frozen=True, forbid_unknown_fields=True, tag_field="call"):
         """That name."""
         return str(self.__struct_config__.tag)
 
+    def send_to(self, queue: WorkQueue) -> object:
+        """Make the call; what it returns and raises is that method's."""
+        raise NotImplementedError
+
 
 class JoinMessage(Call, frozen=True, tag="join"):
     """A worker introduces itself."""
