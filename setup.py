@@ -43,6 +43,7 @@ setup(
         "torch>=2.11",
         "torchvision>=0.26",
         "numpy>=1.26",
+        "msgspec>=0.22",
         "tomli-w>=1.0",
         "submitit>=1.5.3",
         "filelock>=4.0",

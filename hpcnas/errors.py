@@ -52,10 +52,6 @@ class UnfitHostError(HpcnasError):
     """This machine cannot do what it was given for; another one may."""
 
 
-class LeaseLost(HpcnasError):
-    """A write came under an older token: another worker owns the genotype now."""
-
-
 class NeverJoined(HpcnasError):
     """A worker claims that the population does not know: it joins, then claims again."""
 

@@ -39,6 +39,7 @@ HOMES = {
     "sqlite3": {"population", "benchmarks"},
     "psycopg": {"population"},
     "filelock": {"system"},
+    "msgspec": {"population", "records"},
     "tomli_w": {"config"},
     "submitit": {"cluster"},
     "matplotlib": {"report"},
@@ -46,7 +47,7 @@ HOMES = {
     "tabulate": {"report", "benchmarks", "commands"},
     "typer": {"cli", "commands"},
 }
-STDLIB_ONLY = {"errors", "records", "run_folder"}
+STDLIB_ONLY = {"errors", "run_folder"}
 STDLIB_ONLY |= {"representation", "evolution", "simulation"}
 
 

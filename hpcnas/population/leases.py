@@ -7,8 +7,8 @@ import math
 
 from hpcnas.errors import DamagedRunError, NeverJoined
 from hpcnas.population import rules
-from hpcnas.population.protocol.messages import clip
 from hpcnas.population.rules import LeaseState, TokenStatus
+from hpcnas.population.text import clip
 from hpcnas.population.transaction import Transaction
 from hpcnas.records import Claim, Failure, Fitness, Lease, LeaseView, State, Verdict
 

@@ -55,9 +55,9 @@ def test_children_have_evaluated_parents_after_the_initial_population(store: Sto
     parents = []
     add = store.add
 
-    def note(births: list, rng_state: str | None = None) -> list[int]:  # type: ignore[type-arg]
+    def note(births: list) -> list[int]:  # type: ignore[type-arg]
         parents.append(births[0].parent_id)
-        return add(births, rng_state)
+        return add(births)
 
     store.add = note  # type: ignore[method-assign, assignment]
     for step in range(config.search.steps):
@@ -134,7 +134,7 @@ def test_the_parameter_constraint_holds_for_every_birth(store: Store, config: Ru
     breeder = Breeder(store, limited(config, 20_000))
     added = []
     add = store.add
-    store.add = lambda births, rng_state=None: added.extend(births) or add(births)  # type: ignore[assignment, func-returns-value]
+    store.add = lambda births: added.extend(births) or add(births)  # type: ignore[assignment, func-returns-value]
     for _ in range(7):
         breed_one(breeder)
     assert len(added) == 7

@@ -12,7 +12,8 @@ from hpcnas.population.sqlite.backup import copy_database
 from hpcnas.population.statements import read_sql
 from hpcnas.system.file_system import is_network
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST_READABLE = 2  # what the named queries read as it is
 APPLICATION_ID = 0x6870636E  # "hpcn": what `file` and other programs can tell the database by
 BUSY_S = 30.0  # longer than a backup or a reader's query holds a lock
 CHECK_S = 5.0  # quick_check reads the whole file; a large one is checked as far as this goes
@@ -117,9 +118,9 @@ def _quick_check(connection: sqlite3.Connection) -> str:
     return "" if answer == "ok" else answer
 
 
-def is_current(connection: sqlite3.Connection) -> bool:
-    """Whether a database has the schema of this hpcnas."""
-    return bool(connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION)
+def has_schema(connection: sqlite3.Connection, least: int = SCHEMA_VERSION) -> bool:
+    """Whether a database has the schema of this hpcnas, or at least the older one given."""
+    return bool(connection.execute("PRAGMA user_version").fetchone()[0] >= least)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -136,7 +137,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 def _keep_and_migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Migrate an older schema, after a copy of the file as it was."""
-    if is_current(connection):
+    if has_schema(connection):
         return
     copy = path.parent / "backup" / f"before-schema-{SCHEMA_VERSION}.db"
     copy.parent.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hpcnas.errors import StoreUnavailable
-from hpcnas.population.sqlite.file import is_current, migrate
+from hpcnas.population.sqlite.file import OLDEST_READABLE, has_schema, migrate
 
 _NEEDS_WRITING = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _PARTS = ("", "-wal", "-journal")  # without its log or journal a database lacks transactions, or has half of one
@@ -39,13 +39,13 @@ def open_read_only(path: Path, stack: ExitStack, timeout_s: float) -> sqlite3.Co
     return _connect(_copy(path, stack), "rw", stack, timeout_s)
 
 
-def current_copy(connection: sqlite3.Connection, stack: ExitStack) -> sqlite3.Connection:
-    """The database in the current schema: itself, or one of an older hpcnas copied as it is now and migrated in memory.
+def readable(connection: sqlite3.Connection, stack: ExitStack) -> sqlite3.Connection:
+    """The database in a schema that the named queries read: itself, or a copy of it migrated in memory.
 
     Raises:
         sqlite3.Error: it is damaged or busy.
     """
-    if is_current(connection):
+    if has_schema(connection, OLDEST_READABLE):
         return connection
     copy = sqlite3.connect(":memory:", isolation_level=None)
     stack.callback(copy.close)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from hpcnas.errors import DamagedRunError
 from hpcnas.population.reader import Query, Reader
 from hpcnas.population.sqlite import file as sqlite_file
-from hpcnas.population.sqlite.read_only import BeingWritten, current_copy, open_read_only
+from hpcnas.population.sqlite.read_only import BeingWritten, open_read_only, readable
 from hpcnas.population.statements import load_statements
 
 RETRY_FOR_S = 10.0
@@ -68,7 +68,7 @@ class SQLiteReader(Reader):
         if self._connection is None:
             opened = open_read_only(self.path, self._files, RETRY_FOR_S)
             sqlite_file.check_version(opened, self.path)
-            self._connection = current_copy(opened, self._files)
+            self._connection = readable(opened, self._files)
         return self._connection
 
     def _explain(self, error: Exception) -> Exception:

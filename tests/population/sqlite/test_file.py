@@ -151,7 +151,7 @@ def test_the_kept_file_of_schema_1_is_brought_up_to_date(memory_path: Path, conf
         states = [individual.state for individual in population.individuals()]
         assert states == [State.EVALUATED, State.FAILED, State.LEASED, State.QUEUED]
     assert check_database(folder) == []
-    old = sqlite3.connect(folder.backup / "before-schema-2.db")
+    old = sqlite3.connect(folder.backup / "before-schema-3.db")
     assert old.execute("PRAGMA user_version").fetchone() == (1,)
     old.close()
 
