@@ -10,15 +10,10 @@ from hpcnas.networks.blueprint import Model
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versions, rows, summary.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add bench with its three commands."""
-    bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, add_completion=False)
-    bench.command()(train)
-    bench.command()(store)
-    bench.command()(loader)
-    app.add_typer(bench, name="bench")
+bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, add_completion=False)
 
 
+@bench.command()
 def train(
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; a GPU also shows each lever's share.")
@@ -56,6 +51,7 @@ def train(
     _show(report, text(report), as_json)
 
 
+@bench.command()
 def store(
     postgres: Annotated[
         str, typer.Option("--postgres", help="Measure this server too: postgresql://USER@HOST:PORT/DATABASE.")
@@ -71,6 +67,7 @@ def store(
     _show(report, text(report), as_json)
 
 
+@bench.command()
 def loader(as_json: AsJson = False) -> None:
     """Image loading, against torchvision's pipeline."""
     from hpcnas.benchmarks.loader import run, text

@@ -24,11 +24,6 @@ _JOB = "Slurm job (with --cluster slurm)"
 _RUN = "Training"
 
 
-def register(app: typer.Typer) -> None:
-    """Add final."""
-    app.command()(final)
-
-
 def final(
     genotype: Annotated[
         str,
