@@ -64,6 +64,7 @@ bench: install-test
 	$(BIN)/hpcnas bench store
 	$(BIN)/hpcnas bench train
 	$(BIN)/hpcnas bench loader
+	$(BIN)/hpcnas bench startup
 	$(BIN)/python -m tests.slurm.scale || [ $$? -eq 4 ]
 
 clean:

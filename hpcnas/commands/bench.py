@@ -1,4 +1,4 @@
-"""The commands that measure this machine: bench train, store, loader."""
+"""The commands that measure this machine: bench train, store, loader, startup."""
 
 import json
 from typing import Annotated, Any
@@ -73,6 +73,23 @@ def loader(as_json: AsJson = False) -> None:
     from hpcnas.benchmarks.loader import run, text
 
     report = run()
+    _show(report, text(report), as_json)
+
+
+@bench.command()
+def startup(
+    starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starts of each process.")] = 9,
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Measure a worker too that trains on it, as digits; on the CPU.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """From the start of a command to its end, and of a worker to its first claim."""
+    from hpcnas.benchmarks.startup import run, text
+    from hpcnas.errors import check_at_least
+
+    check_at_least("--starts", starts, 1)
+    report = run(starts, dataset=dataset)
     _show(report, text(report), as_json)
 
 
