@@ -49,7 +49,7 @@ tests:
 	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadgroup -m "not serial and not nightly"
 	$(PYTEST) -q -m serial
 
-# Every GPU kernel, compiled for cards that need not be here.
+# Every GPU kernel, compiled for cards that need not be here; the batch scripts of the newest submitit.
 nightly: install-test
 	$(PYTEST) -q -m nightly
 
