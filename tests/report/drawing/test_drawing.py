@@ -123,6 +123,7 @@ def test_dot_names_every_node_and_edge_once():
     assert text.count("{") == text.count("}") == 8
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("dot") is None, reason="the dot program is not installed; nothing else needs it")
 def test_dot_can_be_read_by_graphviz():
     """Where it is there."""
