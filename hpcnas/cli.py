@@ -19,7 +19,7 @@ from hpcnas import __version__
 from hpcnas.errors import HpcnasError
 from hpcnas.system.processes import end_process, is_kept_alive
 
-# module of hpcnas/commands -> its commands, in the order of the help; each is a function (or a group) of that name there
+# module of hpcnas/commands -> what it registers, in the order of the help; tests/test_cli.py compares the two
 FAMILIES = {
     "search": ("head", "worker", "stop", "retry"),
     "population": ("status", "population", "failures"),
@@ -37,7 +37,7 @@ INTERRUPTED = 130
 
 
 class Commands(Mapping[str, Any]):
-    """The commands by their names, in the order of the help; a command's module is imported with the first look at it."""
+    """The commands by their names, in the order of the help; a family is imported with the first look at one of them."""
 
     def __init__(self) -> None:
         self._families = {name: family for family, names in FAMILIES.items() for name in names}
@@ -45,7 +45,7 @@ class Commands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
-            self._loaded[name] = _load(self._families[name], name)
+            self._loaded.update(_load(self._families[name]))
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
@@ -66,15 +66,10 @@ class Group(TyperGroup):
         self.commands = cast(MutableMapping[str, Any], Commands())  # nothing is added to it
 
 
-def _load(family: str, name: str) -> Any:
-    found = getattr(importlib.import_module(f"hpcnas.commands.{family}"), name)
-    if isinstance(found, typer.Typer):
-        group = typer.main.get_group(found)
-        group.name = name
-        return group
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name=name)(found)
-    return typer.main.get_command(alone)
+def _load(family: str) -> Mapping[str, Any]:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    importlib.import_module(f"hpcnas.commands.{family}").register(app)
+    return typer.main.get_group(app).commands
 
 
 def build_app() -> typer.Typer:

@@ -1,5 +1,6 @@
 """Bad input is answered by one sentence and an exit code, and leaves nothing behind."""
 
+import importlib
 import json
 import os
 import sys
@@ -240,6 +241,13 @@ def test_options_beat_the_file_and_the_file_beats_the_preset(desk: Path) -> None
     shown = hpcnas("head", "--run", "run", *given, cwd=desk).stdout
     for line in ("steps = 7", "population = 6", 'kind = "flat"', "motifs = [1]", "nodes = [11]", "workers = 2"):
         assert line in " ".join(shown.split()).replace("[ ", "[").replace(", ]", "]")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_registers_the_commands_that_the_command_line_knows(family: str) -> None:
+    app = typer.Typer()
+    importlib.import_module(f"hpcnas.commands.{family}").register(app)
+    assert tuple(typer.main.get_group(app).commands) == FAMILIES[family]
 
 
 def test_every_command_has_help(desk: Path) -> None:

@@ -1,1 +1,1 @@
-"""The commands of `hpcnas`, a module for each family; `hpcnas.cli.FAMILIES` says which commands are where."""
+"""The commands of `hpcnas`, a module for each family; each registers its own when one of them is used."""

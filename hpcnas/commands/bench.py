@@ -10,10 +10,16 @@ from hpcnas.networks.blueprint import Model
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versions, rows, summary.")]
 
 
-bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, add_completion=False)
+def register(app: typer.Typer) -> None:
+    """Add bench with its four commands."""
+    bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, add_completion=False)
+    bench.command()(train)
+    bench.command()(store)
+    bench.command()(loader)
+    bench.command()(startup)
+    app.add_typer(bench, name="bench")
 
 
-@bench.command()
 def train(
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; a GPU also shows each lever's share.")
@@ -51,7 +57,6 @@ def train(
     _show(report, text(report), as_json)
 
 
-@bench.command()
 def store(
     postgres: Annotated[
         str, typer.Option("--postgres", help="Measure this server too: postgresql://USER@HOST:PORT/DATABASE.")
@@ -67,7 +72,6 @@ def store(
     _show(report, text(report), as_json)
 
 
-@bench.command()
 def loader(as_json: AsJson = False) -> None:
     """Image loading, against torchvision's pipeline."""
     from hpcnas.benchmarks.loader import run, text
@@ -76,7 +80,6 @@ def loader(as_json: AsJson = False) -> None:
     _show(report, text(report), as_json)
 
 
-@bench.command()
 def startup(
     starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starts of each process.")] = 9,
     dataset: Annotated[

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from hpcnas.cluster.doctor import Finding
 
 
+def register(app: typer.Typer) -> None:
+    """Add doctor and jobs."""
+    app.command()(doctor)
+    app.command()(jobs)
+
+
 def jobs(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to copy them to.")] = Path("jobs"),
 ) -> None:

@@ -24,6 +24,11 @@ _JOB = "Slurm job (with --cluster slurm)"
 _RUN = "Training"
 
 
+def register(app: typer.Typer) -> None:
+    """Add final."""
+    app.command()(final)
+
+
 def final(
     genotype: Annotated[
         str,

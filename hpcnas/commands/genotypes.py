@@ -15,6 +15,11 @@ from hpcnas.run_folder import RunFolder
 FORMATS = ("text", "svg", "png", "dot", "json")
 
 
+def register(app: typer.Typer) -> None:
+    """Add show."""
+    app.command()(show)
+
+
 def show(
     genotype: Annotated[str, typer.Argument(metavar="GENOTYPE", help=GENOTYPE_HELP)],
     run: RunOption = None,

@@ -21,6 +21,13 @@ WATCH_S = 2.0
 PENDING_EVERY_S = 60.0
 
 
+def register(app: typer.Typer) -> None:
+    """Add status, population and failures."""
+    app.command()(status)
+    app.command()(population)
+    app.command()(failures)
+
+
 def status(
     run: RunOption = None,
     watch: Annotated[

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from hpcnas.report.views import RunRows
 
 
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(report)
+    app.command()(export)
+
+
 def report(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Run folders, side by side; default: --run.")

@@ -9,6 +9,11 @@ from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
 
+def register(app: typer.Typer) -> None:
+    """Add restore."""
+    app.command()(restore)
+
+
 def restore(
     run: RunOption = None,
     force: Annotated[bool, typer.Option("--force", help="Rebuild a sound population too.")] = False,

@@ -19,6 +19,14 @@ _RUN = "Run"
 _NOT_OF_THE_RUN = ("run", "download", "preset", "config", "dry_run", "address")
 
 
+def register(app: typer.Typer) -> None:
+    """Add head, worker, stop and retry."""
+    app.command()(head)
+    app.command()(worker)
+    app.command()(stop)
+    app.command()(retry)
+
+
 def head(
     run: RunOption = None,
     workers: Annotated[int | None, grouped("Workers to keep running. [200]", _WORKERS, metavar="N")] = None,

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from hpcnas.simulation.search import Scenario, SimulationResult
 
 
+def register(app: typer.Typer) -> None:
+    """Add simulate."""
+    app.command()(simulate)
+
+
 def simulate(
     workers: Annotated[int, typer.Option("--workers", help="Workers, one GPU each.")] = 200,
     steps: Annotated[int, typer.Option("--steps", help="Genotypes to evaluate.")] = 7000,

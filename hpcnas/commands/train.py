@@ -24,6 +24,12 @@ Given = Annotated[str, typer.Argument(help=GENOTYPE_HELP, show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def register(app: typer.Typer) -> None:
+    """Add count and evaluate."""
+    app.command(name="count")(count)
+    app.command(name="evaluate")(evaluate)
+
+
 def count(
     genotype: Given,
     run: RunOption = None,
