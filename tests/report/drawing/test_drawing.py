@@ -141,6 +141,7 @@ def test_dot_has_each_operation_once_in_its_legend_with_the_look_of_its_edges():
     assert all(looks[name] == look for name, look in edges)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("dot") is None, reason="the dot program is not installed; nothing else needs it")
 @pytest.mark.parametrize("genotype", [PUBLISHED, DEAD_END, random_genotype(FLAT, Random(83))], ids=["paper", "dead", "flat"])
 def test_dot_can_be_read_by_graphviz(genotype):
