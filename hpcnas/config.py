@@ -24,6 +24,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Where = Literal["auto", "slurm", "local", "debug"]
 Preset = Literal["paper", "quick", "smoke"]
 MAX_CONFIG_BYTES = 1 << 20
+BUDGETS = ("hours", "gpu_hours", "patience")  # of [search]: they may change on resume, like steps
 OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the data set says of itself
 
 
@@ -40,6 +41,9 @@ class SearchConfig:
         1000, "Mutations of a trivial genotype that make a random one.", metavar="N", least=0
     )  # section 3.2
     seed: int = option(0, "Seed of the search and of all trainings.", metavar="N", least=0)
+    hours: float = option(0.0, "Hours of searching after which the head drains; 0: no limit.", metavar="H", least=0)
+    gpu_hours: float = option(0.0, "The same for the GPU-hours of all attempts.", metavar="H", least=0)
+    patience: int = option(0, "The same for genotypes evaluated without a better one than the best.", metavar="N", least=0)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -108,6 +112,8 @@ class ClusterConfig:
     stall_s: float = option(
         1800.0, "Seconds without progress after which a training counts as hung.", name="stall_seconds", metavar="S", above=0
     )
+    on_end: str = option("", "Shell command, run once when the head has finished or drained.", metavar="CMD")
+    on_failure: str = option("", "Shell command, run once when the head fails.", metavar="CMD")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -158,7 +164,7 @@ class RunConfig:
         """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
         mine, theirs = self.to_dict(), other.to_dict()
         # What the data set says of itself is compared when the data are there.
-        free = {("search", "steps"), *(("recipe", key) for key in ("data", *OF_THE_DATA))}
+        free = {*(("search", key) for key in ("steps", *BUDGETS)), *(("recipe", key) for key in ("data", *OF_THE_DATA))}
         return [
             f"{section}.{key}"
             for section in ("space", "search", "recipe")

@@ -47,7 +47,14 @@ NUMBERS = [
     ("cluster", "lease_s", 20.0),
     *[("cluster", "heartbeat_s", value) for value in (0.0, 300.0)],
 ]
-FLOATS = ["search.tournament", "recipe.learning_rate", "recipe.momentum", "recipe.weight_decay"]
+FLOATS = [
+    "search.tournament",
+    "recipe.learning_rate",
+    "recipe.momentum",
+    "recipe.weight_decay",
+    "search.hours",
+    "search.gpu_hours",
+]
 FLOATS += ["cluster.lease_s", "cluster.heartbeat_s", "cluster.stall_s"]
 
 

@@ -1,22 +1,23 @@
-"""The commands that measure this machine: bench train, store, loader."""
+"""The commands that measure this machine: bench train, store, loader, startup."""
 
 import json
 from typing import Annotated, Any
 
 import typer
 
-from hpcnas.commands.shown import MEASURE, ShownGroup, add, shown
+from hpcnas.command_help import MEASURE, ShownGroup, add, shown
 from hpcnas.networks.blueprint import Model
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versions, rows, summary.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add bench with its three commands."""
+    """Add bench with its four commands."""
     bench = typer.Typer(help="Measure this machine.", cls=ShownGroup, add_completion=False)
     add(bench, train)
     add(bench, store)
     add(bench, loader)
+    add(bench, startup)
     app.add_typer(bench, name="bench", rich_help_panel=MEASURE)
 
 
@@ -80,6 +81,23 @@ def loader(as_json: AsJson = False) -> None:
     from hpcnas.benchmarks.loader import run, text
 
     report = run()
+    _show(report, text(report), as_json)
+
+
+@shown(None, "hpcnas bench startup", "hpcnas bench startup --json")
+def startup(
+    starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starts of each process.")] = 9,
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Measure a worker too that trains on it, as digits; on the CPU.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """From the start of a command to its end, and of a worker to its first claim."""
+    from hpcnas.benchmarks.startup import run, text
+    from hpcnas.errors import check_at_least
+
+    check_at_least("--starts", starts, 1)
+    report = run(starts, dataset=dataset)
     _show(report, text(report), as_json)
 
 

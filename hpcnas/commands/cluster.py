@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcnas.command_help import MEASURE, TAKE_AWAY, add, shown
 from hpcnas.commands.head_options import option_layer, some_options
 from hpcnas.commands.options import AddressOption, RunOption, offering
-from hpcnas.commands.shown import MEASURE, TAKE_AWAY, add, shown
 from hpcnas.config import RunConfig, read_config
 from hpcnas.run_folder import RunFolder
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcnas.command_help import RUN, add, shown
 from hpcnas.commands.final_options import FinalOptions, final_options
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP
 from hpcnas.commands.options import RunOption, offering
-from hpcnas.commands.shown import RUN, add, shown
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hpcnas.config import RunConfig
     from hpcnas.training.full_size.recipe import FullRecipe
 
-BEST_SO_FAR = "best-so-far"
+BEST_SO_FAR, FRONT = "best-so-far", "front"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +31,9 @@ def final(
     genotype: Annotated[
         str,
         typer.Argument(
-            help=f"{GENOTYPE_HELP} Or {BEST_SO_FAR}: every genotype that set a record in the run.", show_default=False
+            help=f"{GENOTYPE_HELP} Or {BEST_SO_FAR}: every genotype that set a record in the run; "
+            f"{FRONT}: every one that no other beats in both fitness and parameters.",
+            show_default=False,
         ),
     ],
     run: RunOption = None,
@@ -49,23 +51,25 @@ def final(
     if options.cluster == "slurm":
         _submit(options, recipe, config)
         return
-    from hpcnas.commands.final_here import train_here
+    from hpcnas.commands.final_start import start_training
 
-    raise typer.Exit(train_here(options, recipe, lambda: _resolve(genotype, options.folder)))
+    raise typer.Exit(start_training(options, recipe, lambda: _resolve(genotype, options.folder)))
 
 
 def _resolve(word: str, folder: RunFolder) -> "list[Named]":
     from hpcnas.commands.genotype_argument import resolve_genotype
 
-    if word != BEST_SO_FAR:
+    if word not in (BEST_SO_FAR, FRONT):
         return [resolve_genotype(word, folder)]
+    from hpcnas.report.charts.front import front_of
     from hpcnas.report.read_run import read_run
     from hpcnas.report.views import record_setters
 
-    records = record_setters(read_run(folder.require(), folder.path.name).evaluations)
-    if not records:
-        raise UsageError(f"{folder.path} has no evaluated genotype yet, so that none has set a record; wait")
-    return [resolve_genotype(str(record.id), folder) for record in records]
+    run = read_run(folder.require(), folder.path.name)
+    found = record_setters(run.evaluations) if word == BEST_SO_FAR else front_of(run)
+    if not found:
+        raise UsageError(f"{folder.path} has no evaluated genotype yet, so that there is no {word}; wait")
+    return [resolve_genotype(str(one.id), folder) for one in found]
 
 
 def _submit(options: FinalOptions, recipe: "FullRecipe", config: "RunConfig | None") -> None:

@@ -47,10 +47,13 @@ class FinalOptions:
         least=0,
     )
     tensorboard: bool = option(False, "Write TensorBoard scalars into the output folder.")
+    compile: bool = option(False, "Try torch.compile on the network; minutes at the start, then perhaps faster.")
     cluster: Literal["here", "slurm"] = option("here", "slurm submits a job per genotype.", panel=JOB)
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.compile and self.given.get("sync_bn"):
+            raise UsageError("--compile does not go with --sync-bn; leave one of the two out")
 
     @classmethod
     def of(cls, genotype: str, run: str | None, options: Mapping[str, Any]) -> "FinalOptions":

@@ -1,17 +1,18 @@
-"""The commands that look at a run: status, population, failures."""
+"""The commands that look at runs: status, population, failures, runs."""
 
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hpcnas.command_help import LOOK, add, shown
 from hpcnas.commands.options import RunOption
-from hpcnas.commands.shown import LOOK, add, shown
-from hpcnas.errors import check_at_least
+from hpcnas.errors import UsageError, check_at_least
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ PENDING_EVERY_S = 60.0
 
 
 def register(app: typer.Typer) -> None:
-    """Add status, population and failures."""
+    """Add status, population, failures and runs."""
     add(app, status)
     add(app, population)
     add(app, failures)
+    add(app, runs)
 
 
 @shown(LOOK, "hpcnas status --watch", "hpcnas status --json --run runs/first")
@@ -63,16 +65,20 @@ def _as_slurm_says(folder: RunFolder) -> str:
 def population(
     run: RunOption = None,
     top: Annotated[int | None, typer.Option("--top", metavar="K", help="Only the K fittest.")] = None,
+    front: Annotated[
+        bool, typer.Option("--front", help="Only those that no other one beats in both fitness and parameters, by size.")
+    ] = False,
     form: Annotated[Form, typer.Option("--format", help="A table to read, or for programs.")] = "text",
 ) -> None:
     """The table of genotypes, the fittest first."""
     from hpcnas.population.queries import Population
-    from hpcnas.report.leaderboard import population_csv, population_json, population_text, rank
+    from hpcnas.report.leaderboard import front_of, population_csv, population_json, population_text, rank
 
     if top is not None:
         check_at_least("--top", top, 1)
     with Population.open(RunFolder.from_option(run).require()) as opened:
-        ranked = rank(opened.individuals())[:top]
+        rows = opened.individuals()
+    ranked = (front_of(rows) if front else rank(rows))[:top]
     write = {"text": population_text, "csv": population_csv, "json": population_json}[form]
     print(write(ranked))
 
@@ -88,6 +94,30 @@ def failures(
 
     with Population.open(RunFolder.from_option(run).require()) as opened:
         print(failures_text(opened, traces=not brief))
+
+
+@shown(LOOK, "hpcnas runs", "hpcnas runs /scratch/searches --json")
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look, at any depth.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """All runs below a folder: state, evaluated genotypes, best fitness, GPU-hours, last change."""
+    from hpcnas.head.requests import running_head
+    from hpcnas.report.run_list import list_runs, runs_json, runs_text
+
+    top = folder.absolute()
+    if not top.is_dir():
+        raise UsageError(f"{folder} is no folder; give the one that holds your runs, as in `hpcnas runs .`")
+    found = list_runs(top, lambda run: bool(running_head(run)))
+    if as_json:
+        print(runs_json(found))
+    elif found:
+        print(runs_text(found, top))
+        for run in found:
+            if run.trouble:
+                print(f"{run.path}: {run.trouble}")
+    else:
+        print(f"no run below {folder}; start one with `hpcnas head --run {folder / 'first'}`")
 
 
 def _watch(folder: RunFolder) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcnas.command_help import LOOK, TAKE_AWAY, add, shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP
 from hpcnas.commands.options import RunOption
-from hpcnas.commands.shown import LOOK, TAKE_AWAY, add, shown
 from hpcnas.report.report_format import ReportFormat
 from hpcnas.run_folder import RunFolder
 
@@ -34,7 +34,9 @@ def report(
     form: Annotated[
         ReportFormat, typer.Option("--format", help="html writes RUN/report.html unless --out says where.")
     ] = ReportFormat.TEXT,
-    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Write every figure there as SVG, PNG and CSV.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write every figure there as SVG, PDF, PNG and CSV.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report there instead of to the screen.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
 ) -> None:

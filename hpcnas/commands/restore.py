@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from hpcnas.command_help import RUN, add, shown
 from hpcnas.commands.options import RunOption
-from hpcnas.commands.shown import RUN, add, shown
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hpcnas.commands import shown as groups
+from hpcnas import command_help as groups
+from hpcnas.command_help import add, shown
 from hpcnas.commands.head_options import (
     FITNESS,
     RUN,
@@ -18,7 +19,6 @@ from hpcnas.commands.head_options import (
     run_options,
 )
 from hpcnas.commands.options import AddressOption, RunOption, grouped, offering
-from hpcnas.commands.shown import add, shown
 from hpcnas.config import Preset
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcnas.command_help import MEASURE, add, shown
 from hpcnas.commands.head_options import option_layer, resolve, run_options, some_options
 from hpcnas.commands.options import grouped, offering
-from hpcnas.commands.shown import MEASURE, add, shown
+from hpcnas.config import BUDGETS
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.durations import duration as readable_duration
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from hpcnas.simulation.search import Scenario, SimulationResult
 
 _TIMES = "Times and faults"
-# All of them but what is done with duplicates, which are not looked for here.
-_BREEDING = [(option, panel) for option, panel in run_options("space", "search") if option.name != "duplicates"]
+# All of them but duplicates, which are not looked for here, and budgets, which end no simulation.
+_BREEDING = [(option, panel) for option, panel in run_options("space", "search") if option.name not in ("duplicates", *BUDGETS)]
 
 
 def register(app: typer.Typer) -> None:
@@ -148,6 +149,7 @@ def _text(summary: dict[str, object]) -> str:
         ("head", f"{value['head_share']:.3%} of the wall time answering claims"),
     ]
     if value["best_fitness"] is not None:
-        lines.append(("best fitness", f"{value['best_fitness']:.2%} (synthetic: it says nothing about architectures)"))
+        best = 100 * float(str(value["best_fitness"]))
+        lines.append(("best fitness", f"{best:.2f} % (synthetic: it says nothing about architectures)"))
     lines.append(("simulated in", f"{value['took_s']:.1f} s"))
     return "\n".join(f"{name:<13} {text}" for name, text in lines)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcnas.command_help import LOOK, MEASURE, add, shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, recipe_of, resolve_genotype
 from hpcnas.commands.head_options import FITNESS, option_layer, run_options
 from hpcnas.commands.options import RunOption, grouped, offering
-from hpcnas.commands.shown import LOOK, MEASURE, add, shown
 from hpcnas.errors import check_at_least
 from hpcnas.networks.blueprint import Tail
 from hpcnas.representation.genotype import Genotype

@@ -15,6 +15,7 @@ from hpcnas.population.queries import Population
 from hpcnas.population.rows import AttemptRow
 from hpcnas.population.rules import LOST, NEUTRAL_OUTCOMES
 from hpcnas.records import Individual, State
+from hpcnas.report.front import front
 from hpcnas.report.quoting import csv_cell, one_line, printable
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -23,6 +24,12 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 def rank(individuals: Sequence[Individual]) -> list[Individual]:
     """The fittest first, then those without a fitness in the order of their birth."""
     return sorted(individuals, key=lambda one: (-one.fitness if one.fitness is not None else 1.0, one.id))
+
+
+def front_of(individuals: Sequence[Individual]) -> list[Individual]:
+    """The evaluated ones that no other one beats in both fitness and parameters of the small model, by ascending size."""
+    evaluated = [one for one in individuals if one.fitness is not None]
+    return front(evaluated, lambda one: one.parameters, lambda one: one.fitness or 0.0)
 
 
 def population_json(individuals: Sequence[Individual]) -> str:

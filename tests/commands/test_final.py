@@ -61,6 +61,7 @@ def bad_input(tmp_path: Path, genotype: str) -> dict[str, tuple[list[str], str]]
         "crop": (tiny(genotype, run, "--crop", "33"), "--crop 33 is larger than the 32 pixels of digits"),
         "run index": (tiny(genotype, run, "--runs", "2", "--run-index", "2"), "--run-index 2 must be one of 0 to 1"),
         "minutes": (tiny(genotype, run, "--checkpoint-minutes", "0"), "--checkpoint-minutes 0 must be a finite number above 0"),
+        "compile": (tiny(genotype, run, "--compile", "--sync-bn"), "--compile does not go with --sync-bn"),
         "weights taken": (
             tiny(genotype, run, "--runs", "1", "--weights-out", str(tmp_path / "taken")),
             "taken is there already; give another name",

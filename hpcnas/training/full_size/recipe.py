@@ -47,7 +47,7 @@ class FullRecipe:
         is_growing=True,
     )
     crop: int = option(24, "Side of the squares trained on, pixels.", metavar="PX", least=1)
-    runs: int = option(5, "Trainings with seeds of their own, one after the other.", metavar="N", least=1)
+    runs: int = option(5, "Trainings with seeds of their own, on one GPU together.", metavar="N", least=1)
     seed: int = option(0, "Of all runs.", metavar="N", least=0)
     precision: FullPrecision = option("auto", "Of the training.", shown="auto: bf16 on a GPU")
     sync_bn: bool = option(False, "Batch statistics over all ranks instead of each rank's own.")
