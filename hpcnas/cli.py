@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, cast
 
 import typer
-from typer.core import TyperGroup
 
 from hpcnas import __version__
+from hpcnas.commands.shown import ShownGroup
 from hpcnas.errors import HpcnasError
 from hpcnas.system.processes import end_process, is_kept_alive
 
@@ -26,11 +26,11 @@ FAMILIES = {
     "runs": ("runs",),
     "restore": ("restore",),
     "genotypes": ("show",),
-    "simulate": ("simulate",),
-    "train": ("count", "evaluate"),
     "final": ("final",),
     "report": ("report", "export"),
     "cluster": ("doctor", "jobs"),
+    "train": ("count", "evaluate"),
+    "simulate": ("simulate",),
     "bench": ("bench",),
 }
 WRONG_USAGE = 2
@@ -59,7 +59,7 @@ class Commands(Mapping[str, Any]):
         return len(self._families)
 
 
-class Group(TyperGroup):
+class Group(ShownGroup):
     """All commands, none of them imported yet."""
 
     def __init__(self, **given: Any) -> None:
@@ -80,8 +80,7 @@ def build_app() -> typer.Typer:
         name="hpcnas",
         help="Hierarchical neural architecture search on a Slurm cluster, or on this machine.",
         epilog="Every command takes --debug: errors with their traceback. Start with: hpcnas head --preset smoke",
-        no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
     app.callback()(_common)

@@ -100,7 +100,7 @@ def test_the_exit_code_of_a_process_is_that_of_its_command(desk: Path) -> None:
     [
         *(f"{command} --run nowhere" for command in ("status", "population", "failures", "worker", "stop", "retry 1")),
         *("status --no-such-option", "population --top 0", "population --top x", "population --format xml", "no-such-command"),
-        *("retry", "retry x"),
+        *("retry", "retry x", "retry 1 --all"),
     ],
 )
 def test_wrong_usage_of_other_commands_is_one_sentence_and_exit_code_two(refused: Refused, arguments: str) -> None:

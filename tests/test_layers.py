@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "hpcnas"
 # From the bottom to the top. A module imports from its own room and from rows above its own in this list, no others.
 TIERS = (
     {"errors", "records"},
+    {"option"},
     {"representation", "system"},
     {"config", "run_folder"},
     {"evolution", "networks"},
@@ -39,15 +40,15 @@ HOMES = {
     "sqlite3": {"population", "benchmarks"},
     "psycopg": {"population"},
     "filelock": {"system"},
-    "msgspec": {"population", "records"},
     "tomli_w": {"config"},
+    "msgspec": {"config", "population", "records"},
     "submitit": {"cluster"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "tabulate": {"report", "benchmarks", "commands"},
     "typer": {"cli", "commands"},
 }
-STDLIB_ONLY = {"errors", "run_folder"}
+STDLIB_ONLY = {"errors", "option", "run_folder"}
 STDLIB_ONLY |= {"representation", "evolution", "simulation"}
 
 

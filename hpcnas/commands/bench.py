@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from hpcnas.commands import shown
+from hpcnas.commands.shown import ShownGroup, add
 from hpcnas.networks.blueprint import Model
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versions, rows, summary.")]
@@ -12,12 +14,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versi
 
 def register(app: typer.Typer) -> None:
     """Add bench with its four commands."""
-    bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, add_completion=False)
-    bench.command()(train)
-    bench.command()(store)
-    bench.command()(loader)
-    bench.command()(startup)
-    app.add_typer(bench, name="bench")
+    bench = typer.Typer(help="Measure this machine.", cls=ShownGroup, add_completion=False)
+    add(bench, None, train, "hpcnas bench train", "hpcnas bench train --device cuda --model imagenet")
+    add(bench, None, store, "hpcnas bench store", "hpcnas bench store --json")
+    add(bench, None, loader, "hpcnas bench loader", "hpcnas bench loader --json")
+    add(bench, None, startup, "hpcnas bench startup", "hpcnas bench startup --json")
+    app.add_typer(bench, name="bench", rich_help_panel=shown.MEASURE)
 
 
 def train(

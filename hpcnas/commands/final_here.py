@@ -109,7 +109,7 @@ def _output(options: FinalOptions, recipe: FullRecipe, digest: str, run: int) ->
 
 
 def _weights_out(options: FinalOptions, run: int) -> Path:
-    return Path((options.weights_out or "").replace("{run}", str(run))).absolute()
+    return Path(options.weights_out.replace("{run}", str(run))).absolute()
 
 
 def _check_weights_out(options: FinalOptions, task: TrainingTask) -> None:

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
 from hpcnas.commands.options import RunOption
+from hpcnas.commands.shown import add
 from hpcnas.errors import UsageError, check_one_of
 from hpcnas.run_folder import RunFolder
 
@@ -17,7 +19,7 @@ FORMATS = ("text", "svg", "png", "pdf", "dot", "json")
 
 def register(app: typer.Typer) -> None:
     """Add show."""
-    app.command()(show)
+    add(app, shown.LOOK, show, "hpcnas show best", "hpcnas show 17 --out cell.svg")
 
 
 def show(

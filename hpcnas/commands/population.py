@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.options import RunOption
+from hpcnas.commands.shown import add
 from hpcnas.errors import check_at_least
 from hpcnas.run_folder import RunFolder
 
@@ -23,9 +25,9 @@ PENDING_EVERY_S = 60.0
 
 def register(app: typer.Typer) -> None:
     """Add status, population and failures."""
-    app.command()(status)
-    app.command()(population)
-    app.command()(failures)
+    add(app, shown.LOOK, status, "hpcnas status --watch", "hpcnas status --json --run runs/first")
+    add(app, shown.LOOK, population, "hpcnas population --top 10", "hpcnas population --format csv > population.csv")
+    add(app, shown.LOOK, failures, "hpcnas failures --brief", "hpcnas failures --run runs/first")
 
 
 def status(
@@ -80,9 +82,9 @@ def population(
 
 def failures(
     run: RunOption = None,
-    brief: Annotated[bool, typer.Option("--brief", help="One line each, without tracebacks.")] = False,
+    brief: Annotated[bool, typer.Option("--brief", help="Without tracebacks.")] = False,
 ) -> None:
-    """What failed, where and why, with tracebacks."""
+    """What failed, by cause: where and when, with the last traceback of each."""
     from hpcnas.population.queries import Population
     from hpcnas.report.leaderboard import failures_text
 

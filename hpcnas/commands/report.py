@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP
 from hpcnas.commands.options import RunOption
+from hpcnas.commands.shown import add
 from hpcnas.report.report_format import ReportFormat
 from hpcnas.run_folder import RunFolder
 
@@ -20,8 +22,14 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(report)
-    app.command()(export)
+    add(app, shown.LOOK, report, "hpcnas report --format html", "hpcnas report runs/first runs/second --figures figures")
+    add(
+        app,
+        shown.TAKE_AWAY,
+        export,
+        "hpcnas export best --out best",
+        "hpcnas export published --out published --model imagenet",
+    )
 
 
 def report(

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from hpcnas.commands import shown
+from hpcnas.commands.shown import add
 from hpcnas.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(runs)
+    add(app, shown.LOOK, runs, "hpcnas runs", "hpcnas runs /scratch/me --json")
 
 
 def runs(

@@ -4,10 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from hpcnas.commands.head_options import PLACES
+from hpcnas.option import shown_default
 from tests.docs.commands import DOCUMENTS, MARKS, ROOT, Fence, commands, fences
 from tests.docs.rehearsal import Stage
 
@@ -113,6 +116,23 @@ def test_a_wrong_value_in_a_document_would_be_found(wrong, stage):
 def test_the_arguments_that_a_batch_script_passes_on_are_checked_too():
     fence = Fence("x.md", 1, "bash", "check", 'HPCNAS_RUN=r HPCNAS_ARGS="--steps 5" sbatch --array=0-4 jobs/search.sh\n')
     assert commands(fence) == [["sbatch", "--array=0-4", "jobs/search.sh"], ["hpcnas", "head", "--steps", "5"]]
+
+
+def test_the_contract_names_every_option_of_the_head_with_its_choices_or_default():
+    """The paragraph of docs/design.md on which scripts may rely."""
+    paragraph = (ROOT / "docs/design.md").read_text().split("Head's options")[1].split("`")[1].split()
+    values = {
+        flag: "" if value.startswith("--") else value.removesuffix("...")
+        for flag, value in pairwise([*paragraph, "--"])
+        if flag.startswith("--")
+    }
+    for _, one in PLACES.values():
+        assert one.flag in values, f"docs/design.md does not name {one.flag}"
+        value = values[one.flag]
+        if one.choices:
+            assert value == ",".join(one.choices), one.flag
+        elif (one.item or one.kind) in (int, float):
+            assert value in ("", one.metavar, shown_default(one.default)), one.flag
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
