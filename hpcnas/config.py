@@ -41,9 +41,11 @@ class SearchConfig:
         1000, "Mutations of a trivial genotype that make a random one.", metavar="N", least=0
     )  # section 3.2
     seed: int = option(0, "Seed of the search and of all trainings.", metavar="N", least=0)
-    hours: float = option(0.0, "Hours of searching after which the head drains; 0: no limit.", metavar="H", least=0)
-    gpu_hours: float = option(0.0, "The same for the GPU-hours of all attempts.", metavar="H", least=0)
-    patience: int = option(0, "The same for genotypes evaluated without a better one than the best.", metavar="N", least=0)
+    hours: float = option(0.0, "Drain after so many hours of searching.", metavar="H", least=0, shown="no limit")
+    gpu_hours: float = option(0.0, "Drain after so many GPU-hours of attempts.", metavar="H", least=0, shown="no limit")
+    patience: int = option(
+        0, "Drain when so many genotypes in a row were no better than the best.", metavar="N", least=0, shown="no limit"
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -112,8 +114,8 @@ class ClusterConfig:
     stall_s: float = option(
         1800.0, "Seconds without progress after which a training counts as hung.", name="stall_seconds", metavar="S", above=0
     )
-    on_end: str = option("", "Shell command, run once when the head has finished or drained.", metavar="CMD")
-    on_failure: str = option("", "Shell command, run once when the head fails.", metavar="CMD")
+    on_end: str = option("", "Shell command to run once when the search has finished or drained.", metavar="CMD")
+    on_failure: str = option("", "Shell command to run once when the search fails.", metavar="CMD")
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -52,8 +52,6 @@ class FinalOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.compile and self.given.get("sync_bn"):
-            raise UsageError("--compile does not go with --sync-bn; leave one of the two out")
 
     @classmethod
     def of(cls, genotype: str, run: str | None, options: Mapping[str, Any]) -> "FinalOptions":
@@ -79,6 +77,8 @@ class FinalOptions:
         if changes.get("data"):
             changes["data"] = str(expand_home(changes["data"], "name a folder with --data").absolute())
         recipe = full_recipe(model, **changes)
+        if self.compile and recipe.sync_bn:
+            raise UsageError("--compile does not go with --sync-bn; leave one of the two out")
         if self.run_index is not None and not 0 <= self.run_index < recipe.runs:
             raise UsageError(
                 f"--run-index {self.run_index} must be one of 0 to {recipe.runs - 1}, as there are --runs {recipe.runs}"

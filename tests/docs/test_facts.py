@@ -89,7 +89,7 @@ def test_the_defaults_in_a_commands_help_are_the_configurations(command: str, ap
 
 # page, and a sentence of it in which the code's own numbers stand
 FIGURES = [
-    ("reliability.md", f"for `lease_s` ({CLUSTER.lease_s:.0f} s; heartbeats come every {CLUSTER.heartbeat_s:.0f} s)"),
+    ("reliability.md", f"for `--lease-seconds` ({CLUSTER.lease_s:.0f} s; heartbeats come every {CLUSTER.heartbeat_s:.0f} s)"),
     ("reliability.md", f"errors + 1, failed at {rules.MAX_ERRORS}, at once"),
     ("reliability.md", f"losses + 1, failed at {rules.MAX_LOSSES} |"),
     ("reliability.md", f"front of the queue, failed at {rules.MAX_PREEMPTIONS} |"),
@@ -97,13 +97,16 @@ FIGURES = [
     ("reliability.md", f"more than {100 * maintenance.LARGEST_FAILED_SHARE:.0f} % of the last 50 genotypes"),
     ("reliability.md", f"{words(quarantine.FAILURES_IN_A_ROW)} different genotypes failed in a row"),
     ("reliability.md", f"A worker ends itself after {words(loop.FAILURES_IN_A_ROW)} failures in a row"),
-    ("reliability.md", f"after {words(scaling.PATIENCE)} submissions that died within {words(scaling.QUICK_S / 60)} minutes"),
+    (
+        "reliability.md",
+        f"after {words(scaling.QUICK_EXITS_BEFORE_WAIT)} submissions that died within {words(scaling.QUICK_S / 60)} minutes",
+    ),
     ("reliability.md", f"it waits {scaling.FIRST_WAIT_S:.0f} s, then twice"),
-    ("reliability.md", f"and gives up after {words(scaling.LAST_STRAW)}"),
+    ("reliability.md", f"and gives up after {words(scaling.MAX_QUICK_EXITS)}"),
     ("reliability.md", "shortens a lease to two and a half missed heartbeats" if lease_monitor.MISSED_BEATS == 2.5 else "?"),
     ("reliability.md", f"results held in memory for {'an hour' if delivery.HOLD_S == 3600 else '?'}"),
     ("operating.md", f"(checked, the newest {words(backup.KEPT)})"),
-    ("operating.md", f"the head backs off after {words(scaling.PATIENCE)} of them"),
+    ("operating.md", f"the head backs off after {words(scaling.QUICK_EXITS_BEFORE_WAIT)} of them"),
     ("operating.md", f"the first {words(maintenance.FEW)} attempts fail"),
     ("scale.md", f"at most {'once a minute' if arrays.POLL_S == 60 else '?'} (`HPCNAS_SQUEUE_S`"),
     ("scale.md", f"({submission.SBATCH_TIMEOUT_S:.0f} s, and {ASK_TIMEOUT_S:.0f} s for the `squeue`"),
