@@ -93,7 +93,9 @@ def update_launches(layout: "Layout") -> list[Launch]:
 def _group(layout: "Layout", level: int, reading: Reading, C: int, side: int, members: list[Member]) -> Launch:
     kind, is_max, stride, N = reading
     first = len(layout.tasks)
-    rows = layout.batch * side * (side if kind is OperationKind.PRODUCT else 1)
+    rows = layout.batch * (
+        side * side if kind is OperationKind.PRODUCT else side if kind is OperationKind.POOL else -(-side // 2)
+    )
     shape = shape_of(f"{NAMES[kind]}_backward", C)
     if kind is OperationKind.PRODUCT:
         shape = shape.for_rows(rows, C)
@@ -103,6 +105,7 @@ def _group(layout: "Layout", level: int, reading: Reading, C: int, side: int, me
         own |= {"pixels": rows, "tiles": shape.tiles, "N": N, "BN": power_of_2(N)}
     elif kind is OperationKind.DEPTHWISE:
         own |= {"side": side, "out_side": (side - 1) // stride + 1, "STRIDE": stride}
+        own["EVEN"] = own["EVEN"] and side % 2 == 0
     else:
         own |= {"side": side, "IS_MAX": is_max}
     name, kernel = _KERNELS[kind, is_max]

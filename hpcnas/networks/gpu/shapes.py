@@ -10,7 +10,7 @@ class Shape:
     """Of one program.
 
     Attributes:
-        block: rows of a tile: pixels of a product, columns of pixels of a window.
+        block: rows of a tile: pixels of a product, columns of pixels of a window, pairs of columns in depthwise_backward.
         tiles: that it does one after the other.
         warps, stages: of the compiled code.
     """
@@ -29,8 +29,8 @@ _CHUNKS = 4608  # over the width, at most: twice what the paper's search has, fo
 
 # By kind and width of what is read; the last entry holds for all that are wider, its block halved with each doubling.
 # Measured on one H200 with the prototype (docs/performance.md): 4 warps are better than 8 for products, as many as do not
-# spill (registers by Triton 3.9 for sm_90); 256 elements and 4 warps for the depthwise backward pass, 10 % better than
-# 1,024 and 8: 120 registers instead of 206, so that twice as many warps wait for memory side by side.
+# spill (registers by Triton 3.9 for sm_90); for the depthwise backward pass, then of single columns, 256 elements and 4 warps,
+# 10 % better than 1,024 and 8.
 _PRODUCTS = {
     "product": {16: Shape(128, 4), 32: Shape(64, 8), 64: Shape(64, 8, stages=3)},
     "product_backward": {16: Shape(64, 16), 32: Shape(64, 8), 64: Shape(32, 8)},

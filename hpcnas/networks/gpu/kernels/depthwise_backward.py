@@ -18,28 +18,53 @@ from hpcnas.networks.gpu.kernels.windows import load_taps, zeros3
 
 # fmt: off
 @triton.jit
-def _gradient(
-    values, grads, z_out, g_out, start, y, x, shift: tl.constexpr, STRIDE: tl.constexpr, out_side, qm, c, cm, C: tl.constexpr, a, b, k1, k0,
-):
-    xx = x + shift
+def _exists(y, xx, STRIDE: tl.constexpr, out_side, qm):
     there = qm & (xx >= 0) & (xx < out_side * STRIDE) & (y >= 0) & (y < out_side * STRIDE)
     if STRIDE > 1:
         there = there & (xx % STRIDE == 0) & (y % STRIDE == 0)
-    at = (start + ((y // STRIDE) * out_side + xx // STRIDE) * C)[:, None] + c[None, :]
-    mask = there[:, None] & cm[None, :]
-    z = tl.load(values + z_out + at, mask=mask, other=0.0).to(tl.float32)
-    g = tl.load(grads + g_out + at, mask=mask, other=0.0).to(tl.float32)
-    return tl.where(there[:, None], before_norm(g, z, a[None, :], b[None, :], k1[None, :], k0[None, :]), 0.0)
+    return there
 
 
 @triton.jit
-def gradient_row(values, grads, z_out, g_out, start, y, x, STRIDE: tl.constexpr, out_side, qm, c, cm, C: tl.constexpr, a, b, k1, k0):
-    """dz of the outputs that lie at input pixels (y, x - 1), (y, x) and (y, x + 1), [BLOCK, C] each; 0 where there is none."""
+def _load(tensor, start, y, xx, STRIDE: tl.constexpr, out_side, qm, c, cm, C: tl.constexpr):
+    at = (start + ((y // STRIDE) * out_side + xx // STRIDE) * C)[:, None] + c[None, :]
+    return tl.load(tensor + at, mask=_exists(y, xx, STRIDE, out_side, qm)[:, None] & cm[None, :], other=0.0)
+
+
+@triton.jit
+def load_row_of(tensor, start, y, x, STRIDE: tl.constexpr, out_side, qm, c, cm, C: tl.constexpr):
+    """Of the outputs that lie at input pixels (y, x - 1) to (y, x + 2), [BLOCK, C] each in T; 0 where there is none."""
     return (
-        _gradient(values, grads, z_out, g_out, start, y, x, -1, STRIDE, out_side, qm, c, cm, C, a, b, k1, k0),
-        _gradient(values, grads, z_out, g_out, start, y, x, 0, STRIDE, out_side, qm, c, cm, C, a, b, k1, k0),
-        _gradient(values, grads, z_out, g_out, start, y, x, 1, STRIDE, out_side, qm, c, cm, C, a, b, k1, k0),
+        _load(tensor, start, y, x - 1, STRIDE, out_side, qm, c, cm, C),
+        _load(tensor, start, y, x, STRIDE, out_side, qm, c, cm, C),
+        _load(tensor, start, y, x + 1, STRIDE, out_side, qm, c, cm, C),
+        _load(tensor, start, y, x + 2, STRIDE, out_side, qm, c, cm, C),
     )
+
+
+@triton.jit
+def _dz(g, z, y, xx, STRIDE: tl.constexpr, out_side, qm, a, b, k1, k0):
+    """dz in fp32; 0 where there is no output."""
+    dz = before_norm(g.to(tl.float32), z.to(tl.float32), a[None, :], b[None, :], k1[None, :], k0[None, :])
+    return tl.where(_exists(y, xx, STRIDE, out_side, qm)[:, None], dz, 0.0)
+
+
+@triton.jit
+def gradient_row(g0, g1, g2, g3, z0, z1, z2, z3, y, x, STRIDE: tl.constexpr, out_side, qm, a, b, k1, k0):
+    """dz of what `load_row_of` gave."""
+    return (
+        _dz(g0, z0, y, x - 1, STRIDE, out_side, qm, a, b, k1, k0),
+        _dz(g1, z1, y, x, STRIDE, out_side, qm, a, b, k1, k0),
+        _dz(g2, z2, y, x + 1, STRIDE, out_side, qm, a, b, k1, k0),
+        _dz(g3, z3, y, x + 2, STRIDE, out_side, qm, a, b, k1, k0),
+    )
+
+
+@triton.jit
+def zeros4(ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Four tensors of zeros, each one of its own, see `windows.zeros3`."""
+    t0, t1, t2 = zeros3(ROWS, COLUMNS)
+    return t0, t1, t2, tl.zeros([ROWS, COLUMNS], tl.float32)
 
 
 @triton.jit
@@ -62,8 +87,9 @@ def depthwise_backward(
 ):
     """du[y, x] = sum over taps (i, j) of w[i, j] dz[(y + 1 - i) / STRIDE, (x + 1 - j) / STRIDE];  dw[i, j] = sum of that dz u[y, x].
 
-    Only outputs count that exist: whole quotients inside the image. A program owns BLOCK columns of input pixels of one
-    value, goes down them once for each edge, and keeps three rows of dz; its sums for dw are its own chunk.
+    Only outputs count that exist: whole quotients inside the image. A program owns BLOCK pairs of columns of input pixels
+    of one value (left l and right r), goes down them once for each edge, and keeps three rows of dz, four wide: a dz is made
+    twice, for one column it would be three times. The row after the next one is loaded ahead. Sums for dw are its own chunk.
 
     Task and edge: as in product_backward, with the weights (of the first channel's nine taps) in `weights`.
     """
@@ -81,11 +107,14 @@ def depthwise_backward(
     cm = c < C
     a_in, b_in, floor = normalisation(coef, ch, run, runs, c, cm, C)
     mean = mean_of(coef, ch, run, runs, c, cm, C)
-    column = chunk * BLOCK + tl.arange(0, BLOCK)
-    qm = (column < batch * side) | EVEN
-    im = qm[:, None] & cm[None, :]
-    image = column // side
-    x = column % side
+    pairs = (side + 1) // 2
+    pair = chunk * BLOCK + tl.arange(0, BLOCK)
+    qm = (pair < batch * pairs) | EVEN
+    image = pair // pairs
+    x = pair % pairs * 2
+    rm = (qm & (x + 1 < side)) | EVEN
+    lm = qm[:, None] & cm[None, :]
+    im = rm[:, None] & cm[None, :]
     start = (image * side * side + x) * C
     out_start = image * out_side * out_side * C
     s1 = tl.zeros([BLOCK, BC], tl.float32)
@@ -102,32 +131,46 @@ def depthwise_backward(
         w6, w7, w8 = zeros3(BLOCK, BC)
         add = (e > first) | ((flags & 1) != 0)
         # Rows y - 1 (t), y (m) and y + 1 (b) of dz.
-        t0, t1, t2 = zeros3(BLOCK, BC)
-        m0, m1, m2 = gradient_row(values, grads, z_out, g_out, out_start, 0, x, STRIDE, out_side, qm, c, cm, C, a, b, k1, k0)
+        t0, t1, t2, t3 = zeros4(BLOCK, BC)
+        z0, z1, z2, z3 = load_row_of(values + z_out, out_start, 0, x, STRIDE, out_side, qm, c, cm, C)
+        g0, g1, g2, g3 = load_row_of(grads + g_out, out_start, 0, x, STRIDE, out_side, qm, c, cm, C)
+        m0, m1, m2, m3 = gradient_row(g0, g1, g2, g3, z0, z1, z2, z3, 0, x, STRIDE, out_side, qm, a, b, k1, k0)
+        z0, z1, z2, z3 = load_row_of(values + z_out, out_start, 1, x, STRIDE, out_side, qm, c, cm, C)
+        g0, g1, g2, g3 = load_row_of(grads + g_out, out_start, 1, x, STRIDE, out_side, qm, c, cm, C)
         for y in range(side):
-            b0, b1, b2 = gradient_row(values, grads, z_out, g_out, out_start, y + 1, x, STRIDE, out_side, qm, c, cm, C, a, b, k1, k0)
+            b0, b1, b2, b3 = gradient_row(g0, g1, g2, g3, z0, z1, z2, z3, y + 1, x, STRIDE, out_side, qm, a, b, k1, k0)
+            # Loaded ahead: they are wanted in the next turn.
+            z0, z1, z2, z3 = load_row_of(values + z_out, out_start, y + 2, x, STRIDE, out_side, qm, c, cm, C)
+            g0, g1, g2, g3 = load_row_of(grads + g_out, out_start, y + 2, x, STRIDE, out_side, qm, c, cm, C)
             at = (start + y * side * C)[:, None] + c[None, :]
-            z = tl.load(values + z_in + at, mask=im, other=0.0).to(tl.float32)
-            du = tl.load(grads + g_in + at, mask=im & add, other=0.0).to(tl.float32)
-            u = tl.where(qm[:, None], activate(z, a_in[None, :], b_in[None, :], floor), 0.0)
-            du += t0 * f8 + t1 * f7 + t2 * f6 + m0 * f5 + m1 * f4 + m2 * f3 + b0 * f2 + b1 * f1 + b2 * f0
-            w8 += t0 * u
-            w7 += t1 * u
-            w6 += t2 * u
-            w5 += m0 * u
-            w4 += m1 * u
-            w3 += m2 * u
-            w2 += b0 * u
-            w1 += b1 * u
-            w0 += b2 * u
-            kept = rounded(du, T)
-            tl.store(grads + g_in + at, kept, mask=im)
+            zl = tl.load(values + z_in + at, mask=lm, other=0.0).to(tl.float32)
+            zr = tl.load(values + z_in + at + C, mask=im, other=0.0).to(tl.float32)
+            dl = tl.load(grads + g_in + at, mask=lm & add, other=0.0).to(tl.float32)
+            dr = tl.load(grads + g_in + at + C, mask=im & add, other=0.0).to(tl.float32)
+            ul = tl.where(qm[:, None], activate(zl, a_in[None, :], b_in[None, :], floor), 0.0)
+            ur = tl.where(rm[:, None], activate(zr, a_in[None, :], b_in[None, :], floor), 0.0)
+            dl = dl + t0 * f8 + t1 * f7 + t2 * f6 + m0 * f5 + m1 * f4 + m2 * f3 + b0 * f2 + b1 * f1 + b2 * f0
+            dr = dr + t1 * f8 + t2 * f7 + t3 * f6 + m1 * f5 + m2 * f4 + m3 * f3 + b1 * f2 + b2 * f1 + b3 * f0
+            w8 = w8 + t0 * ul + t1 * ur
+            w7 = w7 + t1 * ul + t2 * ur
+            w6 = w6 + t2 * ul + t3 * ur
+            w5 = w5 + m0 * ul + m1 * ur
+            w4 = w4 + m1 * ul + m2 * ur
+            w3 = w3 + m2 * ul + m3 * ur
+            w2 = w2 + b0 * ul + b1 * ur
+            w1 = w1 + b1 * ul + b2 * ur
+            w0 = w0 + b2 * ul + b3 * ur
+            kl = rounded(dl, T)
+            kr = rounded(dr, T)
+            tl.store(grads + g_in + at, kl, mask=lm)
+            tl.store(grads + g_in + at + C, kr, mask=im)
             if (e == last - 1) & (flags > 1):
-                live = tl.where((u > floor) & qm[:, None], kept.to(tl.float32), 0.0)
-                s1 += live
-                s2 += live * (z - mean[None, :])
-            t0, t1, t2 = m0, m1, m2
-            m0, m1, m2 = b0, b1, b2
+                ll = tl.where((ul > floor) & qm[:, None], kl.to(tl.float32), 0.0)
+                lr = tl.where((ur > floor) & rm[:, None], kr.to(tl.float32), 0.0)
+                s1 += ll + lr
+                s2 += ll * (zl - mean[None, :]) + lr * (zr - mean[None, :])
+            t0, t1, t2, t3 = m0, m1, m2, m3
+            m0, m1, m2, m3 = b0, b1, b2, b3
         _store_taps(to, w0, w1, w2, w3, w4, w5, w6, w7, w8, cm)
         tl.debug_barrier()  # the next edge reads the gradient that this one wrote
     if flags > 1:
