@@ -62,9 +62,9 @@ setup(
         "submitit>=1.5.3",
         "filelock>=4.0",
         "tabulate>=0.9",
-        "typer>=0.19",
+        "typer>=0.26",
         "rich>=13.9",
-        "matplotlib>=3.9",
+        "matplotlib>=3.10.8",
     ],
     extras_require={
         "postgres": postgres,
