@@ -1,4 +1,4 @@
-# make demo | make test | make soak | make bench | make docs | make dist; see README.md and CONTRIBUTING.md
+# make demo | make quick | make test | make soak | make bench | make docs | make dist; see README.md and CONTRIBUTING.md
 PYTHON ?= python3
 VENV := .venv
 CONSTRAINTS ?= constraints.txt
@@ -7,7 +7,7 @@ DEMO_RUN ?= runs/demo
 SOAK_MINUTES ?= 60
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint types tests nightly docs docs-test dist soak bench install install-test system-packages clean
+.PHONY: demo quick test lint types tests nightly docs docs-test dist soak bench install install-test system-packages clean
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
@@ -32,6 +32,10 @@ demo: install
 	$(BIN)/hpcnas report --run $(DEMO_RUN)
 	@echo "The run is in $(DEMO_RUN); look around with: $(BIN)/hpcnas status --run $(DEMO_RUN); $(BIN)/hpcnas show best --run $(DEMO_RUN)"
 
+# Three rings of tests: quick while writing (under a minute; tests/quick.py has the choice), test before a commit, soak for a night.
+quick: install-test
+	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --quick
+
 test: install-test system-packages lint types tests
 
 # Slurm, PostgreSQL, a browser and a small data set of images for the tests that use the real thing.
@@ -50,7 +54,7 @@ tests:
 	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadgroup -m "not serial and not nightly"
 	$(PYTEST) -q -m serial
 
-# Every GPU kernel, compiled for cards that need not be here.
+# Every GPU kernel, compiled for cards that need not be here; the batch scripts of the newest submitit.
 nightly: install-test
 	$(PYTEST) -q -m nightly
 
@@ -75,6 +79,7 @@ bench: install-test
 	$(BIN)/hpcnas bench store
 	$(BIN)/hpcnas bench train
 	$(BIN)/hpcnas bench loader
+	$(BIN)/hpcnas bench startup
 	$(BIN)/python -m tests.slurm.scale || [ $$? -eq 4 ]
 
 clean:

@@ -58,8 +58,9 @@ setup(
         "torch>=2.11",
         "torchvision>=0.26",
         "numpy>=1.26",
+        "msgspec>=0.22",
         "tomli-w>=1.0",
-        "submitit>=1.5.3",
+        "submitit>=1.5.3,<1.6",  # it writes the batch scripts; the newest is tested every night
         "filelock>=4.0",
         "tabulate>=0.9",
         "typer>=0.26",

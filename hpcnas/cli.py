@@ -1,7 +1,7 @@
 """The `hpcnas` command: parses, wires, exit codes; nothing else.
 
-Each family of commands is a module of hpcnas/commands that registers its own; every HpcnasError
-becomes one sentence on stderr and its exit code.
+Each family of commands is a module of hpcnas/commands, imported when one of its commands is used or listed with its
+help; every HpcnasError becomes one sentence on stderr and its exit code.
 """
 
 import importlib
@@ -9,32 +9,81 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, cast
 
 import typer
 
 from hpcnas import __version__
+from hpcnas.commands.shown import ShownGroup
 from hpcnas.errors import HpcnasError
 from hpcnas.system.processes import end_process, is_kept_alive
 
-FAMILIES = ("search", "population", "restore", "genotypes", "simulate", "train", "final", "report", "cluster", "bench")
+# module of hpcnas/commands -> what it registers, in the order of the help; tests/test_cli.py compares the two
+FAMILIES = {
+    "search": ("head", "worker", "stop", "retry"),
+    "population": ("status", "population", "failures"),
+    "runs": ("runs",),
+    "restore": ("restore",),
+    "genotypes": ("show",),
+    "final": ("final",),
+    "report": ("report", "export"),
+    "cluster": ("doctor", "jobs"),
+    "train": ("count", "evaluate"),
+    "simulate": ("simulate",),
+    "bench": ("bench",),
+}
 WRONG_USAGE = 2
 INTERRUPTED = 130
+
+
+class Commands(Mapping[str, Any]):
+    """The commands by their names, in the order of the help; a family is imported with the first look at one of them."""
+
+    def __init__(self) -> None:
+        self._families = {name: family for family, names in FAMILIES.items() for name in names}
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded.update(_load(self._families[name]))
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._families
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._families)
+
+    def __len__(self) -> int:
+        return len(self._families)
+
+
+class Group(ShownGroup):
+    """All commands, none of them imported yet."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = cast(MutableMapping[str, Any], Commands())  # nothing is added to it
+
+
+def _load(family: str) -> Mapping[str, Any]:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    importlib.import_module(f"hpcnas.commands.{family}").register(app)
+    return typer.main.get_group(app).commands
 
 
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
     app = typer.Typer(
+        cls=Group,
         name="hpcnas",
         help="Hierarchical neural architecture search on a Slurm cluster, or on this machine.",
         epilog="Every command takes --debug: errors with their traceback. Start with: hpcnas head --preset smoke",
-        no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
     app.callback()(_common)
-    for family in FAMILIES:
-        importlib.import_module(f"hpcnas.commands.{family}").register(app)
     return app
 
 

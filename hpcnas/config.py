@@ -8,11 +8,13 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_type_hints
 
+import msgspec
 import tomli_w
 
-from hpcnas.errors import UsageError, check_at_least, check_number, check_one_of
+from hpcnas.errors import UsageError, check_one_of
+from hpcnas.option import check_options, option, type_in_words
 from hpcnas.representation.space import FLAT, FLAT_CONSTRAINED, HIERARCHICAL, SearchSpace
 
 # As types, so that the command line shows and checks the same values.
@@ -21,8 +23,8 @@ Duplicates = Literal["evaluate", "redraw", "reuse"]
 Precision = Literal["auto", "fp32", "bf16"]
 Where = Literal["auto", "slurm", "local", "debug"]
 Preset = Literal["paper", "quick", "smoke"]
-SEARCHES, DUPLICATES, PRECISIONS, CLUSTERS = (get_args(kind) for kind in (Search, Duplicates, Precision, Where))
 MAX_CONFIG_BYTES = 1 << 20
+BUDGETS = ("hours", "gpu_hours", "patience")  # of [search]: they may change on resume, like steps
 OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the data set says of itself
 
 
@@ -30,101 +32,100 @@ OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the
 class SearchConfig:
     """How the search moves (paper sections 3.1 to 3.3)."""
 
-    algorithm: str = "evolution"
-    steps: int = 7000  # genotypes trained and evaluated in all, section 4.1
-    population: int = 200  # initial random genotypes
-    tournament: float = 0.05  # share of the evaluated population that a tournament draws
-    duplicates: str = "evaluate"
-    initial_mutations: int = 1000  # section 3.2
-    seed: int = 0
+    algorithm: Search = option("evolution", "How new genotypes come about.", name="search")
+    steps: int = option(7000, "Genotypes to evaluate in all.", metavar="N", least=1)  # section 4.1
+    population: int = option(200, "Random genotypes that evolution starts from.", metavar="N", least=1)
+    tournament: float = option(0.05, "Share of the population in a tournament.", metavar="SHARE", above=0, most=1)
+    duplicates: Duplicates = option("evaluate", "What is done with a genotype that has the network of an earlier one.")
+    initial_mutations: int = option(
+        1000, "Mutations of a trivial genotype that make a random one.", metavar="N", least=0
+    )  # section 3.2
+    seed: int = option(0, "Seed of the search and of all trainings.", metavar="N", least=0)
+    hours: float = option(0.0, "Drain after so many hours of searching.", metavar="H", least=0, shown="no limit")
+    gpu_hours: float = option(0.0, "Drain after so many GPU-hours of attempts.", metavar="H", least=0, shown="no limit")
+    patience: int = option(
+        0, "Drain when so many genotypes in a row were no better than the best.", metavar="N", least=0, shown="no limit"
+    )
 
     def __post_init__(self) -> None:
-        check_one_of("--search", self.algorithm, SEARCHES)
-        check_one_of("--duplicates", self.duplicates, DUPLICATES)
-        check_at_least("--steps", self.steps, 1)
-        check_at_least("--population", self.population, 1)
-        check_at_least("--seed", self.seed, 0)
-        check_at_least("initial_mutations", self.initial_mutations, 0)
-        check_number("--tournament", self.tournament, above=0, most=1)
+        check_options(self)
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeConfig:
     """How a genotype is trained to get its fitness (paper section 4.1, small model)."""
 
-    fitness: str = "train"  # train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION
-    dataset: str = "cifar10"
-    data: str = ""  # folder of the data set; empty: $HPCNAS_DATA, else ~/.cache/hpcnas
-    train_steps: int = 5000
-    batch: int = 256
-    repeats: int = 4
-    channels: int = 16  # c0
-    cells: int = 1  # N, cells of a group
-    crop: int = 24  # pixels
-    precision: str = "auto"
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    milestones: tuple[float, ...] = (0.8, 0.9)  # shares of train_steps: 4000 and 4500 of 5000
-    split_seed: int = 0  # which 10,000 of CIFAR-10's training images validate
+    fitness: str = option("train", "train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION.")
+    dataset: str = option("cifar10", "cifar10, cifar100, fashion-mnist, digits or folder:PATH.")
+    data: str = option("", "Folder of the data set.", shown="$HPCNAS_DATA, else ~/.cache/hpcnas", metavar="DIR")
+    train_steps: int = option(5000, "Training steps of one repeat.", metavar="N", least=1)
+    batch: int = option(256, "Images of a training step.", metavar="N", least=1)
+    repeats: int = option(4, "Trainings per genotype; fitness is their mean.", metavar="N", least=1)
+    channels: int = option(16, "Channels of the first group, c0.", metavar="C", least=1)
+    cells: int = option(1, "Cells of a group, N.", metavar="N", least=1)
+    crop: int = option(24, "Side of the random crop, in pixels.", metavar="PX", least=1)
+    precision: Precision = option("auto", "Of the training.", shown="auto: bf16 on a GPU that has it")
+    learning_rate: float = option(0.1, "Learning rate at the start.", metavar="RATE", above=0)
+    momentum: float = option(0.9, "Momentum of the gradients.", metavar="M", least=0, below=1)
+    weight_decay: float = option(3e-4, "Decay of the weights.", metavar="W", least=0)
+    milestones: tuple[float, ...] = option(
+        (0.8, 0.9),
+        "Shares of the steps at which the learning rate falls to a tenth.",
+        metavar="SHARE,...",
+        above=0,
+        most=1,
+        is_growing=True,
+    )  # 4000 and 4500 of 5000
+    split_seed: int = option(0, "Which training images validate: 10,000 of CIFAR-10's.", metavar="N", least=0)
     fingerprint: str = ""  # of the prepared data set: written when the run begins; "" in runs of 0.1.0 and without training
     classes: int = 0  # of that data set, like its fingerprint; 0 where that is ""
     in_channels: int = 0  # of its images
 
     def __post_init__(self) -> None:
-        check_one_of("--precision", self.precision, PRECISIONS)
-        for option, value in (
-            ("--train-steps", self.train_steps),
-            ("--batch", self.batch),
-            ("--repeats", self.repeats),
-            ("--channels", self.channels),
-            ("--cells", self.cells),
-            ("--crop", self.crop),
-        ):
-            check_at_least(option, value, 1)
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_number("momentum", self.momentum, least=0, below=1)
-        check_number("weight_decay", self.weight_decay, least=0)
-        for share in self.milestones:
-            check_number("milestones", share, above=0, most=1)
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise UsageError(f"milestones {list(self.milestones)} must grow, as in [0.8, 0.9]: shares of the training steps")
+        check_options(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """Where and how workers run; nothing here changes a result, all of it may change on resume."""
 
-    cluster: str = "auto"
-    workers: int = 200
-    partition: str = ""
-    account: str = ""
-    qos: str = ""
-    time: str = ""  # Slurm's syntax; empty: the partition's default
-    gpus_per_worker: int = 1
-    cpus_per_worker: int = 4
-    mem: str = ""
-    exclude: str = ""
-    setup: tuple[str, ...] = ()
-    slurm: tuple[str, ...] = ()  # KEY=VALUE, passed to sbatch as they are
-    lease_s: float = 300.0
-    heartbeat_s: float = 30.0
-    stall_s: float = 1800.0
+    workers: int = option(200, "Workers to keep running.", metavar="N", least=1)
+    cluster: Where = option("auto", "Where they run.", shown="auto: Slurm when sbatch answers")
+    partition: str = option("", "Slurm partition of the workers.", metavar="P")
+    account: str = option("", "Slurm account.", metavar="NAME")
+    qos: str = option("", "Slurm quality of service.", metavar="NAME")
+    time: str = option("", "Time limit of a worker, as Slurm writes it (4:00:00).", shown="the partition's", metavar="TIME")
+    gpus_per_worker: int = option(1, "GPUs of one worker.", metavar="N", least=0)
+    cpus_per_worker: int = option(4, "CPU cores of one worker.", metavar="N", least=1)
+    mem: str = option("", "Memory of one worker, as Slurm writes it (16G).", metavar="SIZE")
+    exclude: str = option("", "Nodes not to use.", metavar="NODES")
+    setup: tuple[str, ...] = option((), "Shell command before a worker starts; give it once per command.", metavar="CMD")
+    slurm: tuple[str, ...] = option((), "Any further sbatch option; give it once per option.", metavar="KEY=VALUE")
+    lease_s: float = option(
+        300.0,
+        "Seconds without a heartbeat after which a genotype is given to another worker.",
+        name="lease_seconds",
+        metavar="S",
+        above=0,
+    )
+    heartbeat_s: float = option(
+        30.0, "Seconds between two heartbeats of a worker.", name="heartbeat_seconds", metavar="S", above=0
+    )
+    stall_s: float = option(
+        1800.0, "Seconds without progress after which a training counts as hung.", name="stall_seconds", metavar="S", above=0
+    )
+    on_end: str = option("", "Shell command to run once when the search has finished or drained.", metavar="CMD")
+    on_failure: str = option("", "Shell command to run once when the search fails.", metavar="CMD")
 
     def __post_init__(self) -> None:
-        check_one_of("--cluster", self.cluster, CLUSTERS)
-        check_at_least("--workers", self.workers, 1)
-        check_at_least("--gpus-per-worker", self.gpus_per_worker, 0)
-        check_at_least("--cpus-per-worker", self.cpus_per_worker, 1)
+        check_options(self)
         for pair in self.slurm:
             if "=" not in pair:
                 raise UsageError(f"--slurm {pair} must be KEY=VALUE, as in constraint=a100")
-        check_number("lease_s", self.lease_s, above=0)
-        check_number("heartbeat_s", self.heartbeat_s, above=0)
-        check_number("stall_s", self.stall_s, above=0)
         if not self.heartbeat_s < min(self.lease_s, self.stall_s):
             raise UsageError(
-                f"heartbeat_s {self.heartbeat_s:g} must be below lease_s {self.lease_s:g} and stall_s {self.stall_s:g}"
+                f"--heartbeat-seconds {self.heartbeat_s:g} must be below --lease-seconds {self.lease_s:g} "
+                f"and --stall-seconds {self.stall_s:g}"
             )
 
 
@@ -136,7 +137,7 @@ class RunConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    store: str = "sqlite"
+    store: str = option("sqlite", "sqlite or postgresql://...")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, by section, as run.toml and the run row hold them."""
@@ -165,7 +166,7 @@ class RunConfig:
         """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
         mine, theirs = self.to_dict(), other.to_dict()
         # What the data set says of itself is compared when the data are there.
-        free = {("search", "steps"), *(("recipe", key) for key in ("data", *OF_THE_DATA))}
+        free = {*(("search", key) for key in ("steps", *BUDGETS)), *(("recipe", key) for key in ("data", *OF_THE_DATA))}
         return [
             f"{section}.{key}"
             for section in ("space", "search", "recipe")
@@ -197,8 +198,9 @@ def default_space(kind: str) -> SearchSpace:
     Raises:
         UsageError: `kind` is not one of hierarchical, flat, flat-constrained.
     """
-    spaces = {"hierarchical": HIERARCHICAL, "flat": FLAT, "flat-constrained": FLAT_CONSTRAINED}
-    return spaces[kind] if kind in spaces else SearchSpace(kind)
+    spaces: dict[str, SearchSpace] = {space.kind: space for space in (HIERARCHICAL, FLAT, FLAT_CONSTRAINED)}
+    check_one_of("--space", kind, spaces)
+    return spaces[kind]
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -241,18 +243,14 @@ def _overlay(section: str, current: Any, given: dict[str, Any]) -> Any:
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
-    if isinstance(value, bool):
-        raise UsageError(f"{name} = {str(value).lower()} must not be a boolean")
-    if hint is float and isinstance(value, int):
-        return float(value)
-    if isinstance(value, str):
-        _check_text(name, value)
-    if isinstance(value, (list, tuple)) and getattr(hint, "__origin__", None) is tuple:
-        return tuple(_typed(name, item, hint.__args__[0]) for item in value)
-    is_optional_int = hint == int | None and (value is None or isinstance(value, int))
-    if not is_optional_int and not (isinstance(hint, type) and isinstance(value, hint)):
-        raise UsageError(f"{name} = {value!r} has the wrong type; it must be {getattr(hint, '__name__', hint)}")
-    return value
+    """`value` as its field has it: a whole number becomes a float where that is asked for, a list a tuple."""
+    for text in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(text, str):
+            _check_text(name, text)
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError:
+        raise UsageError(f"{name} = {value!r} must be {type_in_words(hint)}") from None
 
 
 def _check_text(name: str, text: str) -> None:

@@ -6,6 +6,7 @@ appears only with `--debug`.
 """
 
 import math
+import signal
 from collections.abc import Iterable
 
 
@@ -51,16 +52,25 @@ class UnfitHostError(HpcnasError):
     """This machine cannot do what it was given for; another one may."""
 
 
-class LeaseLost(HpcnasError):
-    """A write came under an older token: another worker owns the genotype now."""
-
-
 class NeverJoined(HpcnasError):
     """A worker claims that the population does not know: it joins, then claims again."""
 
 
 class StoreUnavailable(HpcnasError):
     """Neither the head nor the database can be reached at the moment; try again later."""
+
+
+class StoppedBySignal(HpcnasError):
+    """A signal ended the work, which the same command goes on with. The exit code is 128 + the signal's number."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    @classmethod
+    def by(cls, code: int, what: str) -> "StoppedBySignal":
+        """By the signal of exit code `code`; `what` as in "the training at step 3 of 5"."""
+        return cls(f"{signal.Signals(code - 128).name} stopped {what}; the same command goes on there", code)
 
 
 def check_one_of(option: str, value: str, allowed: Iterable[str]) -> None:

@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 UNFIT_HOST = "unfit host: "  # begins the reason of a worker that leaves because its machine cannot work
+
+# What every database keeps; of records that are read from JSON.
+Whole = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+Real = Annotated[float, Meta(gt=-(2.0**63), lt=2.0**63)]
+Text = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
 
 
 class State(StrEnum):
@@ -58,20 +65,18 @@ class OffspringRecord:
     copied_from: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
+class WorkerInfo(Struct, frozen=True, forbid_unknown_fields=True):
     """A worker process as it introduces itself; its id is a fresh uuid for every process."""
 
-    worker_id: str
-    host: str
-    pid: int
-    device: str = ""
-    slurm_job: str = ""  # raw job id, or ""
-    slurm_task: str = ""  # array job_task as squeue prints it, or ""
+    worker_id: Text
+    host: Text
+    pid: Whole
+    device: Text = ""
+    slurm_job: Text = ""  # raw job id, or ""
+    slurm_task: Text = ""  # array job_task as squeue prints it, or ""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True, forbid_unknown_fields=True):
     """The right to train one genotype, valid as long as its token is the row's.
 
     Attributes:
@@ -79,25 +84,23 @@ class Lease:
         expected_s: seconds one repeat is expected to take, from the run's own history; None if unknown.
     """
 
-    individual_id: int
-    token: int
-    genotype: str
-    digest: str
-    parameters: int
-    done: tuple[int, ...]
-    expected_s: float | None = None
+    individual_id: Whole
+    token: Whole
+    genotype: Text
+    digest: Text
+    parameters: Whole
+    done: tuple[Whole, ...]
+    expected_s: Real | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True, forbid_unknown_fields=True):
     """The answer to a claim: a lease (verdict OK), or why there is none (WAIT, DRAIN, FINISHED)."""
 
     verdict: Verdict
     lease: Lease | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fitness:
+class Fitness(Struct, frozen=True, forbid_unknown_fields=True):
     """The accuracy of one repeat.
 
     Attributes:
@@ -106,25 +109,23 @@ class Fitness:
         seconds: training and evaluation of this repeat, wall time.
     """
 
-    repeat: int
-    accuracy: float
-    seed: int
-    steps: int
-    seconds: float
-    device: str = ""
+    repeat: Whole
+    accuracy: Real
+    seed: Whole
+    steps: Whole
+    seconds: Real
+    device: Text = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True, forbid_unknown_fields=True):
     """Why a worker could not give a fitness; `error` is the message, `trace` the traceback."""
 
     kind: FailureKind
-    error: str
-    trace: str = ""
+    error: Text
+    trace: Text = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Final:
+class Final(Struct, frozen=True, forbid_unknown_fields=True):
     """One full-size training.
 
     Attributes:
@@ -134,17 +135,17 @@ class Final:
         individual_id: None when the genotype is of no individual of the run (published, a file).
     """
 
-    individual_id: int | None
-    digest: str
-    model: str
-    channels: int
-    dataset: str
-    run: int
-    error_top1: float
-    error_top5: float | None
-    parameters: int
-    seconds: float
-    devices: str
+    individual_id: Whole | None
+    digest: Text
+    model: Text
+    channels: Whole
+    dataset: Text
+    run: Whole
+    error_top1: Real
+    error_top5: Real | None
+    parameters: Whole
+    seconds: Real
+    devices: Text
     details: dict[str, Any]
 
 

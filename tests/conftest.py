@@ -12,6 +12,32 @@ import pytest
 from hpcnas.run_folder import RunFolder
 from tests.postgres_server import PostgresServer
 from tests.processes import end_processes
+from tests.quick import TESTS, is_on_the_way, is_quick, processes_refused
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="Only the tests of tests/quick.py, without a process.")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without --quick, or for a chosen file, others decide."""
+    is_inside = collection_path.is_relative_to(TESTS) and collection_path != TESTS
+    return True if config.getoption("--quick") and is_inside and not is_on_the_way(collection_path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        items[:] = [item for item in items if is_quick(item)]
+
+
+@pytest.fixture(autouse=True)
+def no_process_in_a_quick_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With --quick a test that starts a process fails."""
+    if request.config.getoption("--quick"):
+        with processes_refused():
+            yield
+    else:
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
 """Bad input is answered by one sentence and an exit code, and leaves nothing behind."""
 
+import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
-from hpcnas.cli import FAMILIES, build_app
+from hpcnas.cli import FAMILIES, build_app, main
 from hpcnas.run_folder import RunFolder
 from tests.processes import evaluated, head_arguments, hpcnas, running, wait_until
 
@@ -59,16 +62,37 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(desk: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
+    """Run a command in the desk, in this process: it must be wrong usage, said in one sentence. Gives the sentence."""
+    monkeypatch.chdir(desk)
+
+    def run(*arguments: str) -> str:
+        before = names(desk)
+        code = main(arguments)
+        said = capfd.readouterr().err
+        assert code == 2, said
+        assert said.count("\n") == 1, said
+        assert names(desk) == before
+        return said
+
+    return run
+
+
 @pytest.mark.parametrize("options", BAD_HEADS)
-def test_a_refused_head_says_why_in_one_sentence_and_leaves_nothing_behind(desk: Path, options: str) -> None:
-    before = names(desk)
+def test_a_refused_head_says_why_in_one_sentence_and_leaves_nothing_behind(refused: Refused, options: str) -> None:
     given = options.split() if "--cluster" in options else [*options.split(), "--cluster", "local"]
-    done = hpcnas("head", "--run", "run", *given, cwd=desk)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert BAD_HEADS[options] in done.stderr
-    assert "Traceback" not in done.stderr
-    assert names(desk) == before
+    said = refused("head", "--run", "run", *given)
+    assert BAD_HEADS[options] in said
+    assert "Traceback" not in said
+
+
+def test_the_exit_code_of_a_process_is_that_of_its_command(desk: Path) -> None:
+    done = hpcnas("head", "--run", "run", "--workers", "0", "--fitness", "synthetic", cwd=desk)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -76,15 +100,11 @@ def test_a_refused_head_says_why_in_one_sentence_and_leaves_nothing_behind(desk:
     [
         *(f"{command} --run nowhere" for command in ("status", "population", "failures", "worker", "stop", "retry 1")),
         *("status --no-such-option", "population --top 0", "population --top x", "population --format xml", "no-such-command"),
-        *("retry", "retry x"),
+        *("retry", "retry x", "retry 1 --all"),
     ],
 )
-def test_wrong_usage_of_other_commands_is_one_sentence_and_exit_code_two(desk: Path, arguments: str) -> None:
-    before = names(desk)
-    done = hpcnas(*arguments.split(), cwd=desk)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert names(desk) == before
+def test_wrong_usage_of_other_commands_is_one_sentence_and_exit_code_two(refused: Refused, arguments: str) -> None:
+    assert refused(*arguments.split()).startswith("hpcnas: ")
 
 
 @pytest.fixture(scope="module")
@@ -223,12 +243,20 @@ def test_options_beat_the_file_and_the_file_beats_the_preset(desk: Path) -> None
         assert line in " ".join(shown.split()).replace("[ ", "[").replace(", ]", "]")
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_registers_the_commands_that_the_command_line_knows(family: str) -> None:
+    app = typer.Typer()
+    importlib.import_module(f"hpcnas.commands.{family}").register(app)
+    assert tuple(typer.main.get_group(app).commands) == FAMILIES[family]
+
+
 def test_every_command_has_help(desk: Path) -> None:
     shown = hpcnas("--help", cwd=desk).stdout
-    commands = [command.name or command.callback.__name__ for command in build_app().registered_commands if command.callback]
-    assert len(commands) > len(FAMILIES)
-    for command in commands:
-        assert command in shown
+    commands = typer.main.get_command(build_app()).commands
+    assert list(commands) == [name for names in FAMILIES.values() for name in names]
+    for name, command in commands.items():
+        assert name in shown
+        assert " ".join((command.help or "").split()[:3]) in shown
     assert "--tournament" in hpcnas("head", "--help", cwd=desk).stdout
 
 

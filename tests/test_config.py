@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcnas.commands.head_options import PLACES
 from hpcnas.config import RunConfig, config_toml, read_config
 from hpcnas.errors import UsageError
 from hpcnas.head.create import create_run, rewrite_config, stored_config
@@ -46,21 +47,33 @@ NUMBERS = [
     ("cluster", "lease_s", 20.0),
     *[("cluster", "heartbeat_s", value) for value in (0.0, 300.0)],
 ]
-FLOATS = ["search.tournament", "recipe.learning_rate", "recipe.momentum", "recipe.weight_decay"]
+FLOATS = [
+    "search.tournament",
+    "recipe.learning_rate",
+    "recipe.momentum",
+    "recipe.weight_decay",
+    "search.hours",
+    "search.gpu_hours",
+]
 FLOATS += ["cluster.lease_s", "cluster.heartbeat_s", "cluster.stall_s"]
 
 
 @pytest.mark.parametrize(("section", "key", "value"), NUMBERS)
 def test_a_number_outside_its_bounds_is_named(section, key, value):
-    with pytest.raises(UsageError, match=key):
+    with pytest.raises(UsageError, match=flag(section, key)):
         RunConfig.from_dict({section: {key: value}})
+
+
+def flag(section: str, key: str) -> str:
+    """What a user writes for a key of run.toml."""
+    return next(one.flag for at, one in PLACES.values() if (at, one.field) == (section, key))
 
 
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_number_that_is_not_finite_is_refused(name, value):
     section, key = name.split(".")
-    with pytest.raises(UsageError, match=f"{key}.*finite"):
+    with pytest.raises(UsageError, match=f"{flag(section, key)}.*finite"):
         RunConfig.from_dict({section: {key: value}})
 
 

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "hpcnas"
 # From the bottom to the top. A module imports from its own room and from rows above its own in this list, no others.
 TIERS = (
     {"errors", "records"},
+    {"option"},
     {"representation", "system"},
     {"config", "run_folder"},
     {"evolution", "networks"},
@@ -40,13 +41,14 @@ HOMES = {
     "psycopg": {"population"},
     "filelock": {"system"},
     "tomli_w": {"config"},
+    "msgspec": {"config", "population", "records"},
     "submitit": {"cluster"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "tabulate": {"report", "benchmarks", "commands"},
     "typer": {"cli", "commands"},
 }
-STDLIB_ONLY = {"errors", "records", "run_folder"}
+STDLIB_ONLY = {"errors", "option", "run_folder"}
 STDLIB_ONLY |= {"representation", "evolution", "simulation"}
 
 
@@ -145,11 +147,10 @@ def test_the_front_door_loads_nothing():
         ("hpcnas.worker.loop, hpcnas.training.fitness.synthetic", "torch numpy typer rich submitit matplotlib"),
         ("hpcnas.evolution.breeding, hpcnas.networks.counts, hpcnas.representation.canonical", "torch numpy sqlite3 submitit"),
         ("hpcnas.head.breeder, hpcnas.population.queries", "torch numpy submitit matplotlib"),
-        ("hpcnas.cli; hpcnas.cli.build_app()", "torch matplotlib jinja2"),
     ],
 )
 def test_what_starts_quickly_does_not_load_heavy_libraries(modules, absent):
-    """A worker with synthetic fitness claims within half a second; `hpcnas --help` does not wait for torch."""
+    """A worker with synthetic fitness claims at once; of commands, tests/test_startup.py says the same."""
     code = f"import sys, {modules}\nprint(*[name for name in {absent.split()} if name in sys.modules])"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stdout.split() == []

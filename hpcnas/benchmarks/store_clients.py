@@ -19,8 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from hpcnas.population.protocol.address import read_address
-from hpcnas.population.protocol.framing import MAX_MESSAGE_BYTES, ClientHandshake, Frames, Seal
-from hpcnas.population.protocol.messages import decode, encode_call
+from hpcnas.population.protocol.client import MAX_REPLY_BYTES
+from hpcnas.population.protocol.connection import Frames, Seal, frame
+from hpcnas.population.protocol.handshake import CLIENT, ClientHandshake
+from hpcnas.population.protocol.messages import (
+    CLAIM_REPLY,
+    TEXT_REPLY,
+    VERDICT_REPLY,
+    ClaimMessage,
+    JoinMessage,
+    Message,
+    RecordMessage,
+    encode,
+    read_reply,
+)
 from hpcnas.population.protocol.secret import read_secret
 from hpcnas.records import Fitness, WorkerInfo
 from hpcnas.run_folder import RunFolder
@@ -35,22 +47,22 @@ class _Client:
         self.next_at = 0.0
         self._asked = 0.0
         self._lease: tuple[int, int] | None = None
-        self._frames = Frames(MAX_MESSAGE_BYTES)
+        self._frames = Frames(MAX_REPLY_BYTES)
         self.socket = socket.create_connection(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._seal = self._shake_hands(ClientHandshake(secret))
-        self._send(encode_call("join", worker=WorkerInfo(self.name, "bench", number)))
-        decode(self._seal.verify(self._receive()))
+        self._send(JoinMessage(WorkerInfo(self.name, "bench", number)))
+        read_reply(self._seal.verify(self._receive()), TEXT_REPLY)
 
     def ask(self) -> None:
         """Send the next message."""
         self._asked = time.perf_counter()
         if self._lease is None:
-            self._send(encode_call("claim", worker_id=self.name, claim_id=uuid.uuid4().hex))
+            self._send(ClaimMessage(self.name, uuid.uuid4().hex))
         else:
             individual_id, token = self._lease
             row = Fitness(0, 0.5, 1, 5000, 1.0, "cpu")
-            self._send(encode_call("record", individual_id=individual_id, token=token, fitness=row))
+            self._send(RecordMessage(individual_id, token, row))
 
     def hear(self) -> bool:
         """Take an answer in; whether it was complete."""
@@ -58,22 +70,24 @@ class _Client:
         content = self._frames.next()
         if content is None:
             return False
-        answer = decode(self._seal.verify(content))["answer"]
+        answer = self._seal.verify(content)
         if self._lease is None:
             self.waits_ms.append(1000 * (time.perf_counter() - self._asked))
-            self._lease = answer["lease"]["individual_id"], answer["lease"]["token"]
+            lease = read_reply(answer, CLAIM_REPLY).lease
+            self._lease = (lease.individual_id, lease.token) if lease else None
         else:
+            read_reply(answer, VERDICT_REPLY)
             self._lease = None
             self.cycles += 1
             self.next_at = time.monotonic() + self.pause_s
         return True
 
     def _shake_hands(self, handshake: ClientHandshake) -> Seal:
-        self.socket.sendall(handshake.answer(self._receive()))
-        return handshake.finish(self._receive())
+        self.socket.sendall(frame(handshake.answer(self._receive())))
+        return Seal(handshake.finish(self._receive()), CLIENT)
 
-    def _send(self, request: bytes) -> None:
-        self.socket.sendall(self._seal.sign(request))
+    def _send(self, message: Message) -> None:
+        self.socket.sendall(self._seal.sign(encode(message)))
 
     def _receive(self) -> bytes:
         while (content := self._frames.next()) is None:

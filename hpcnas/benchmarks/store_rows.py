@@ -23,9 +23,12 @@ GENOTYPE = json.dumps(
 )
 
 
-def fill(folder: RunFolder, evaluated: int, queued: int) -> None:
+_ONE_REPEAT = RecipeConfig(repeats=1)
+
+
+def fill(folder: RunFolder, evaluated: int, queued: int, recipe: RecipeConfig = _ONE_REPEAT) -> None:
     """A run with so many evaluated and queued genotypes, and one worker."""
-    config = RunConfig(recipe=RecipeConfig(repeats=1))
+    config = RunConfig(recipe=recipe)
     folder.path.mkdir(parents=True)
     folder.config.write_text(config_toml(config), encoding="utf-8")
     folder.secret.touch(mode=0o600)

@@ -1,9 +1,9 @@
 """What a signal asked this process to do: a flag to read between two steps, never work inside the handler.
 
 Slurm announces the end of a task in several ways, often more than one at once (docs/reliability.md):
-SIGUSR2 some time before the limit and at a preemption, SIGTERM at the limit, at scancel, requeue and
-preemption, SIGKILL after KillWait. submitit puts its own handlers in place before it calls the worker,
-and they ignore SIGTERM: `StopFlag.install` has to run after them.
+SIGUSR2 (SIGUSR1 where a person asks for that one) some time before the limit and at a preemption,
+SIGTERM at the limit, at scancel, requeue and preemption, SIGKILL after KillWait. submitit puts its own
+handlers in place before it calls the worker, and they ignore SIGTERM: `StopFlag.install` has to run after them.
 """
 
 import os
@@ -14,12 +14,14 @@ import time
 from types import FrameType
 
 REASONS = {
+    signal.SIGUSR1: "time limit or preemption",
     signal.SIGUSR2: "time limit or preemption",
     signal.SIGTERM: "terminated",
     signal.SIGINT: "interrupted",
     signal.SIGHUP: "hangup",
 }
-STOP_SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+LIMIT_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)  # unhandled they would kill the process without a word
+STOP_SIGNALS = (*LIMIT_SIGNALS, signal.SIGTERM, signal.SIGINT)
 
 # scancel and preemption deliver SIGTERM two or three times within moments: to the step, and again through srun.
 SAME_EVENT_S = 5.0

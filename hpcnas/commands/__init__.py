@@ -1,1 +1,1 @@
-"""The commands of `hpcnas`, a module for each family; each registers its own with the command line."""
+"""The commands of `hpcnas`, a module for each family; each registers its own when one of them is used."""

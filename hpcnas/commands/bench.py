@@ -1,22 +1,25 @@
-"""The commands that measure this machine: bench train, store, loader."""
+"""The commands that measure this machine: bench train, store, loader, startup."""
 
 import json
 from typing import Annotated, Any
 
 import typer
 
+from hpcnas.commands import shown
+from hpcnas.commands.shown import ShownGroup, add
 from hpcnas.networks.blueprint import Model
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: machine, versions, rows, summary.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add bench with its three commands."""
-    bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, add_completion=False)
-    bench.command()(train)
-    bench.command()(store)
-    bench.command()(loader)
-    app.add_typer(bench, name="bench")
+    """Add bench with its four commands."""
+    bench = typer.Typer(help="Measure this machine.", cls=ShownGroup, add_completion=False)
+    add(bench, None, train, "hpcnas bench train", "hpcnas bench train --device cuda --model imagenet")
+    add(bench, None, store, "hpcnas bench store", "hpcnas bench store --json")
+    add(bench, None, loader, "hpcnas bench loader", "hpcnas bench loader --json")
+    add(bench, None, startup, "hpcnas bench startup", "hpcnas bench startup --json")
+    app.add_typer(bench, name="bench", rich_help_panel=shown.MEASURE)
 
 
 def train(
@@ -76,6 +79,22 @@ def loader(as_json: AsJson = False) -> None:
     from hpcnas.benchmarks.loader import run, text
 
     report = run()
+    _show(report, text(report), as_json)
+
+
+def startup(
+    starts: Annotated[int, typer.Option("--starts", metavar="N", help="Starts of each process.")] = 9,
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Measure a worker too that trains on it, as digits; on the CPU.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """From the start of a command to its end, and of a worker to its first claim."""
+    from hpcnas.benchmarks.startup import run, text
+    from hpcnas.errors import check_at_least
+
+    check_at_least("--starts", starts, 1)
+    report = run(starts, dataset=dataset)
     _show(report, text(report), as_json)
 
 

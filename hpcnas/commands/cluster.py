@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpcnas.commands.options import AddressOption, RunOption
+from hpcnas.commands import shown
+from hpcnas.commands.head_options import option_layer, some_options
+from hpcnas.commands.options import AddressOption, RunOption, offering
+from hpcnas.commands.shown import add
 from hpcnas.config import RunConfig, read_config
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from hpcnas.cluster.doctor import Finding
 
+_OF_WORKERS = ("account", "qos", "time", "workers", "gpus_per_worker", "setup")
+
 
 def register(app: typer.Typer) -> None:
     """Add doctor and jobs."""
-    app.command()(doctor)
-    app.command()(jobs)
+    add(app, shown.MEASURE, doctor, "hpcnas doctor", "hpcnas doctor --partition gpu --workers 200 --time 4:00:00")
+    add(app, shown.TAKE_AWAY, jobs, "hpcnas jobs", "hpcnas jobs --out mine")
 
 
 def jobs(
@@ -33,42 +38,27 @@ def jobs(
     print(f"edit {out / 'env.sh'}, then: sbatch {out / 'search.sh'}")
 
 
+@offering([*some_options("cluster", _OF_WORKERS), *some_options("recipe", ("dataset", "data"))])
 def doctor(
     run: RunOption = None,
+    *,
     partition: Annotated[
         str,
         typer.Option(
             "--partition", metavar="P", help="Look at this partition, with a job of a few seconds on one of its nodes."
         ),
     ] = "",
-    account: Annotated[str, typer.Option("--account", help="Slurm account.")] = "",
-    qos: Annotated[str, typer.Option("--qos", help="Slurm quality of service.")] = "",
-    time: Annotated[str, typer.Option("--time", help="Time limit of a worker.")] = "",
-    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Workers to ask about. [200]")] = None,
-    gpus_per_worker: Annotated[int | None, typer.Option("--gpus-per-worker", metavar="N", help="GPUs of a worker. [1]")] = None,
-    setup: Annotated[
-        list[str] | None, typer.Option("--setup", metavar="CMD", help="Shell command before a worker starts.")
-    ] = None,
-    dataset: Annotated[str, typer.Option("--dataset", help="Data set of the search. [cifar10]")] = "",
-    data: Annotated[str, typer.Option("--data", metavar="DIR", help="Its folder. [$HPCNAS_DATA, else ~/.cache/hpcnas]")] = "",
     address: AddressOption = "",
     wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long the job may wait for a node.")] = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    **given: Any,
 ) -> int:
     """Check everything that can be checked before 200 jobs are submitted; exit code 1 if something would not work."""
     from hpcnas.cluster.doctor import Level
 
     folder = RunFolder.from_option(run)
-    config = _config(folder)
-    cluster = {"partition": partition, "account": account, "qos": qos, "time": time, "workers": workers, "setup": setup}
-    layers: dict[str, dict[str, Any]] = {
-        "cluster": {**cluster, "gpus_per_worker": gpus_per_worker},
-        "recipe": {"dataset": dataset, "data": data},
-    }
-    given = {section: {key: value for key, value in layer.items() if value} for section, layer in layers.items()}
-    if gpus_per_worker == 0:
-        given["cluster"]["gpus_per_worker"] = 0
-    config = RunConfig.from_dict(given, config)
+    named = {name: value for name, value in given.items() if value != ""} | {"partition": partition or None}
+    config = RunConfig.from_dict(option_layer(named), _config(folder))
     findings = []
     for finding in _findings(folder, config, bool(partition), wait, address):
         findings.append(finding)

@@ -3,46 +3,51 @@
 import json
 import os
 import shutil
-import signal
 import statistics
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from hpcnas.cluster.signals import STOP_SIGNALS, StopFlag
-from hpcnas.cluster.slurm.full_jobs import requeue_this_job
+from hpcnas.cluster.signals import StopFlag
 from hpcnas.commands.final_options import FinalOptions
 from hpcnas.commands.final_pin import Named, pinned
 from hpcnas.commands.final_preparation import Preparation
 from hpcnas.commands.final_record import deliver_final
-from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.commands.final_start import leave
+from hpcnas.errors import StoppedBySignal, UsageError
+from hpcnas.representation.canonical import digest as digest_of
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.run_folder import RunFolder
 from hpcnas.training.full_size.distributed import Group, RankLost, StoppedElsewhere
-from hpcnas.training.full_size.ranks import find_rank
+from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import FullRecipe
 from hpcnas.training.full_size.result import WEIGHTS_NAME, FullResult, safetensors_writer
-from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
-from hpcnas.training.full_size.train import train_full
-
-REQUEUE_CODE = 128 + signal.SIGUSR2
+from hpcnas.training.full_size.runs import train_runs
+from hpcnas.training.full_size.task import RunOptions, TrainingTask
 
 
-def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], list[Named]]) -> int:
-    """Train every run of every genotype, as one of the ranks that srun or torchrun started, or alone.
+def train_here(
+    options: FinalOptions,
+    recipe: FullRecipe,
+    resolve: Callable[[], list[Named]],
+    rank_info: RankInfo,
+    stop: StopFlag,
+    preparing: Preparation,
+) -> int:
+    """Train every run of every genotype, as the rank of `rank_info`.
 
+    Args:
+        stop: its handlers are installed.
     Returns:
-        The exit code: 0, or 128 + the number of the signal that stopped it.
+        The exit code: 0, or that of another rank that was stopped or lost.
+    Raises:
+        StoppedBySignal: a signal of this rank's own.
     """
-    rank_info = find_rank()
-    recipe.batch_per_rank(rank_info.world_size)  # before ranks wait for each other
     group = Group(rank_info)
     folder = options.folder
-    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
-        stop = StopFlag().install(STOP_SIGNALS)
-        preparing = Preparation(stop, partial(_leave, group=group))
         with preparing():
             group.connect(folder.path / "final")
             group.use(options.device)
@@ -53,13 +58,9 @@ def train_here(options: FinalOptions, recipe: FullRecipe, resolve: Callable[[], 
     except RankLost as lost:
         # At once: closing connections to a dead rank may hang, and Python gives up its signal handlers while it ends, so that
         # srun's SIGTERM would show as the cause (143) and hide the killed rank (137) from the script that requeues the job.
-        os._exit(_leave_without(lost, stop, group))
-    except TrainingStopped as stopped:
-        return _leave(stopped, group)
+        os._exit(_leave_without(lost, stop, rank_info))
     finally:
         group.close()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _agreed(group: Group, folder: RunFolder, word: str, resolve: Callable[[], list[Named]]) -> list[Named]:
@@ -81,16 +82,21 @@ def _train_all(
         preparing=preparing,
         tensorboard=options.tensorboard,
         download=options.download,
+        compile=options.compile,
     )
     for genotype, individual in genotypes:
         results = []
-        for run in options.run_numbers(recipe):
-            task = TrainingTask(genotype, recipe, run, Path(), individual)
-            task = TrainingTask(genotype, recipe, run, _output(options, recipe, task.digest, run), individual)
+        digest = digest_of(genotype)
+        tasks = [
+            TrainingTask(genotype, recipe, run, _output(options, recipe, digest, run), individual)
+            for run in options.run_numbers(recipe)
+        ]
+        for task in tasks:
             group.first_only(partial(_check_weights_out, options, task))
-            result = train_full(task, group, run_options)
-            group.first_only(partial(_hand_over, options, stop, task, result))
-            results.append(result)
+        with closing(train_runs(tasks, group, run_options)) as trained:
+            for task, result in trained:
+                group.first_only(partial(_hand_over, options, stop, task, result))
+                results.append(result)
         if group.is_first and len(results) > 1:
             print(_summary(results), flush=True)
     return 0
@@ -103,7 +109,7 @@ def _output(options: FinalOptions, recipe: FullRecipe, digest: str, run: int) ->
 
 
 def _weights_out(options: FinalOptions, run: int) -> Path:
-    return Path((options.weights_out or "").replace("{run}", str(run))).absolute()
+    return Path(options.weights_out.replace("{run}", str(run))).absolute()
 
 
 def _check_weights_out(options: FinalOptions, task: TrainingTask) -> None:
@@ -144,26 +150,12 @@ def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result
 def _summary(results: list[FullResult]) -> str:
     errors = [result.error_top1 for result in results]
     mean, deviation = statistics.mean(errors), statistics.stdev(errors)
-    return f"error {mean:.2f} +- {deviation:.2f} % (n = {len(errors)}, sample standard deviation)"
+    return f"error {mean:.2f} ± {deviation:.2f} % (n = {len(errors)}, sample standard deviation)"
 
 
-def _leave(stopped: TrainingStopped, group: Group) -> int:
-    """Say why; near the time limit put the job back into the queue, where it goes on."""
-    if not group.is_first:
-        return stopped.exit_code
-    print(f"hpcnas: {stopped}", file=sys.stderr, flush=True)
-    if stopped.exit_code == REQUEUE_CODE and os.environ.get("SLURM_JOB_ID"):
-        refusal = requeue_this_job()
-        if refusal:
-            sentence = f"Slurm does not requeue this job ({refusal}); submit it again: it goes on where it stopped"
-            print(f"hpcnas: {sentence}", file=sys.stderr, flush=True)
-            return HpcnasError.exit_code
-    return stopped.exit_code
-
-
-def _leave_without(lost: RankLost, stop: StopFlag, group: Group) -> int:
+def _leave_without(lost: RankLost, stop: StopFlag, rank_info: RankInfo) -> int:
     """Say that another rank is lost, unless all were told to stop, and some of them left sooner."""
     if stop.exit_code:
-        return _leave(TrainingStopped.by(stop.exit_code, "the training"), group)
+        return leave(StoppedBySignal.by(stop.exit_code, "the training"), rank_info)
     print(f"hpcnas: {lost}", file=sys.stderr, flush=True)
     return lost.exit_code

@@ -1,76 +1,63 @@
 """What was asked of `hpcnas final`, and what follows: the recipe, the shape of a job, the command of a submitted job."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from hpcnas.cluster.slurm.full_jobs import JobShape
 from hpcnas.config import RunConfig
 from hpcnas.errors import UsageError
+from hpcnas.option import Option, check_options, option, options_of
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.home import expand_home
-from hpcnas.training.full_size.recipe import FullRecipe, full_recipe
+from hpcnas.training.full_size.recipe import FullRecipe, full_recipe, recipe_options
 
-# Options that only say how a job is submitted.
-_OF_JOB = frozenset(
-    (
-        *("cluster", "nodes", "ranks_per_node", "gpus_per_node", "cpus_per_rank", "partition"),
-        *("account", "qos", "time", "mem", "exclude", "setup", "slurm"),
-    )
-)
+RECIPE = "Recipe (section 4.1); the defaults are the paper's"
+TRAINING = "Training"
+JOB = "Slurm job (with --cluster slurm)"
+# Of a job's shape, what the run's workers have too.
+_OF_RUN = ("partition", "account", "qos", "exclude", "setup", "slurm")
+_PATHS = ("data", "out", "weights_out")
 
 
 @dataclass(frozen=True, slots=True)
 class FinalOptions:
-    """The options of `hpcnas final` under their own names; None where a default depends on others."""
+    """What was asked of `hpcnas final`.
+
+    Attributes:
+        given: the options that were given, by name, those of the recipe and of the job among them.
+    """
 
     genotype: str
     run: str | None
-    model: str
-    dataset: str | None
-    data: str | None
-    download: bool
-    channels: int | None
-    cells: int | None
-    tail: str | None
-    steps: int | None
-    batch: int | None
-    crop: int | None
-    runs: int | None
-    run_index: int | None
-    seed: int | None
-    precision: str | None
-    sync_bn: bool
-    device: str
-    out: str | None
-    weights_out: str | None
-    checkpoint_minutes: float
-    log_seconds: float
-    loaders: int | None
-    tensorboard: bool
-    cluster: str
-    nodes: int
-    gpus_per_node: int
-    ranks_per_node: int | None
-    cpus_per_rank: int
-    partition: str | None
-    account: str | None
-    qos: str | None
-    time: str | None
-    mem: str | None
-    exclude: str | None
-    setup: list[str] | None
-    slurm: list[str] | None
+    given: dict[str, Any]
+    download: bool = option(False, "Fetch a missing data set.", panel=RECIPE)
+    run_index: int | None = option(None, "Only this one of --runs, from 0: for job arrays.", panel=RECIPE, metavar="K")
+    device: str = option("auto", "auto, cpu or cuda.")
+    out: str = option("", "Output folder instead of RUN/final/MODEL/GENOTYPE.", metavar="DIR")
+    weights_out: str = option("", "Copy the weights (safetensors) there; {run} in it is the run's number.", metavar="FILE")
+    checkpoint_minutes: float = option(15.0, "Between two checkpoints.", metavar="MIN", above=0)
+    log_seconds: float = option(30.0, "Between two lines of the log.", metavar="S", least=0)
+    loaders: int | None = option(
+        None,
+        "Processes per rank that decode images; 0 decodes in the training process itself.",
+        shown="CPUs of the task less one",
+        metavar="N",
+        least=0,
+    )
+    tensorboard: bool = option(False, "Write TensorBoard scalars into the output folder.")
+    compile: bool = option(False, "Try torch.compile on the network; minutes at the start, then perhaps faster.")
+    cluster: Literal["here", "slurm"] = option("here", "slurm submits a job per genotype.", panel=JOB)
 
     def __post_init__(self) -> None:
-        if self.cluster not in ("here", "slurm"):
-            raise UsageError(f"--cluster {self.cluster} is unknown; choose here, or slurm to submit a job")
-        if not self.checkpoint_minutes > 0 or not self.log_seconds >= 0:
-            raise UsageError(
-                f"--checkpoint-minutes {self.checkpoint_minutes:g} must be above 0, --log-seconds {self.log_seconds:g} "
-                "at least 0"
-            )
-        if self.loaders is not None and self.loaders < 0:
-            raise UsageError(f"--loaders {self.loaders} must be at least 0; 0 decodes in the training process itself")
+        check_options(self)
+
+    @classmethod
+    def of(cls, genotype: str, run: str | None, options: Mapping[str, Any]) -> "FinalOptions":
+        """From the command line, where None and False stand for what was not given."""
+        given = {name: value for name, value in options.items() if value is not None and value is not False}
+        return cls(genotype, run, given, **_fields(options_of(FinalOptions), given))
 
     @property
     def folder(self) -> RunFolder:
@@ -83,24 +70,15 @@ class FinalOptions:
         Raises:
             UsageError: a value out of range, or values that do not go together.
         """
-        dataset, data = self.dataset, self.data
-        if self.model == "cifar" and dataset is None and config is not None:
-            dataset, data = config.recipe.dataset, data or config.recipe.data
-        recipe = full_recipe(
-            self.model,
-            dataset=dataset,
-            data=str(expand_home(data, "name a folder with --data").absolute()) if data else None,
-            channels=self.channels,
-            cells=self.cells,
-            tail=self.tail,
-            steps=self.steps,
-            batch=self.batch,
-            crop=self.crop,
-            runs=self.runs,
-            seed=self.seed,
-            precision=self.precision,
-            sync_bn=self.sync_bn,
-        )
+        changes = _fields(recipe_options(), self.given)
+        model = changes.pop("model", "cifar")
+        if model == "cifar" and "dataset" not in changes and config is not None:
+            changes = {"dataset": config.recipe.dataset, "data": config.recipe.data} | changes
+        if changes.get("data"):
+            changes["data"] = str(expand_home(changes["data"], "name a folder with --data").absolute())
+        recipe = full_recipe(model, **changes)
+        if self.compile and recipe.sync_bn:
+            raise UsageError("--compile does not go with --sync-bn; leave one of the two out")
         if self.run_index is not None and not 0 <= self.run_index < recipe.runs:
             raise UsageError(
                 f"--run-index {self.run_index} must be one of 0 to {recipe.runs - 1}, as there are --runs {recipe.runs}"
@@ -113,30 +91,28 @@ class FinalOptions:
 
     def shape(self, config: RunConfig | None) -> JobShape:
         """What a job asks Slurm for; partition, account, QOS and set-up commands are the run's unless given."""
-        cluster = config.cluster if config else None
-        return JobShape(
-            nodes=self.nodes,
-            ranks_per_node=max(1, self.gpus_per_node) if self.ranks_per_node is None else self.ranks_per_node,
-            gpus_per_node=self.gpus_per_node,
-            cpus_per_rank=self.cpus_per_rank,
-            partition=self.partition or (cluster.partition if cluster else ""),
-            account=self.account or (cluster.account if cluster else ""),
-            qos=self.qos or (cluster.qos if cluster else ""),
-            time=self.time or "",
-            mem=self.mem or "",
-            exclude=self.exclude or (cluster.exclude if cluster else ""),
-            setup=tuple(self.setup or (cluster.setup if cluster else ())),
-            slurm=tuple(self.slurm or (cluster.slurm if cluster else ())),
-        )
+        given = {name: value for name, value in _fields(options_of(JobShape), self.given).items() if value}
+        of_run = {name: getattr(config.cluster, name) for name in _OF_RUN} if config else {}
+        ranks = max(1, self.given.get("gpus_per_node", JobShape().gpus_per_node))
+        return JobShape(**({"ranks_per_node": ranks} | of_run | given))
 
     def job_arguments(self, genotype: str) -> list[str]:
         """The command line that does the same for one genotype inside a job."""
         arguments = ["final", genotype, "--run", str(self.folder.path)]
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if option.name in _OF_JOB | {"genotype", "run"} or value is None or value is False:
-                continue
-            arguments.append(f"--{option.name.replace('_', '-')}")
-            if value is not True:
-                arguments.append(str(Path(value).absolute()) if option.name in ("data", "out", "weights_out") else str(value))
+        for one in (*recipe_options(), *options_of(FinalOptions)):
+            value = self.given.get(one.name)
+            if value is not None and one.name != "cluster":
+                arguments.append(one.flag)
+                if value is not True:
+                    arguments.append(str(Path(value).absolute()) if one.name in _PATHS else str(value))
         return arguments
+
+
+def final_options() -> list[tuple[Option, str]]:
+    """All options of `hpcnas final`, each with its panel."""
+    rooms = ((recipe_options(), RECIPE), (options_of(FinalOptions), TRAINING), (options_of(JobShape), JOB))
+    return [(one, one.panel or panel) for options, panel in rooms for one in options]
+
+
+def _fields(options: Iterable[Option], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {one.field: one.parse(given[one.name]) for one in options if one.name in given}

@@ -28,7 +28,7 @@ def pinned(folder: Path, word: str, resolve: Callable[[], list[Named]]) -> list[
         UsageError: the note cannot be read.
     """
     array, job = os.environ.get("SLURM_ARRAY_JOB_ID", ""), os.environ.get("SLURM_JOB_ID", "")
-    if not job or not word.startswith("best"):
+    if not job or not word.startswith(("best", "front")):
         return resolve()
     note = folder / f".{word}-of-job-{array or job}.json"
     is_kept = bool(array) or int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0

@@ -1,7 +1,7 @@
 """A signal while `hpcnas final` prepares: nothing is to be saved yet, so that the process leaves within moments.
 
-Listing a data set, opening a GPU and waiting for other ranks take up to minutes, some of it in calls that Python does not
-interrupt: the signal raises TrainingStopped, and a call that does not come back is cut off.
+Importing torch, listing a data set, opening a GPU and waiting for other ranks take up to minutes, some of it in calls that
+Python does not interrupt: the signal raises StoppedBySignal, and a call that does not come back is cut off.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from hpcnas.cluster.signals import STOP_SIGNALS, StopFlag
-from hpcnas.training.full_size.task import TrainingStopped
+from hpcnas.errors import StoppedBySignal
 
 GRACE_S = 1.0  # for a call to come back
 _OVER = b"\0"  # no signal's number
@@ -28,16 +28,16 @@ class Preparation:
         leave: does what is due at the end of a stopped process; returns the exit code.
     """
 
-    def __init__(self, flag: StopFlag, leave: Callable[[TrainingStopped], int]) -> None:
+    def __init__(self, flag: StopFlag, leave: Callable[[StoppedBySignal], int]) -> None:
         self._flag, self._leave = flag, leave
         self._is_raised = False
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        """Raise TrainingStopped in whatever is done inside when a signal comes, or came before.
+        """Raise StoppedBySignal in whatever is done inside when a signal comes, or came before.
 
         Raises:
-            TrainingStopped: a signal came.
+            StoppedBySignal: a signal came.
         """
         self._check()
         with self._watched(), self._raising():
@@ -46,7 +46,7 @@ class Preparation:
 
     def _check(self) -> None:
         if self._flag.exit_code:
-            raise TrainingStopped.by(self._flag.exit_code, "the preparation")
+            raise StoppedBySignal.by(self._flag.exit_code, "the preparation")
 
     @contextlib.contextmanager
     def _raising(self) -> Iterator[None]:
@@ -98,4 +98,4 @@ class Preparation:
             if select.select([read], [], [], left_s)[0] and os.read(read, 1) == _OVER:
                 return
         if is_leaving.acquire(blocking=False):
-            os._exit(self._leave(TrainingStopped.by(128 + number, "the preparation")))
+            os._exit(self._leave(StoppedBySignal.by(128 + number, "the preparation")))

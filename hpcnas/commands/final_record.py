@@ -23,7 +23,8 @@ def deliver_final(folder: RunFolder, final: Final, *, is_stopping: Callable[[], 
     """
     if not folder.config.is_file():
         return ""
-    from hpcnas.population.protocol.outbox import final_message, write_outbox
+    from hpcnas.population.protocol.messages import FinalMessage
+    from hpcnas.population.protocol.outbox import write_outbox
 
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -35,7 +36,7 @@ def deliver_final(folder: RunFolder, final: Final, *, is_stopping: Callable[[], 
             if is_stopping() or time.monotonic() > deadline:
                 break
         time.sleep(POLL_S * (1 + random.random()))  # those that wait together must not ask together
-    write_outbox(folder, final_message(final))
+    write_outbox(folder, FinalMessage(final))
     return f"no head is in reach: left in {folder.outbox}, from where the next head or report takes it"
 
 

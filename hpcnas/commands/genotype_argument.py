@@ -52,7 +52,7 @@ def recipe_of(individual_id: int | None, folder: RunFolder) -> "RecipeConfig | N
     from hpcnas.head.create import stored_config
 
     config = stored_config(folder)
-    assert config is not None, "individuals are of a run"
+    assert config is not None, "an id is one of a run"
     recipe = config.recipe
     if recipe.fitness != "train" or recipe.classes:
         return recipe

@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
 from hpcnas.commands.options import RunOption
+from hpcnas.commands.shown import add
 from hpcnas.errors import UsageError, check_one_of
 from hpcnas.run_folder import RunFolder
 
-FORMATS = ("text", "svg", "png", "dot", "json")
+FORMATS = ("text", "svg", "png", "pdf", "dot", "json")
 
 
 def register(app: typer.Typer) -> None:
     """Add show."""
-    app.command()(show)
+    add(app, shown.LOOK, show, "hpcnas show best", "hpcnas show 17 --out cell.svg")
 
 
 def show(
@@ -25,12 +27,13 @@ def show(
     run: RunOption = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="text, svg, png, dot or json. [the ending of --out, else text]", show_default=False),
+        typer.Option("--format", help="text, svg, png, pdf, dot or json. [the ending of --out, else text]", show_default=False),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there instead of the terminal.")] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Only what is part of the network, with the channels of every node.")
     ] = False,
+    all_motifs: Annotated[bool, typer.Option("--all-motifs", help="Draw the motifs that the cell does not use, too.")] = False,
     lineage: Annotated[
         bool, typer.Option("--lineage", help="The mutations from its first ancestor on, each with its fitness; needs an id.")
     ] = False,
@@ -40,10 +43,10 @@ def show(
     kind = _format(format_, out)
     if out is not None and out.exists() and not force:
         raise UsageError(f"{out} is there already; choose another name, or give --force to overwrite it")
-    if kind == "png" and out is None and sys.stdout.isatty():
-        raise UsageError("a png image does not belong on a terminal; give --out FILE.png")
+    if kind in ("png", "pdf") and out is None and sys.stdout.isatty():
+        raise UsageError(f"a {kind} image does not belong on a terminal; give --out FILE.{kind}")
     folder = RunFolder.from_option(run)
-    shown = _lineage(genotype, folder, kind) if lineage else _drawing(genotype, folder, kind, live)
+    shown = _lineage(genotype, folder, kind) if lineage else _drawing(genotype, folder, kind, live=live, all_motifs=all_motifs)
     _write(shown, out)
 
 
@@ -54,7 +57,7 @@ def _format(given: str | None, out: Path | None) -> str:
     return kind
 
 
-def _drawing(text: str, folder: RunFolder, kind: str, live: bool) -> bytes:
+def _drawing(text: str, folder: RunFolder, kind: str, *, live: bool, all_motifs: bool) -> bytes:
     genotype, individual_id = resolve_genotype(text, folder)
     if kind == "json":
         from hpcnas.representation.codec import genotype_to_json
@@ -64,7 +67,8 @@ def _drawing(text: str, folder: RunFolder, kind: str, live: bool) -> bytes:
     from hpcnas.report.drawing.content import draw
 
     name = text if individual_id is None else f"genotype {individual_id}"
-    drawing = draw(genotype, title=f"{name}, {genotype.space}{', what is live' if live else ''}", live=live)
+    title = f"{name}, {genotype.space}{', what is live' if live else ''}"
+    drawing = draw(genotype, title=title, live=live, all_motifs=all_motifs or kind == "text")
     if kind == "text":
         from hpcnas.report.drawing.text import drawing_text
 
@@ -74,9 +78,9 @@ def _drawing(text: str, folder: RunFolder, kind: str, live: bool) -> bytes:
         from hpcnas.report.drawing.dot import drawing_dot
 
         return drawing_dot(drawing).encode()
-    from hpcnas.report.drawing.figure import drawing_png, drawing_svg  # matplotlib, half a second
+    from hpcnas.report.drawing.figure import drawing_image  # matplotlib, half a second
 
-    return drawing_png(drawing) if kind == "png" else drawing_svg(drawing).encode()
+    return drawing_image(drawing, kind)
 
 
 def _lineage(text: str, folder: RunFolder, kind: str) -> bytes:
@@ -89,7 +93,7 @@ def _lineage(text: str, folder: RunFolder, kind: str) -> bytes:
     assert individual_id is not None, "best and ids are genotypes of the run"
     with Population.open(folder) as population:
         chain = lineage(individual_id, population.individual)
-    if kind in ("svg", "png"):
+    if kind in ("svg", "png", "pdf"):
         return lineage_image(chain, kind)
     return {"text": lineage_text, "json": lineage_json, "dot": lineage_dot}[kind](chain).encode()
 

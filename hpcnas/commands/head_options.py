@@ -1,57 +1,54 @@
 """From the options of `hpcnas head` to a configuration: options beat the file, it the preset, that the stored run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpcnas.config import PRESETS, RunConfig, default_space, read_config
-from hpcnas.errors import UsageError, check_one_of
+from hpcnas.config import PRESETS, ClusterConfig, RecipeConfig, RunConfig, SearchConfig, default_space, read_config
+from hpcnas.errors import check_one_of
+from hpcnas.option import Option, options_of
+from hpcnas.representation.space import SearchSpace
 
 Layer = Mapping[str, Any]
 
-# option of the command -> (section, key) of the configuration
-PLACES: dict[str, tuple[str, str]] = {
-    "space": ("space", "kind"),
-    "motifs": ("space", "motifs"),
-    "nodes": ("space", "nodes"),
-    "max_parameters": ("space", "max_parameters"),
-    "search": ("search", "algorithm"),
-    **{name: ("search", name) for name in ("steps", "population", "tournament", "duplicates", "seed")},
-    **{
-        name: ("recipe", name)
-        for name in (
-            *("fitness", "dataset", "data", "train_steps", "batch", "repeats"),
-            *("channels", "cells", "crop", "precision"),
-        )
-    },
-    **{
-        name: ("cluster", name)
-        for name in (
-            *("cluster", "workers", "partition", "account", "qos", "time", "mem", "exclude", "setup", "slurm"),
-            *("gpus_per_worker", "cpus_per_worker"),
-        )
-    },
+RUN, FITNESS, SEARCH = "Run", "Fitness (section 4.1)", "Search (section 3)"
+# Section of the configuration, what it holds, its panel in the help; "" is the configuration itself.
+SECTIONS: tuple[tuple[str, type, str], ...] = (
+    ("cluster", ClusterConfig, "Workers"),
+    ("space", SearchSpace, SEARCH),
+    ("search", SearchConfig, SEARCH),
+    ("recipe", RecipeConfig, FITNESS),
+    ("", RunConfig, RUN),
+)
+# Name of an option -> where it goes.
+PLACES: dict[str, tuple[str, Option]] = {
+    option.name: (section, option) for section, kind, _ in SECTIONS for option in options_of(kind)
 }
 
 
-def option_layer(options: Mapping[str, Any]) -> dict[str, Any]:
+def run_options(*sections: str) -> list[tuple[Option, str]]:
+    """The options of these sections of the configuration, each with its panel."""
+    return [(option, panel) for section, kind, panel in SECTIONS if section in sections for option in options_of(kind)]
+
+
+def some_options(section: str, names: Container[str]) -> list[tuple[Option, None]]:
+    """Those of one section that are named, for a command that shows no panels."""
+    return [(option, None) for option, _ in run_options(section) if option.name in names]
+
+
+def option_layer(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given (not None), by section, as RunConfig.from_dict takes them.
 
     Raises:
-        UsageError: `motifs` or `nodes` is no list of numbers.
+        UsageError: a list of numbers is none.
     """
     layer: dict[str, Any] = {}
-    for name, value in options.items():
-        if value is None:
-            continue
-        if name == "store":
-            layer["store"] = value
-            continue
-        section, key = PLACES[name]
-        if name in ("motifs", "nodes"):
-            value = _numbers(f"--{name}", value)
-        layer.setdefault(section, {})[key] = value
+    for name, value in given.items():
+        if value is not None:
+            section, option = PLACES[name]
+            target = layer.setdefault(section, {}) if section else layer
+            target[option.field] = option.parse(value)
     return layer
 
 
@@ -81,10 +78,3 @@ def resolve(layers: Iterable[Layer], stored: RunConfig | None) -> RunConfig:
 def file_layer(path: Path) -> Layer:
     """The sections of a --config file. Raises UsageError when it cannot be read."""
     return read_config(path)
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"{option} {text[:80]} must be whole numbers with commas between them, as in 6,1") from None

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.options import RunOption
+from hpcnas.commands.shown import add
 from hpcnas.errors import check_at_least
 from hpcnas.run_folder import RunFolder
 
@@ -23,9 +25,9 @@ PENDING_EVERY_S = 60.0
 
 def register(app: typer.Typer) -> None:
     """Add status, population and failures."""
-    app.command()(status)
-    app.command()(population)
-    app.command()(failures)
+    add(app, shown.LOOK, status, "hpcnas status --watch", "hpcnas status --json --run runs/first")
+    add(app, shown.LOOK, population, "hpcnas population --top 10", "hpcnas population --format csv > population.csv")
+    add(app, shown.LOOK, failures, "hpcnas failures --brief", "hpcnas failures --run runs/first")
 
 
 def status(
@@ -60,25 +62,29 @@ def _as_slurm_says(folder: RunFolder) -> str:
 def population(
     run: RunOption = None,
     top: Annotated[int | None, typer.Option("--top", metavar="K", help="Only the K fittest.")] = None,
+    front: Annotated[
+        bool, typer.Option("--front", help="Only those that no other one beats in both fitness and parameters, by size.")
+    ] = False,
     form: Annotated[Form, typer.Option("--format", help="A table to read, or for programs.")] = "text",
 ) -> None:
     """The table of genotypes, the fittest first."""
     from hpcnas.population.queries import Population
-    from hpcnas.report.leaderboard import population_csv, population_json, population_text, rank
+    from hpcnas.report.leaderboard import front_of, population_csv, population_json, population_text, rank
 
     if top is not None:
         check_at_least("--top", top, 1)
     with Population.open(RunFolder.from_option(run).require()) as opened:
-        ranked = rank(opened.individuals())[:top]
+        rows = opened.individuals()
+    ranked = (front_of(rows) if front else rank(rows))[:top]
     write = {"text": population_text, "csv": population_csv, "json": population_json}[form]
     print(write(ranked))
 
 
 def failures(
     run: RunOption = None,
-    brief: Annotated[bool, typer.Option("--brief", help="One line each, without tracebacks.")] = False,
+    brief: Annotated[bool, typer.Option("--brief", help="Without tracebacks.")] = False,
 ) -> None:
-    """What failed, where and why, with tracebacks."""
+    """What failed, by cause: where and when, with the last traceback of each."""
     from hpcnas.population.queries import Population
     from hpcnas.report.leaderboard import failures_text
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP
 from hpcnas.commands.options import RunOption
+from hpcnas.commands.shown import add
 from hpcnas.report.report_format import ReportFormat
 from hpcnas.run_folder import RunFolder
 
@@ -20,8 +22,14 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(report)
-    app.command()(export)
+    add(app, shown.LOOK, report, "hpcnas report --format html", "hpcnas report runs/first runs/second --figures figures")
+    add(
+        app,
+        shown.TAKE_AWAY,
+        export,
+        "hpcnas export best --out best",
+        "hpcnas export published --out published --model imagenet",
+    )
 
 
 def report(
@@ -32,7 +40,9 @@ def report(
     form: Annotated[
         ReportFormat, typer.Option("--format", help="html writes RUN/report.html unless --out says where.")
     ] = ReportFormat.TEXT,
-    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Write every figure there as SVG, PNG and CSV.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write every figure there as SVG, PDF, PNG and CSV.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report there instead of to the screen.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
 ) -> None:

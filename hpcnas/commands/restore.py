@@ -4,14 +4,16 @@ from typing import Annotated
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.options import RunOption
+from hpcnas.commands.shown import add
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
 
 def register(app: typer.Typer) -> None:
     """Add restore."""
-    app.command()(restore)
+    add(app, shown.RUN, restore, "hpcnas restore", "hpcnas restore --force --run runs/first")
 
 
 def restore(

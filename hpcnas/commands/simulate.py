@@ -2,13 +2,15 @@
 
 import json
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpcnas.config import Search, SearchConfig, default_space
-from hpcnas.errors import UsageError, check_at_least
-from hpcnas.representation.space import Kind
+from hpcnas.commands import shown
+from hpcnas.commands.head_options import option_layer, resolve, run_options, some_options
+from hpcnas.commands.options import grouped, offering
+from hpcnas.commands.shown import add
+from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.durations import duration as readable_duration
 
@@ -16,57 +18,64 @@ if TYPE_CHECKING:
     from hpcnas.simulation.durations import Durations
     from hpcnas.simulation.search import Scenario, SimulationResult
 
+_TIMES = "Times and faults"
+# All of them but what is done with duplicates, which are not looked for here.
+_BREEDING = [(option, panel) for option, panel in run_options("space", "search") if option.name != "duplicates"]
+
 
 def register(app: typer.Typer) -> None:
     """Add simulate."""
-    app.command()(simulate)
+    add(
+        app,
+        shown.MEASURE,
+        simulate,
+        "hpcnas simulate --workers 50 --duration lognormal:1800,0.4",
+        "hpcnas simulate --duration history --run runs/first --preemption 24",
+    )
 
 
+@offering([*some_options("cluster", ("workers",)), *some_options("recipe", ("repeats",)), *_BREEDING])
 def simulate(
-    workers: Annotated[int, typer.Option("--workers", help="Workers, one GPU each.")] = 200,
-    steps: Annotated[int, typer.Option("--steps", help="Genotypes to evaluate.")] = 7000,
-    population: Annotated[int, typer.Option("--population", help="Initial random genotypes.")] = 200,
-    search: Annotated[Search, typer.Option("--search", help="How new genotypes come about.")] = "evolution",
-    space: Annotated[Kind, typer.Option("--space", help="The search space.")] = "hierarchical",
-    tournament: Annotated[float, typer.Option("--tournament", help="Share of the population in a tournament.")] = 0.05,
-    repeats: Annotated[int, typer.Option("--repeats", help="Trainings of a genotype; finished ones survive a preemption.")] = 4,
+    *,
     duration: Annotated[
         str,
-        typer.Option(
-            "--duration",
-            help="Seconds of a genotype: constant:S, lognormal:MEDIAN,SIGMA, exponential:MEAN, or history: those of --run.",
+        grouped(
+            "Seconds of a genotype: constant:S, lognormal:MEDIAN,SIGMA, exponential:MEAN, or history: those of --run. "
+            "[lognormal:3600,0.4]",
+            _TIMES,
+            metavar="LAW",
         ),
     ] = "lognormal:3600,0.4",
     run: Annotated[
-        str | None,
-        typer.Option("--run", metavar="RUN", help="Where history comes from (default $HPCNAS_RUN, else runs/default)."),
+        str | None, grouped("Where history comes from. [$HPCNAS_RUN, else runs/default]", _TIMES, metavar="RUN")
     ] = None,
-    failures: Annotated[float, typer.Option("--failures", help="Share of attempts that end with an error.")] = 0.0,
+    failures: Annotated[float, grouped("Share of attempts that end with an error. [0]", _TIMES, metavar="SHARE")] = 0.0,
     preemption: Annotated[
-        float, typer.Option("--preemption", help="Mean hours between preemptions of a worker; 0: none.")
+        float, grouped("Mean hours between preemptions of a worker; 0: none. [0]", _TIMES, metavar="HOURS")
     ] = 0.0,
-    restart: Annotated[float, typer.Option("--restart", help="Seconds from a preemption to the new start.")] = 120.0,
-    start: Annotated[float, typer.Option("--start", help="Seconds from a worker's start to its first claim.")] = 1.0,
-    arrival: Annotated[float, typer.Option("--arrival", help="Seconds over which the workers' jobs start.")] = 0.0,
-    claim: Annotated[float, typer.Option("--claim", help="Seconds the head needs for one claim.")] = 0.001,
-    seed: Annotated[int, typer.Option("--seed", help="Of breeding, durations, failures and preemptions.")] = 0,
+    restart: Annotated[float, grouped("Seconds from a preemption to the new start. [120]", _TIMES, metavar="S")] = 120.0,
+    start: Annotated[float, grouped("Seconds from a worker's start to its first claim. [1]", _TIMES, metavar="S")] = 1.0,
+    arrival: Annotated[float, grouped("Seconds over which the workers' jobs start. [0]", _TIMES, metavar="S")] = 0.0,
+    claim: Annotated[float, grouped("Seconds the head needs for one claim. [0.001]", _TIMES, metavar="S")] = 0.001,
     breeding: Annotated[
         bool, typer.Option("--breeding/--no-breeding", help="Breed genotypes with synthetic fitness, or follow the time alone.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    **given: Any,
 ) -> None:
     """Plan a search: the head and its workers in virtual time, without training anything."""
     from hpcnas.simulation.search import Scenario
     from hpcnas.simulation.search import simulate as run_search
 
-    _check(workers=workers, repeats=repeats, failures=failures)
+    _check_share(failures)
     _check_times(preemption=preemption, restart=restart, start=start, arrival=arrival, claim=claim)
+    config = resolve([option_layer(given)], None)
     scenario = Scenario(
         durations=_durations(duration, run),
-        space=default_space(space),
-        search=SearchConfig(algorithm=search, steps=steps, population=population, tournament=tournament, seed=seed),
-        workers=workers,
-        repeats=repeats,
+        space=config.space,
+        search=config.search,
+        workers=config.cluster.workers,
+        repeats=config.recipe.repeats,
         claim_s=claim,
         arrival_s=arrival,
         start_s=start,
@@ -80,9 +89,7 @@ def simulate(
     print(json.dumps(summary, indent=2) if as_json else _text(summary))
 
 
-def _check(workers: int, repeats: int, failures: float) -> None:
-    for option, value in (("--workers", workers), ("--repeats", repeats)):
-        check_at_least(option, value, 1)
+def _check_share(failures: float) -> None:
     if not 0 <= failures < 1:
         raise UsageError(f"--failures {failures:g} must be a share of the attempts from 0 to below 1, as 0.02")
 
@@ -143,6 +150,7 @@ def _text(summary: dict[str, object]) -> str:
         ("head", f"{value['head_share']:.3%} of the wall time answering claims"),
     ]
     if value["best_fitness"] is not None:
-        lines.append(("best fitness", f"{value['best_fitness']:.2%} (synthetic: it says nothing about architectures)"))
+        best = 100 * float(str(value["best_fitness"]))
+        lines.append(("best fitness", f"{best:.2f} % (synthetic: it says nothing about architectures)"))
     lines.append(("simulated in", f"{value['took_s']:.1f} s"))
     return "\n".join(f"{name:<13} {text}" for name, text in lines)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcnas.commands import shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, recipe_of, resolve_genotype
-from hpcnas.commands.options import RunOption
-from hpcnas.config import Precision
+from hpcnas.commands.head_options import FITNESS, option_layer, run_options
+from hpcnas.commands.options import RunOption, grouped, offering
+from hpcnas.commands.shown import add
 from hpcnas.errors import check_at_least
 from hpcnas.networks.blueprint import Tail
 from hpcnas.representation.genotype import Genotype
@@ -26,8 +28,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add count and evaluate."""
-    app.command(name="count")(count)
-    app.command(name="evaluate")(evaluate)
+    add(app, shown.LOOK, count, "hpcnas count published --model small,cifar,imagenet", "hpcnas count best --channels 32 --json")
+    add(
+        app,
+        shown.MEASURE,
+        evaluate,
+        "hpcnas evaluate published --dataset digits --train-steps 100",
+        "hpcnas evaluate best --repeats 1 --device cuda",
+    )
 
 
 def count(
@@ -76,32 +84,16 @@ def _counted(
     )
 
 
+@offering(run_options("recipe"))
 def evaluate(
     genotype: Given,
     run: RunOption = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="cifar10, cifar100, fashion-mnist, digits, folder:PATH.", show_default=False)
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="DIR", help="Folder of the data set.", show_default=False)
-    ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch a missing data set.")] = False,
-    train_steps: Annotated[int | None, typer.Option("--train-steps", help="Steps of one training.", show_default=False)] = None,
-    batch: Annotated[int | None, typer.Option("--batch", help="Images of a step.", show_default=False)] = None,
-    repeats: Annotated[int | None, typer.Option("--repeats", help="Independent trainings.", show_default=False)] = None,
-    channels: Annotated[int | None, typer.Option("--channels", help="c0.", show_default=False)] = None,
-    cells: Annotated[int | None, typer.Option("--cells", help="N, cells of a group.", show_default=False)] = None,
-    crop: Annotated[
-        int | None, typer.Option("--crop", help="Side of the training crops in pixels.", show_default=False)
-    ] = None,
-    precision: Annotated[Precision | None, typer.Option("--precision", help="Of the training.", show_default=False)] = None,
-    fitness: Annotated[
-        str | None,
-        typer.Option("--fitness", help="train, synthetic[:SECONDS], PACKAGE.MODULE:FUNCTION.", show_default=False),
-    ] = None,
+    *,
+    download: Annotated[bool, grouped("Fetch the data set first if it is not there.", FITNESS, "--download")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Of the trainings, together with genotype and repeat.")] = 0,
     as_json: AsJson = False,
+    **given: Any,
 ) -> None:
     """One fitness evaluation here; the recipe is the run's where there is one, else the paper's."""
     from hpcnas.representation.codec import genotype_to_json
@@ -110,19 +102,7 @@ def evaluate(
 
     folder = RunFolder.from_option(run)
     found, _ = resolve_genotype(genotype, folder)
-    options = {
-        "dataset": dataset,
-        "data": data,
-        "train_steps": train_steps,
-        "batch": batch,
-        "repeats": repeats,
-        "channels": channels,
-        "cells": cells,
-        "crop": crop,
-        "precision": precision,
-        "fitness": fitness,
-    }
-    recipe = _recipe(folder, run, options)
+    recipe = _recipe(folder, run, option_layer(given))
     check_at_least("--seed", seed, 0)
     if recipe.fitness == "train" and download:
         from hpcnas.training.data.prepare import prepare
@@ -134,7 +114,7 @@ def evaluate(
     typer.echo(json.dumps(_results_json(results, recipe)) if as_json else _results_text(results, recipe))
 
 
-def _recipe(folder: RunFolder, run: str | None, options: dict[str, Any]) -> "RecipeConfig":
+def _recipe(folder: RunFolder, run: str | None, layer: dict[str, Any]) -> "RecipeConfig":
     from hpcnas.config import RunConfig, read_config
 
     base = RunConfig()
@@ -142,7 +122,7 @@ def _recipe(folder: RunFolder, run: str | None, options: dict[str, Any]) -> "Rec
         folder.require()
     if folder.config.is_file():
         base = RunConfig.from_dict(read_config(folder.config))
-    given = {name: value for name, value in options.items() if value is not None}
+    given = layer.get("recipe", {})
     if "dataset" in given:
         given |= {"fingerprint": "", "classes": 0, "in_channels": 0}  # those of the run are of its own data set
     return RunConfig.from_dict({"recipe": given}, base).recipe

@@ -36,9 +36,9 @@ class RankedPopulation:
             ValueError: the individual is there already, or the fitness is not a number.
         """
         if individual_id in self._ids:
-            raise ValueError(f"individual {individual_id} is in the population already")
+            raise ValueError(f"genotype {individual_id} is in the population already")
         if fitness != fitness:
-            raise ValueError(f"individual {individual_id} has a fitness that is not a number; it cannot be ranked")
+            raise ValueError(f"genotype {individual_id} has a fitness that is not a number; it cannot be ranked")
         self._ids.add(individual_id)
         insort(self._ascending, (fitness, -individual_id))
 
@@ -51,7 +51,7 @@ class RankedPopulation:
             IndexError: nobody has been evaluated yet.
         """
         if not self._ascending:
-            raise IndexError("a tournament needs at least one evaluated individual")
+            raise IndexError("a tournament needs at least one evaluated genotype")
         winner = winner_rank(len(self), tournament_size(len(self), fraction), 1.0 - rng.random())
         return -self._ascending[-1 - winner][1]
 

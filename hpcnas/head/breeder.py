@@ -51,6 +51,8 @@ class Breeder:
         self.is_open = True
         self.best: tuple[int, float] | None = None
         self._population = RankedPopulation()
+        self._best_at = 0  # how many were evaluated when the best fitness was reached
+        self._longest = 0  # the longest stretch without a better one that ended with a better one
         self._last: int | None = None  # the individual taken in last
         self._slow: tuple[int, Future[OffspringRecord]] | None = None  # a step, and its record that is drawn without any lock
         # Taken after the store's own lock, never before it: the service breeds inside a transaction.
@@ -78,6 +80,15 @@ class Breeder:
                     return True
             return False
 
+    def __len__(self) -> int:
+        """How many evaluated genotypes it knows."""
+        return len(self._population)
+
+    @property
+    def longest_without_progress(self) -> int:
+        """The most genotypes evaluated one after the other without a fitness above the best so far; a tie is no progress."""
+        return max(self._longest, len(self._population) - self._best_at)
+
     def follow(self) -> None:
         """Take in what was evaluated since the last look."""
         known = len(self._population)
@@ -91,10 +102,14 @@ class Breeder:
         """Add `rows`, of which the first is the last one known: another there means that a transaction was taken back."""
         if not self._continues(rows):
             self._population, self._last, self.best = RankedPopulation(), None, None
+            self._best_at = self._longest = 0
             rows = self.store.evaluated()
         for individual_id, fitness in rows[self._last is not None :]:
             self._population.insert(individual_id, fitness)
             self._last = individual_id
+            if self.best is None or fitness > self.best[1]:
+                self._longest = max(self._longest, len(self._population) - 1 - self._best_at)
+                self._best_at = len(self._population)
             if self.best is None or (fitness, -individual_id) > (self.best[1], -self.best[0]):
                 self.best = (individual_id, fitness)
 

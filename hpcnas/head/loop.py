@@ -14,9 +14,11 @@ from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import this_task
 from hpcnas.config import RunConfig
 from hpcnas.errors import ClusterError, HpcnasError, RunHeldError, StoreUnavailable, UsageError
+from hpcnas.head.budget import Budget
 from hpcnas.head.cancellation import Cancellation
 from hpcnas.head.display import Display, Snapshot, make_display
 from hpcnas.head.maintenance import Maintenance
+from hpcnas.head.notification import Ending, notify
 from hpcnas.head.requests import DRAIN, RETRY, Requests
 from hpcnas.head.start import OpenRun, open_run, show_plan
 from hpcnas.population.pace import remaining_s
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.5
 PATIENCE_S = 600.0  # with a population that cannot be written
 SIGNALLED_S = 5.0  # the same after a signal: what cannot be written is not drained
+FINISHED_FIRST = ": what is being trained is finished first"
 FINISHING = "finishing: workers are leaving"
 COMPLAIN_EVERY_S = 60.0  # about one and the same trouble
 FAREWELL_S = 15.0  # for workers to hear that the run is finished, and leave
@@ -38,6 +41,7 @@ class Head:
 
     Attributes:
         flag: signals of this process: the first drains, the second leaves.
+        state: searching, then finished, drained or left.
     """
 
     def __init__(self, run: OpenRun, flag: StopFlag, display: Display, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,6 +54,14 @@ class Head:
         self.clock = clock
         self.maintenance = Maintenance(run, display, clock)
         self.requests = Requests(run.folder)
+        self.state = "searching"
+        self._budget = Budget(
+            run.config.search,
+            run.config.cluster.gpus_per_worker,
+            self.maintenance.all_attempts,
+            lambda: run.breeder.longest_without_progress,
+            time.time,
+        )
         self._draining = ""  # why
         self._claims_end = False  # whether the population knows that the run drains
         self._cancellation: Cancellation | None = None
@@ -78,6 +90,7 @@ class Head:
         is_finishing = self._is_finishing()
         if self._must_leave():
             return self._finish() if is_finishing else self._abandon()
+        self.run.breeder.follow()
         self._listen()
         if is_finishing and not self.store.leases():
             return self._finish()
@@ -97,7 +110,8 @@ class Head:
 
     def _must_leave(self) -> bool:
         """After a second signal; at the first when the Slurm job ends that this head runs in: it goes on in the next."""
-        ends_job = self.flag.signal_name == "SIGUSR2" or (self.flag.signal_name == "SIGTERM" and bool(this_task().job))
+        name = self.flag.signal_name
+        ends_job = name in ("SIGUSR1", "SIGUSR2") or (name == "SIGTERM" and bool(this_task().job))
         return self.flag.count >= 2 or ends_job
 
     def _endure(self, error: StoreUnavailable | OSError) -> int | None:
@@ -125,7 +139,6 @@ class Head:
         if self.run.answering.error is not None:
             raise self.run.answering.error
         self.maintenance.do(self._wanted())
-        self.run.breeder.follow()
         self.display.show(self.snapshot())
 
     def snapshot(self) -> Snapshot:
@@ -147,6 +160,18 @@ class Head:
             note=self._draining or self.maintenance.note,
         )
 
+    def ending(self, error: Exception | None = None) -> Ending:
+        """How this head ends, or ended by `error`."""
+        reason = "" if self.state == "finished" else self._draining
+        return Ending(
+            run=str(self.folder.path),
+            state="failed" if error else self.state,
+            reason=str(error).partition("\n")[0] if error else reason.removesuffix(FINISHED_FIRST),
+            evaluated=len(self.run.breeder),
+            steps=self.steps,
+            best=self.run.breeder.best,
+        )
+
     def _wanted(self) -> int:
         left = self.steps - self.store.counts().evaluated
         return 0 if self._draining else min(self.run.config.cluster.workers, max(0, left))
@@ -157,6 +182,8 @@ class Head:
                 self.requests.close(request)
         if self.flag:
             self._drain(self.flag.reason)
+        elif spent := self._budget.reached():
+            self._drain(spent)
 
     def _fulfil(self, request: str) -> bool:
         """Do what was asked for; whether it is done. What is not, or raises, is done again in the next round."""
@@ -203,6 +230,7 @@ class Head:
         self.display.log(f"{self._draining}: {leased} genotypes; Ctrl-C again leaves at once")
 
     def _abandon(self) -> int:
+        self.state = "left"
         self.display.log(f"left at once; workers go on, and the same command resumes {self.folder.path}")
         return self.flag.exit_code
 
@@ -212,6 +240,7 @@ class Head:
         if self._cancellation is not None:
             self.display.log("the cluster did not cancel the workers; ask it again by `hpcnas stop --cancel`")
         evaluated = self.store.counts().evaluated
+        self.state = "drained"
         self.display.log(f"drained at {evaluated}/{self.steps} evaluated; the same command resumes {self.folder.path}")
         return self.flag.exit_code
 
@@ -219,6 +248,7 @@ class Head:
         self.maintenance.cancel_waiting()
         self._farewell()
         self.run.breeder.follow()
+        self.state = "finished"
         best = self.run.breeder.best
         found = f"; best is genotype {best[0]} with fitness {100 * best[1]:.2f} %" if best else ""
         took = duration(self.clock() - self._started_s)
@@ -253,7 +283,7 @@ class Head:
 
 
 def _draining(why: str) -> str:
-    return f"draining ({why}): what is being trained is finished first"
+    return f"draining ({why}){FINISHED_FIRST}"
 
 
 def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dry_run: bool = False, address: str = "") -> int:
@@ -274,12 +304,29 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
     flag = StopFlag(exit_on_second=False).install()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that drops ends the display, not the search
-    with open_run(folder, config, download=download, address=address) as run:
-        if run.is_done:
-            print(f"nothing to do: {folder.path} has its {config.search.steps} evaluated genotypes; raise --steps to go on")
-            return 0
-        display = make_display()
-        try:
-            return Head(run, flag, display).search()
-        finally:
-            display.close()
+    endings: list[Ending] = []
+    try:
+        with open_run(folder, config, download=download, address=address, flag=flag) as run:
+            if run.is_done:
+                print(f"nothing to do: {folder.path} has its {config.search.steps} evaluated genotypes; raise --steps to go on")
+                return 0
+            return _search(run, flag, endings.append)
+    finally:  # not under the run's lock: nobody waits for a command of the user there
+        for ending in endings:
+            notify(config.cluster.on_failure if ending.state == "failed" else config.cluster.on_end, ending)
+
+
+def _search(run: OpenRun, flag: StopFlag, leave: Callable[[Ending], None]) -> int:
+    """Search, and say to `leave` how it ended; a head that goes on in its next job has not ended."""
+    display = make_display()
+    head = Head(run, flag, display)
+    try:
+        code = head.search()
+    except Exception as error:
+        leave(head.ending(error))
+        raise
+    finally:
+        display.close()
+    if head.state != "left":
+        leave(head.ending())
+    return code

@@ -106,6 +106,11 @@ class Maintenance:
         if idle:
             self.store.lost_workers(sorted(idle), "its task ended")
 
+    def all_attempts(self) -> list[AttemptRow]:
+        """All attempts of the run so far."""
+        with Population.open(self.run.folder) as population:
+            return population.attempts()
+
     def _watch_leases(self) -> None:
         leases = self.store.leases()
         verdicts = self.watch.look(leases, self._gone)

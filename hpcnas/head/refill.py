@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.25
 
 
-class Feeder:
+class RefillThread:
     """One child for every worker that waits in its row, again and again.
 
     In a thread of its own, as the service is: the head's loop stands still while the cluster does not answer.

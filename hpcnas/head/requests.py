@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import uuid
+from collections.abc import Sequence
 
 from hpcnas.cluster import make_launcher
 from hpcnas.errors import HpcnasError, UsageError
@@ -42,32 +43,60 @@ def ask_to_stop(folder: RunFolder, *, cancel: bool) -> str:
     return f"no head runs on {folder.path}; told {cancelled} workers to end"
 
 
-def retry_failed(folder: RunFolder, individual_id: int) -> str:
-    """Queue a failed genotype anew, through the head where one runs.
+def failed_genotypes(folder: RunFolder, cause: str = "") -> list[int]:
+    """Ids of the failed genotypes, of which the reason or the error of an attempt has `cause` in it, in whatever case.
+
+    Raises:
+        UsageError: there is none.
+    """
+    with Population.open(folder) as population:
+        failed = population.individuals(State.FAILED)
+        told = {one.id: one.reason for one in failed}
+        for attempt in population.attempts() if cause else ():
+            if attempt.individual_id in told:
+                told[attempt.individual_id] += f"\n{attempt.outcome}: {attempt.error}"
+    found = [one for one, text in told.items() if cause.lower() in text.lower()]
+    if not found:
+        of_cause = f" with {cause!r} in its reason or in an error" if cause else ""
+        raise UsageError(f"{folder.path} has no failed genotype{of_cause}; `hpcnas failures` lists them by cause")
+    return found
+
+
+def retry_failed(folder: RunFolder, individual_ids: Sequence[int]) -> list[str]:
+    """Queue failed genotypes anew, through the head where one runs.
 
     Returns:
-        What was done, for the user.
+        What was done with each, for the user.
     Raises:
-        UsageError: the individual is not failed.
+        UsageError: one of them is not failed; then nothing was done.
     """
     with Population.open(folder) as population:
         failed = {one.id for one in population.individuals(State.FAILED)}
-    if individual_id not in failed:
-        raise UsageError(f"genotype {individual_id} is not failed; only a failed one can be retried: see `hpcnas failures`")
+    for individual_id in individual_ids:
+        if individual_id not in failed:
+            raise UsageError(f"genotype {individual_id} is not failed; only a failed one can be retried: see `hpcnas failures`")
     head = running_head(folder)
     if head:
-        _leave_request(folder, f"{RETRY}{individual_id}")
-        return f"asked the head ({head}) to queue genotype {individual_id} anew"
+        for individual_id in individual_ids:
+            _leave_request(folder, f"{RETRY}{individual_id}")
+        return [f"asked the head ({head}) to queue genotype {individual_id} anew" for individual_id in individual_ids]
+    _retry_without_head(folder, individual_ids)
+    return [
+        f"genotype {individual_id} is queued anew; the head trains it when it is started again"
+        for individual_id in individual_ids
+    ]
+
+
+def _retry_without_head(folder: RunFolder, individual_ids: Sequence[int]) -> None:
     lock = head_lock(folder.lock)
     lock.acquire()
     try:
-        store = open_store(folder, require_config(folder))
-        with contextlib.closing(store):
+        with contextlib.closing(open_store(folder, require_config(folder))) as store:
             store.begin_epoch()
-            store.retry(individual_id)
+            for individual_id in individual_ids:
+                store.retry(individual_id)
     finally:
         lock.release()
-    return f"genotype {individual_id} is queued anew; the head trains it when it is started again"
 
 
 class Requests:

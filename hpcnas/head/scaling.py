@@ -73,6 +73,7 @@ class Scaling:
         self._refusals = 0
         self._open: list[_Submission] = []
         self._request: _Request | None = None
+        self._cancellation: Future[int] | None = None
         self._wait_until_s = 0.0
         self._silent_since_s: float | None = None
 
@@ -137,13 +138,27 @@ class Scaling:
         return tasks
 
     def _cancel_surplus(self, surplus: int, states: dict[str, str]) -> None:
-        """End waiting tasks that are too many: requeued ones that were replaced meanwhile, or the run nears its end."""
-        waiting = [task for task, state in states.items() if state == "PENDING"]
+        """End waiting tasks that are too many: requeued ones that were replaced meanwhile, or the run nears its end.
+
+        A cluster that has not answered the last time is not asked again before it does.
+        """
+        if self._cancellation is not None and not self._take_answer(self._cancellation, 0):
+            return
+        waiting = [task for task, state in states.items() if state == "PENDING"][-surplus:]
+        if waiting:
+            self._cancellation = ask(lambda: self.cluster.cancel(waiting, waiting_only=True))
+            self._take_answer(self._cancellation, self.prompt_s)
+
+    def _take_answer(self, cancellation: "Future[int]", wait_s: float) -> bool:
+        """Whether the cluster has answered within so many seconds; a refusal is a warning."""
+        if not is_answered(cancellation, wait_s):
+            return False
+        self._cancellation = None
         try:
-            if waiting:
-                self.cluster.cancel(waiting[-surplus:], waiting_only=True)
+            cancellation.result()
         except ClusterError as error:
             log.warning("waiting workers that are too many stay: %s", error)
+        return True
 
     def _on_refusal(self, error: ClusterError, *, is_new: bool) -> None:
         """Try again later in a run that has worked: a limit is reached, or the cluster is unwell."""

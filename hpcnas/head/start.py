@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from hpcnas.cluster import Launcher, make_launcher
+from hpcnas.cluster.signals import StopFlag
 from hpcnas.config import RunConfig, config_toml
-from hpcnas.errors import DataError
+from hpcnas.errors import DataError, StoppedBySignal
 from hpcnas.head.breeder import Breeder, check_limit
 from hpcnas.head.create import check_resumable, create_run, rewrite_config, stored_config
 from hpcnas.head.log import log_to_file
-from hpcnas.head.refill import Feeder
+from hpcnas.head.refill import RefillThread
 from hpcnas.head.requests import drop_stops
 from hpcnas.population import open_store
 from hpcnas.population.protocol.outbox import merge_outbox
@@ -41,7 +42,7 @@ class OpenRun:
     store: Store
     breeder: Breeder
     launcher: Launcher
-    answering: Service | Feeder
+    answering: Service | RefillThread
 
     @property
     def is_done(self) -> bool:
@@ -50,11 +51,14 @@ class OpenRun:
 
 
 @contextlib.contextmanager
-def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False, address: str = "") -> Iterator[OpenRun]:
+def open_run(
+    folder: RunFolder, config: RunConfig, *, download: bool = False, address: str = "", flag: StopFlag | None = None
+) -> Iterator[OpenRun]:
     """Check, lock, make or resume; let go of everything at the end.
 
     Args:
         address: of this machine, which workers are to try first; "" for its name.
+        flag: signals of this process; one that came during the checks, which may import torch, ends the start.
 
     Raises:
         HpcnasError: a refusal, with nothing left behind.
@@ -63,6 +67,8 @@ def open_run(folder: RunFolder, config: RunConfig, *, download: bool = False, ad
         check_own("--address", address)
     stored, launcher, config, classes, in_channels = _checked(folder, config, download)
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
+    if flag is not None and flag.exit_code:
+        raise StoppedBySignal.by(flag.exit_code, "the start")
     if stored is None:
         create_run(folder, config)
     lock = head_lock(folder.lock)
@@ -146,8 +152,8 @@ def _serve(address: str, folder: RunFolder, store: Store, breeder: Breeder, epoc
     return service
 
 
-def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> Feeder:
-    refill_thread = Feeder(store, breeder.breed)
+def _feed(folder: RunFolder, store: Store, breeder: Breeder, epoch: int, stack: contextlib.ExitStack) -> RefillThread:
+    refill_thread = RefillThread(store, breeder.breed)
     stack.callback(refill_thread.stop)
     refill_thread.start()
     return refill_thread

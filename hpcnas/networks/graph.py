@@ -30,6 +30,7 @@ class Operation:
             MAXPOOL or AVGPOOL (3x3).
         inputs: the values read. PRODUCT and STEM write one value; the others one for each input.
         module: path of the reference's ConvBNReLU; "" for pools.
+        first: the module's channel with which the output begins; above 0 where a wide value was cut, see `gpu.narrow`.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Operation:
     outputs: ValueTuple
     module: str = ""
     stride: int = 1
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)

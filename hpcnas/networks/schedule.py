@@ -4,7 +4,7 @@ What reads the same tensor is merged: all 1x1 convolutions of one concatenation 
 convolutions of one value one pass.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -59,11 +59,11 @@ class Memory:
         self._free.append((-(-size // _ALIGNMENT) * _ALIGNMENT, offset))
 
 
-def merge(graph: NetworkGraph, number: dict[str, int]) -> list[Merged]:
+def merge(graph: NetworkGraph, number: Mapping[tuple[str, int], int]) -> list[Merged]:
     """Merge the operations of a graph, in an order in which they can run.
 
     Args:
-        number: of each ConvBNReLU by its path.
+        number: of each ConvBNReLU, or of a slice of it, by its path and first channel.
     """
     merged: list[Merged] = []
     open_steps: dict[tuple[OperationKind, tuple[int, ...], int], Merged] = {}
@@ -76,7 +76,7 @@ def merge(graph: NetworkGraph, number: dict[str, int]) -> list[Merged]:
         open_steps[key].outputs.append(output)
 
     for operation in graph.operations:
-        module = number.get(operation.module, -1)
+        module = number.get((operation.module, operation.first), -1)
         if operation.kind == PRODUCT:
             join(OperationKind.PRODUCT, operation.inputs, 1, (operation.outputs[0], module, 0))
         elif operation.kind == STEM:

@@ -76,7 +76,7 @@ def open_reader(folder: RunFolder, config: RunConfig) -> Reader:
 
         return SQLiteReader(folder.database)
     _check_is_postgres(config)
-    from hpcnas.population.postgres.store import PostgresReader
+    from hpcnas.population.postgres.reader import PostgresReader
 
     return PostgresReader(folder, config)
 

@@ -1,34 +1,21 @@
 """The faultpoints of the store: every call that can fail for reasons outside the program.
 
 The N-th fault test makes call k of this module fail, for k = 1, 2, 3, ...; nothing else of the
-population touches a disk's durability or a socket's bytes.
+population touches a disk's durability or a socket's bytes. Callers name the module, so that a test can put
+another function in a place; most are the library's own functions, which nobody has to read.
 """
 
 import os
 import socket
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
 
-
-def execute(connection: sqlite3.Connection, statement: str, values: Mapping[str, object]) -> sqlite3.Cursor:
-    """Run one statement inside a transaction."""
-    return connection.execute(statement, values)
-
-
-def commit(connection: sqlite3.Connection) -> None:
-    """Make the transaction durable."""
-    connection.execute("COMMIT")
-
-
-def write(file: int, data: bytes) -> int:
-    """Append to an open file; perhaps less than asked, as os.write."""
-    return os.write(file, data)
-
-
-def fsync(file: int) -> None:
-    """Make an open file's data durable."""
-    os.fdatasync(file)
+execute = sqlite3.Connection.execute  # one statement inside a transaction
+commit = sqlite3.Connection.execute  # COMMIT, which unlike the method `commit` fails when nothing is open
+write = os.write  # append to an open file; perhaps less than asked
+fsync = os.fdatasync  # make an open file's data durable
+send = socket.socket.send  # what fits; the number of bytes that did
+receive = socket.socket.recv  # up to so many bytes; none at the end
 
 
 def rename(source: Path, target: Path) -> None:
@@ -44,13 +31,3 @@ def fsync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def send(connection: socket.socket, data: bytes) -> int:
-    """Send what fits; the number of bytes that did."""
-    return connection.send(data)
-
-
-def receive(connection: socket.socket, size: int) -> bytes:
-    """Receive up to `size` bytes; none at the end."""
-    return connection.recv(size)

@@ -7,8 +7,8 @@ import math
 
 from hpcnas.errors import DamagedRunError, NeverJoined
 from hpcnas.population import rules
-from hpcnas.population.protocol.messages import clip
 from hpcnas.population.rules import LeaseState, TokenStatus
+from hpcnas.population.text import clip
 from hpcnas.population.transaction import Transaction
 from hpcnas.records import Claim, Failure, Fitness, Lease, LeaseView, State, Verdict
 
@@ -171,7 +171,7 @@ def _token_status(tx: Transaction, individual_id: int, token: int) -> tuple[Leas
 def _grant(tx: Transaction, individual_id: int, worker_id: str, host: str, claim_id: str) -> Lease:
     lease_state = tx.read_lease_state(individual_id)
     if lease_state is None:
-        raise LookupError(f"individual {individual_id} was picked and is not there")
+        raise LookupError(f"genotype {individual_id} was picked and is not there")
     after = rules.granted(lease_state, worker_id, claim_id, tx.epoch)
     tx.write_lease_state(individual_id, after)
     tx.run("insert_attempt", id=individual_id, token=after.token, claim_id=claim_id, worker_id=worker_id, host=host)
@@ -181,7 +181,7 @@ def _grant(tx: Transaction, individual_id: int, worker_id: str, host: str, claim
 def _lease(tx: Transaction, individual_id: int, token: int) -> Lease:
     genotype = tx.row("read_genotype", id=individual_id)
     if genotype is None:
-        raise LookupError(f"individual {individual_id} has a lease and no genotype")
+        raise LookupError(f"genotype {individual_id} has a lease and no text")
     done = tuple(int(repeat) for repeat, _ in tx.rows("read_repeats", id=individual_id))
     expected = tx.row("read_expected_s")
     text, digest, parameters = genotype

@@ -7,8 +7,8 @@ from hpcnas.population.transaction import Transaction
 from hpcnas.records import Final, OffspringRecord, State, Verdict
 
 
-def add(tx: Transaction, offspring: Sequence[OffspringRecord], rng_state: str | None = None) -> list[int]:
-    """Queue offspring, or add copies of evaluated ones as evaluated; the rng's state with them.
+def add(tx: Transaction, offspring: Sequence[OffspringRecord]) -> list[int]:
+    """Queue offspring, or add copies of evaluated ones as evaluated.
 
     Raises:
         ValueError: a record copies an individual that is not evaluated.
@@ -19,8 +19,6 @@ def add(tx: Transaction, offspring: Sequence[OffspringRecord], rng_state: str | 
     for individual_id, record in enumerate(offspring, start=first):
         if record.copied_from is not None:
             _copy(tx, individual_id, record.copied_from)
-    if rng_state is not None:
-        tx.run("write_rng_state", rng_state=rng_state)
     return list(range(first, first + len(offspring)))
 
 
@@ -51,7 +49,7 @@ def _copy(tx: Transaction, individual_id: int, source: int) -> None:
     accuracies = [float(row[1]) for row in tx.rows("read_repeats", id=source)]
     lease_state = tx.read_lease_state(source)
     if lease_state is None or lease_state.state is not State.EVALUATED:
-        raise ValueError(f"individual {source} is not evaluated; only an evaluated one can be copied")
+        raise ValueError(f"genotype {source} is not evaluated; only an evaluated one can be copied")
     tx.run("copy_fitness", id=individual_id, copied_from=source)
     fitness = sum(accuracies) / len(accuracies)
     # The position comes last: PostgreSQL's writers wait for its counter, and who holds it must not wait for them.

@@ -79,7 +79,7 @@ class Population:
 
     def run(self) -> RunRow:
         """The run row."""
-        run_id, version, created, config, _, epoch, draining, finished, _ = self._rows("read_run")[0]
+        run_id, version, created, config, _, epoch, draining, finished = self._rows("read_run")[0]
         return RunRow(run_id, version, created, RunConfig.from_dict(json.loads(config)), epoch, bool(draining), bool(finished))
 
     def counts(self) -> StateCounts:

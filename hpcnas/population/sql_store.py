@@ -1,11 +1,12 @@
 # ruff: noqa: D102  (store.py documents every method)
-"""The store's rules over named statements; SQLiteStore and PostgresStore give the transactions."""
+"""The store's rules over named statements; a database of SQLite or PostgreSQL gives the transactions."""
 
 import json
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from contextlib import AbstractContextManager
 from typing import TypeVar
+
+from msgspec.structs import asdict
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import RunHeldError, UsageError
@@ -13,7 +14,7 @@ from hpcnas.population import leases, rules
 from hpcnas.population import offspring as breeding
 from hpcnas.population import quarantine as hosts
 from hpcnas.population.store import Store
-from hpcnas.population.transaction import Transaction
+from hpcnas.population.transaction import Database, Transaction
 from hpcnas.records import Claim, Failure, Final, Fitness, LeaseView, OffspringRecord, State, StateCounts, Verdict, WorkerInfo
 
 T = TypeVar("T")
@@ -23,33 +24,41 @@ class SQLStore(Store):
     """A Store in tables. One instance may be used by several threads; each call is one transaction.
 
     Attributes:
+        run_id: uuid of the run.
         repeats: fitness rows that make an individual evaluated.
         epoch: of the head that this instance is, after begin_epoch; every write checks it. None for others.
     """
 
-    repeats: int
-    epoch: int | None = None
-    _began = 0  # ended_order of the last attempt before this head
+    def __init__(self, database: Database) -> None:
+        """The store in a database that is open."""
+        self._database = database
+        self.epoch: int | None = None
+        self._began = 0  # ended_order of the last attempt before this head
+        run = self._read(lambda tx: tx.rows("read_run")[0])
+        self.run_id, self.repeats = str(run[0]), int(run[4])
 
-    @abstractmethod
-    def _do(self, work: Callable[[Transaction], T], *, fenced: bool = True, repeatable: bool = True) -> T:
-        """Run `work` in one transaction, durable when this returns, taken back when it raises.
+    def batch(self) -> AbstractContextManager[None]:
+        return self._database.batch()
 
-        Args:
-            fenced: refuse when another head has taken over since this one began.
-            repeatable: a second run after a commit whose outcome is unknown gives the same answer.
+    def close(self) -> None:
+        self._database.close()
+
+    def _do(self, work: Callable[[Transaction], T], *, repeatable: bool = True) -> T:
+        """One transaction that counts only while this head holds the run, or whenever this is no head's store.
 
         Raises:
-            RunHeldError: fenced, and the run's epoch is a later one.
-            StoreUnavailable: the database cannot be reached, or refuses for reasons that pass.
+            RunHeldError: the run's epoch is a later one.
         """
 
-    def _check_epoch(self, tx: Transaction) -> None:
-        if self.epoch is not None and tx.epoch != self.epoch:
-            raise RunHeldError(f"another head took over this run (epoch {tx.epoch}, ours is {self.epoch}); this one stops")
+        def checked(tx: Transaction) -> T:
+            if self.epoch is not None and tx.epoch != self.epoch:
+                raise RunHeldError(f"another head took over this run (epoch {tx.epoch}, ours is {self.epoch}); this one stops")
+            return work(tx)
+
+        return self._database.do(checked, locks=self.epoch is not None, repeatable=repeatable)
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
-        return self._do(work, fenced=False)
+        return self._database.do(work)
 
     # ------------------------------------------------------------------ the worker's side
 
@@ -87,10 +96,10 @@ class SQLStore(Store):
 
     def begin_generation(self) -> None:
         """After a restore that may have lost grants: epochs and tokens go on where none was ever given."""
-        self._do(lambda tx: tx.run("write_epoch", epoch=rules.next_generation(tx.epoch)), fenced=False)
+        self._database.do(lambda tx: tx.run("write_epoch", epoch=rules.next_generation(tx.epoch)))
 
-    def add(self, offspring: Sequence[OffspringRecord], rng_state: str | None = None) -> list[int]:
-        return self._do(lambda tx: breeding.add(tx, offspring, rng_state), repeatable=False)
+    def add(self, offspring: Sequence[OffspringRecord]) -> list[int]:
+        return self._do(lambda tx: breeding.add(tx, offspring), repeatable=False)
 
     def leases(self) -> list[LeaseView]:
         return [LeaseView(*row) for row in self._read(lambda tx: tx.rows("read_leases"))]
@@ -122,9 +131,6 @@ class SQLStore(Store):
 
     def set_config(self, config: RunConfig) -> None:
         self._do(lambda tx: tx.run("write_config", config=json.dumps(config.to_dict())))
-
-    def rng_state(self) -> str:
-        return str(self._read(lambda tx: tx.value("read_rng_state")))
 
     def claims(self) -> int:
         return int(self._read(lambda tx: tx.value("count_attempts")))

@@ -104,11 +104,8 @@ class Store(WorkQueue):
         """
 
     @abstractmethod
-    def add(self, offspring: Sequence[OffspringRecord], rng_state: str | None = None) -> list[int]:
+    def add(self, offspring: Sequence[OffspringRecord]) -> list[int]:
         """Queue offspring in one transaction (or, with copied_from, add them evaluated).
-
-        Args:
-            rng_state: kept in the same transaction and given back by `rng_state`, so that no restart draws twice.
 
         Returns:
             Their ids, which are their steps: dense, growing, never reused.
@@ -178,10 +175,6 @@ class Store(WorkQueue):
     @abstractmethod
     def set_config(self, config: RunConfig) -> None:
         """Keep a changed configuration (what may change on resume) for `join` and readers."""
-
-    @abstractmethod
-    def rng_state(self) -> str:
-        """What the last `add` with an rng_state was given; "" before the first."""
 
     @abstractmethod
     def failure_share(self, last: int = 50) -> float:

@@ -1,15 +1,17 @@
-"""What the rules of the leases see of a database: named statements inside one transaction."""
+"""What the rules of the leases see of a database: named statements inside one transaction; and what gives transactions."""
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from hpcnas.population.rules import LeaseState
 from hpcnas.records import State
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 _COLUMNS = tuple(field.name for field in fields(LeaseState))  # in the order of the statement read_lease_state
 _LAPSED = _COLUMNS.index("lapsed")
@@ -68,3 +70,28 @@ class Transaction(ABC):
     def note(self, kind: str, details: Mapping[str, object]) -> None:
         """Append to the event log."""
         self.run("insert_event", kind=kind, details=json.dumps(dict(details), default=str))
+
+
+class Database(ABC):
+    """Where a store's tables are. Any thread may call; calls take turns."""
+
+    @abstractmethod
+    def do(self, work: Callable[[Transaction], T], *, locks: bool = False, repeatable: bool = True) -> T:
+        """Run `work` in one transaction, durable when this returns, taken back when it raises.
+
+        Args:
+            locks: no other head may begin before the transaction ends.
+            repeatable: a second run after a commit whose outcome is unknown gives the same answer.
+
+        Raises:
+            DamagedRunError: the database is damaged.
+            StoreUnavailable: it cannot be reached, or refuses for reasons that pass; nothing of the work counts.
+        """
+
+    def batch(self) -> AbstractContextManager[None]:
+        """One durable transaction over all the work inside, where a database can."""
+        return nullcontext()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections and files."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from hpcnas.report.charts.chart import Chart
 from hpcnas.report.charts.cluster import failures_chart, noise_chart, throughput_chart, workers_chart
+from hpcnas.report.charts.front import front_chart
+from hpcnas.report.charts.operations import operations_chart
 from hpcnas.report.charts.search import figure3, figure4
 from hpcnas.report.report_format import ReportFormat
 from hpcnas.report.tables import formats
@@ -19,8 +21,8 @@ def report_tables(runs: Sequence[RunRows]) -> list[Table]:
 
 
 def report_charts(runs: Sequence[RunRows]) -> list[Chart]:
-    """Figures 3 and 4 of the paper, then those of the cluster; some may be empty."""
-    makers = (figure3, figure4, workers_chart, throughput_chart, failures_chart, noise_chart)
+    """Figures 3 and 4 of the paper, accuracy against size, operations, then those of the cluster; some may be empty."""
+    makers = (figure3, figure4, front_chart, operations_chart, workers_chart, throughput_chart, failures_chart, noise_chart)
     return [make(runs) for make in makers]
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +15,21 @@ from hpcnas.population.queries import Population
 from hpcnas.population.rows import AttemptRow
 from hpcnas.population.rules import LOST, NEUTRAL_OUTCOMES
 from hpcnas.records import Individual, State
+from hpcnas.report.front import front
 from hpcnas.report.quoting import csv_cell, one_line, printable
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def rank(individuals: Sequence[Individual]) -> list[Individual]:
     """The fittest first, then those without a fitness in the order of their birth."""
     return sorted(individuals, key=lambda one: (-one.fitness if one.fitness is not None else 1.0, one.id))
+
+
+def front_of(individuals: Sequence[Individual]) -> list[Individual]:
+    """The evaluated ones that no other one beats in both fitness and parameters of the small model, by ascending size."""
+    evaluated = [one for one in individuals if one.fitness is not None]
+    return front(evaluated, lambda one: one.parameters, lambda one: one.fitness or 0.0)
 
 
 def population_json(individuals: Sequence[Individual]) -> str:
@@ -62,7 +72,7 @@ def population_text(individuals: Sequence[Individual]) -> str:
 
 
 def failures_text(population: Population, *, traces: bool = True) -> str:
-    """Every failed attempt, newest last: genotype, kind, machine, time, message and traceback."""
+    """Failed attempts by cause, the most frequent first; of each cause the attempts, newest last, and the last traceback."""
     everything = population.attempts()
     attempts = sorted((row for row in everything if row.outcome not in NEUTRAL_OUTCOMES), key=lambda row: row.ended or 0.0)
     lost = [row for row in everything if row.outcome == LOST]
@@ -70,16 +80,42 @@ def failures_text(population: Population, *, traces: bool = True) -> str:
     if not attempts and not lost and not failed:
         return "nothing failed"
     number = _number(everything)
-    parts = [_attempt_text(row, number[row.individual_id, row.token], traces) for row in attempts]
+    parts = [_cause_text(rows, number, traces) for rows in _by_cause(attempts)]
     if lost:
         hosts = ", ".join(f"{host} {count}" for host, count in _count(row.host for row in lost))
         parts.append(f"{len(lost)} attempts were lost with their worker, no fault of the genotype ({hosts})")
     if failed:
-        failed_permanently = ", ".join(f"{one.id} ({one.reason})" for one in failed)
-        parts.append(f"{len(failed)} genotypes given up: {failed_permanently}; `hpcnas retry ID` queues one anew")
+        parts.append(_given_up(failed))
     if population.quarantined_hosts():
         parts.append(f"quarantined machines: {', '.join(population.quarantined_hosts())}")
     return printable("\n\n".join(parts))
+
+
+def _by_cause(attempts: Sequence[AttemptRow]) -> list[list[AttemptRow]]:
+    """Attempts with the same outcome and error; errors that differ in their numbers alone, such as bytes, are the same."""
+    causes: dict[tuple[str, str], list[AttemptRow]] = {}
+    for row in attempts:
+        causes.setdefault((row.outcome, _NUMBER.sub("0", row.error)), []).append(row)
+    return sorted(causes.values(), key=len, reverse=True)
+
+
+def _cause_text(rows: Sequence[AttemptRow], number: dict[tuple[int, int], int], traces: bool) -> str:
+    last = rows[-1]
+    attempts = "1 attempt" if len(rows) == 1 else f"{len(rows)} attempts"
+    lines = [f"{last.outcome}, {attempts}: {last.error}"]
+    for row in rows:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.ended))
+        lines.append(f"  genotype {row.individual_id}, attempt {number[row.individual_id, row.token]} on {row.host} at {when}")
+    return "\n".join([*lines, _indented(last.trace)] if traces and last.trace.strip() else lines)
+
+
+def _given_up(failed: Sequence[Individual]) -> str:
+    ids: dict[str, list[str]] = {}
+    for one in failed:
+        ids.setdefault(one.reason, []).append(str(one.id))
+    by_reason = "; ".join(f"{reason}: {', '.join(numbers)}" for reason, numbers in sorted(ids.items()))
+    retry = "`hpcnas retry ID` queues one anew, --cause TEXT those of a cause, --all all of them"
+    return f"{len(failed)} genotypes given up ({by_reason}); {retry}"
 
 
 def _number(attempts: Sequence[AttemptRow]) -> dict[tuple[int, int], int]:
@@ -90,12 +126,6 @@ def _number(attempts: Sequence[AttemptRow]) -> dict[tuple[int, int], int]:
         count[row.individual_id] += 1
         number[row.individual_id, row.token] = count[row.individual_id]
     return number
-
-
-def _attempt_text(row: AttemptRow, number: int, traces: bool) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.ended))
-    head = f"genotype {row.individual_id}, attempt {number}, {row.outcome} on {row.host} at {when}: {row.error}"
-    return head if not traces or not row.trace.strip() else f"{head}\n{_indented(row.trace)}"
 
 
 def _indented(text: str) -> str:

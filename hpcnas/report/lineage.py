@@ -83,14 +83,15 @@ def lineage_dot(chain: Sequence[Ancestor]) -> str:
 
 
 def lineage_image(chain: Sequence[Ancestor], ending: str) -> bytes:
-    """Mutations in words on the left, the fitness they led to on the right; `ending` is svg or png."""
+    """Mutations in words on the left, the fitness they led to on the right; `ending` is svg, png or pdf."""
     from hpcnas.report.own_matplotlib import own_settings  # matplotlib takes half a second
 
     buffer = io.BytesIO()
-    with own_settings(svg_fonttype="none"):
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with own_settings(svg_fonttype="none", pdf_fonttype=42):
         figure = _figure(chain)
         dpi = min(150, 16_000 / figure.get_figheight())
-        figure.savefig(buffer, format=ending, dpi=dpi, metadata={"Date": None} if ending == "svg" else None)
+        figure.savefig(buffer, format=ending, dpi=dpi, metadata=undated.get(ending))
     return buffer.getvalue()
 
 

@@ -8,6 +8,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from hpcnas.system.home import cache_folder, has_home
+
+if not has_home():  # else matplotlib complains of it in many words
+    with contextlib.suppress(PermissionError):  # somebody else's folder among the temporary files: then it may complain
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder("matplotlib")))
+
 # A notebook's or a user's backend may not be installed here, and matplotlib refuses an unknown one when it is imported.
 _backend = os.environ.pop("MPLBACKEND", None)
 
@@ -16,7 +22,7 @@ from matplotlib.artist import Artist  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.lines import Line2D  # noqa: E402
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch  # noqa: E402
+from matplotlib.patches import FancyBboxPatch, Patch, PathPatch, Polygon  # noqa: E402
 from matplotlib.path import Path as Curve  # noqa: E402
 from matplotlib.ticker import MaxNLocator  # noqa: E402
 
@@ -29,12 +35,13 @@ __all__ = [
     "Artist",
     "Axes",
     "Curve",
-    "FancyArrowPatch",
     "FancyBboxPatch",
     "Figure",
     "Line2D",
     "MaxNLocator",
     "Patch",
+    "PathPatch",
+    "Polygon",
     "own_settings",
 ]
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal, get_args
 
-from hpcnas.errors import UsageError, check_at_least, check_one_of
+from hpcnas.errors import UsageError
+from hpcnas.option import check_options, option
 
 Kind = Literal["hierarchical", "flat", "flat-constrained"]
 KINDS = get_args(Kind)
@@ -31,13 +32,19 @@ class SearchSpace:
     Source: Liu et al. 2018, sections 2.2 and 4.1: M = (6, 1) above the primitives, 4 and 5 nodes; flat 11 nodes.
     """
 
-    kind: str = "hierarchical"
-    motifs: tuple[int, ...] = (6, 1)
-    nodes: tuple[int, ...] = (4, 5)
-    max_parameters: int | None = None
+    kind: Kind = option("hierarchical", "The search space.", name="space")
+    motifs: tuple[int, ...] = option((6, 1), "Motifs of each level above the primitives.", metavar="M,...,1")
+    nodes: tuple[int, ...] = option((4, 5), "Nodes of a motif of each level.", metavar="G,...")
+    max_parameters: int | None = option(
+        None,
+        "Admit only genotypes whose small model has no more.",
+        shown="550000 if flat-constrained",
+        metavar="T",
+        least=1,
+    )
 
     def __post_init__(self) -> None:
-        check_one_of("--space", self.kind, KINDS)
+        check_options(self)
         if len(self.motifs) != len(self.nodes):
             raise UsageError(
                 f"--motifs {_joined(self.motifs)} and --nodes {_joined(self.nodes)} have different lengths; "
@@ -59,8 +66,6 @@ class SearchSpace:
                 f"--space {self.kind} does not go with --motifs {_joined(self.motifs)}; "
                 "flat spaces have one level (--motifs 1 --nodes 11), hierarchical ones at least two (--motifs 6,1 --nodes 4,5)"
             )
-        if self.max_parameters is not None:
-            check_at_least("--max-parameters", self.max_parameters, 1)
 
 
 def _joined(numbers: tuple[int, ...]) -> str:

@@ -25,6 +25,15 @@ def expand_home(path: str, way_out: str) -> Path:
         ) from error
 
 
+def has_home() -> bool:
+    """Whether the user has a home folder."""
+    try:
+        Path.home()
+    except RuntimeError:
+        return False
+    return True
+
+
 def cache_folder(name: str) -> Path:
     """Folder for what can be made again: ~/.cache/hpcnas/NAME, without a home one among the temporary files.
 

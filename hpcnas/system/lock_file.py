@@ -8,6 +8,7 @@ id and start time; or the same Slurm job before it was requeued.
 
 import fcntl
 import json
+import logging
 import os
 import shlex
 import time
@@ -19,6 +20,8 @@ from typing import Self
 from hpcnas.errors import HpcnasError, RunHeldError, UsageError
 from hpcnas.system.new_file import create_file, write_durably
 from hpcnas.system.processes import MAX_RECORD_BYTES, Holder, parse_holder
+
+log = logging.getLogger(__name__)
 
 TRAINING_LOCK = "training.lock"
 _ROUNDS, _PAUSE_S = 100, 0.01
@@ -67,7 +70,7 @@ class LockFile:
             raise UsageError(
                 f"cannot write into {folder}: {error.strerror}; free its disk, or give another folder with --run or --out"
             ) from error
-        raise self._refusal(None)
+        raise self._refusal(_told(None))
 
     def is_held(self) -> bool:
         """Whether the file still names this holder: somebody may have removed it by hand.
@@ -83,9 +86,15 @@ class LockFile:
             return self.holder is not None
 
     def release(self) -> None:
-        """Give the lock back; a lock that is another's by now is left alone."""
-        if self.is_held():
-            self.path.unlink(missing_ok=True)
+        """Give the lock back; a lock that is another's by now is left alone.
+
+        What was done under the lock is done: a folder that has become read-only meanwhile is a warning, no error.
+        """
+        try:
+            if self.is_held():
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("hpcnas: %s stays: %s; remove it when the folder can be written", self.path, error.strerror)
         self.holder = None
 
     def _create(self, mine: Holder) -> bool:
@@ -100,13 +109,15 @@ class LockFile:
             descriptor = _open(self.path)
         except FileNotFoundError:
             return False
+        except PermissionError as error:
+            raise self._refusal("a process of another user, who lets nobody read it") from error
         try:
             content = os.read(descriptor, MAX_RECORD_BYTES)
             if not content:
                 return False  # it is being written, where there are no hard links
             found = parse_holder(content)
             if found is None or not found.is_provably_dead():
-                raise self._refusal(found)
+                raise self._refusal(_told(found))
             return self._replace(descriptor, found, mine)
         finally:
             os.close(descriptor)
@@ -117,7 +128,7 @@ class LockFile:
         except BlockingIOError:
             return False  # another process is taking it over
         except OSError as error:  # no flock here: two could not be told apart
-            raise self._refusal(found) from error
+            raise self._refusal(_told(found)) from error
         status = os.fstat(descriptor)
         if _identity(self.path) != (status.st_dev, status.st_ino):
             return False
@@ -139,8 +150,7 @@ class LockFile:
     def _beside(self, mine: Holder) -> Path:
         return self.path.with_name(f"{self.path.name}.{mine.nonce}")
 
-    def _refusal(self, found: Holder | None) -> HpcnasError:
-        who = found.describe() if found else "an unreadable record"
+    def _refusal(self, who: str) -> HpcnasError:
         return self._error(
             f"{self._held}: {self.path} names {who}; {self._advice}, "
             f"or, when you are certain that it is gone, remove the file: rm {shlex.quote(str(self.path))}"
@@ -155,6 +165,10 @@ def head_lock(path: Path) -> LockFile:
 def training_lock(folder: Path) -> LockFile:
     """The lock of a full-size training's output folder."""
     return LockFile(folder / TRAINING_LOCK, UsageError, f"{folder} is being trained", "wait for it")
+
+
+def _told(found: Holder | None) -> str:
+    return found.describe() if found else "an unreadable record"
 
 
 def _record(holder: Holder) -> bytes:

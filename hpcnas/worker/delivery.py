@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.errors import HpcnasError, StoreUnavailable
-from hpcnas.population.protocol.messages import Call, encode
-from hpcnas.population.protocol.outbox import fail_message, record_message, release_message, write_outbox
+from hpcnas.population.protocol.messages import FailMessage, LeaseMessage, RecordMessage, ReleaseMessage, encode
+from hpcnas.population.protocol.outbox import write_outbox
 from hpcnas.population.store import WorkQueue
 from hpcnas.records import Failure, Fitness, Lease, Verdict
 from hpcnas.run_folder import RunFolder
@@ -47,21 +47,21 @@ class ResultSender:
     flag: StopFlag
     patience_s: float
     clock: Callable[[], float] = time.monotonic
-    _waiting: list[Call] = field(default_factory=list)
+    _waiting: list[LeaseMessage] = field(default_factory=list)
     _is_held: bool = False
 
     def record(self, fitness: Fitness) -> Verdict:
         """Send one accuracy, after what still waits; OK too when it has to wait itself."""
-        return self._enqueue(record_message(self.lease.individual_id, self.lease.token, fitness))
+        return self._enqueue(RecordMessage(self.lease.individual_id, self.lease.token, fitness))
 
     def fail(self, failure: Failure) -> None:
         """Report a failure."""
-        self._enqueue(fail_message(self.lease.individual_id, self.lease.token, failure))
+        self._enqueue(FailMessage(self.lease.individual_id, self.lease.token, failure))
         self.settle()
 
     def release(self, reason: str) -> None:
         """Give the genotype back; one try and the outbox when this process was told to stop."""
-        self._enqueue(release_message(self.lease.individual_id, self.lease.token, reason))
+        self._enqueue(ReleaseMessage(self.lease.individual_id, self.lease.token, reason))
         self.settle()
 
     def settle(self) -> Verdict:
@@ -84,19 +84,18 @@ class ResultSender:
 
     def abandon(self, reason: str) -> None:
         """Leave everything and the release in the outbox at once: the process ends, its own thread is stuck."""
-        self._waiting.append(release_message(self.lease.individual_id, self.lease.token, reason))
+        self._waiting.append(ReleaseMessage(self.lease.individual_id, self.lease.token, reason))
         self._leave_behind()
 
-    def _enqueue(self, call: Call) -> Verdict:
-        self._waiting.append(call)
+    def _enqueue(self, message: LeaseMessage) -> Verdict:
+        self._waiting.append(message)
         return self._send()
 
     def _send(self) -> Verdict:
         verdict = Verdict.OK
         while self._waiting:
-            call = self._waiting[0]
             try:
-                verdict = getattr(self.queue, call.method)(**call.arguments)
+                verdict = self._waiting[0].send_to(self.queue)
             except StoreUnavailable as error:
                 log.info("no head at the moment (%s); going on", error)
                 return verdict
@@ -142,5 +141,5 @@ class ResultSender:
             is_kept = False
         if is_kept:
             log.error("on %s, move the files of %s into %s by hand", socket.gethostname(), here.outbox, self.folder.outbox)
-        for call in self._waiting:
-            log.error("nothing takes %s of genotype %d: %s", call.method, self.lease.individual_id, encode(call.arguments))
+        for message in self._waiting:
+            log.error("nothing takes %s of genotype %d: %s", message.method, self.lease.individual_id, encode(message))

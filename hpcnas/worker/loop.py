@@ -5,6 +5,7 @@ are really trained: what is wrong with its machine or its data set is found befo
 """
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -81,6 +82,10 @@ class Worker:
             raise
 
     def _work(self) -> int:
+        if self.config.recipe.fitness == "train":
+            importlib.import_module("hpcnas.training.fitness.trained")  # torch takes seconds, the data set may take minutes
+            if self.flag:
+                return self._leave(self.flag.reason)
         evaluator = self._load_evaluator()
         while True:
             reason = self._reason_to_leave()

@@ -4,7 +4,7 @@
 INSERT INTO run (id, run_id, hpcnas, created, config, repeats) VALUES (1, %(run_id)s, %(hpcnas)s, clock_s(), %(config)s, %(repeats)s);
 
 -- read_run: everything about the run
-SELECT run_id, hpcnas, created, config, repeats, epoch, draining, finished, rng_state FROM run;
+SELECT run_id, hpcnas, created, config, repeats, epoch, draining, finished FROM run;
 
 -- read_flags: what every transaction has to know; the head's epoch among it
 SELECT epoch, draining, finished FROM run;
@@ -26,9 +26,6 @@ UPDATE run SET finished = %(finished)s;
 
 -- write_config: what may change on resume
 UPDATE run SET config = %(config)s;
-
--- write_rng_state: together with the births that were drawn from it
-UPDATE run SET rng_state = %(rng_state)s;
 
 -- next_id: steps are dense
 SELECT coalesce(max(id), 0) + 1 FROM individual;
@@ -238,5 +235,3 @@ SELECT id, at, kind, details FROM event WHERE %(kind)s::text = '' OR kind = %(ki
 -- read_config: the configuration as JSON
 SELECT config FROM run;
 
--- read_rng_state: where the head's random numbers go on
-SELECT rng_state FROM run;

@@ -14,8 +14,7 @@ CREATE TABLE run (
     epoch INTEGER NOT NULL DEFAULT 0,        -- one more with each head; writes of an earlier head are refused
     draining INTEGER NOT NULL DEFAULT 0,
     finished INTEGER NOT NULL DEFAULT 0,
-    schema_version INTEGER NOT NULL DEFAULT 2,
-    rng_state TEXT NOT NULL DEFAULT ''       -- of the head, written together with the births that it drew
+    schema_version INTEGER NOT NULL DEFAULT 3 -- migrate_*.sql lead here from older ones
 );
 
 CREATE TABLE worker (

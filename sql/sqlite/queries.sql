@@ -4,7 +4,7 @@
 INSERT INTO run (id, run_id, hpcnas, created, config, repeats) VALUES (1, :run_id, :hpcnas, :now, :config, :repeats);
 
 -- read_run: everything about the run
-SELECT run_id, hpcnas, created, config, repeats, epoch, draining, finished, rng_state FROM run;
+SELECT run_id, hpcnas, created, config, repeats, epoch, draining, finished FROM run;
 
 -- read_flags: what every transaction has to know; the head's epoch among it
 SELECT epoch, draining, finished, journal FROM run, tally;
@@ -26,9 +26,6 @@ UPDATE run SET finished = :finished;
 
 -- write_config: what may change on resume
 UPDATE run SET config = :config;
-
--- write_rng_state: together with the births that were drawn from it
-UPDATE run SET rng_state = :rng_state;
 
 -- next_id: steps are dense
 SELECT coalesce(max(id), 0) + 1 FROM individual;
@@ -237,9 +234,6 @@ SELECT id, at, kind, details FROM event WHERE :kind = '' OR kind = :kind ORDER B
 
 -- read_config: the configuration as JSON
 SELECT config FROM run;
-
--- read_rng_state: where the head's random numbers go on
-SELECT rng_state FROM run;
 
 -- read_journal_number: of the last transaction that did
 SELECT journal FROM tally WHERE slot = 0;

@@ -10,8 +10,7 @@ CREATE TABLE run (
     repeats INTEGER NOT NULL CHECK (repeats > 0),
     epoch INTEGER NOT NULL DEFAULT 0,        -- one more with each head; writes of an earlier head are refused
     draining INTEGER NOT NULL DEFAULT 0,
-    finished INTEGER NOT NULL DEFAULT 0,
-    rng_state TEXT NOT NULL DEFAULT ''       -- of the head, written together with the births that it drew
+    finished INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE TABLE worker (

@@ -250,7 +250,7 @@ class Nemesis:
 
         return restore
 
-    def _garbage_wish(self, fault: Fault) -> Undo | None:
+    def _garbage_request(self, fault: Fault) -> Undo | None:
         self.arena.run.requests.mkdir(exist_ok=True)
         (self.arena.run.requests / f"request-{fault.number}").write_bytes(b"?" * 100)
         (self.arena.run.requests / "retry-999999999").touch()

@@ -60,11 +60,13 @@ def test_slurms_own_times_are_taken_as_a_difference() -> None:
     assert 80000 < left < 86400
 
 
+@pytest.mark.slow
 def test_without_a_word_from_slurm_there_is_no_known_limit(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Deadline.of_this_task({"SLURM_JOB_ID": "1"}).left_s() is None
 
 
+@pytest.mark.slow
 def test_time_left_of_the_last_task_of_an_array_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its id is the array's, of which squeue shows every task."""
     squeue = tmp_path / "squeue"

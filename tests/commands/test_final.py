@@ -60,7 +60,8 @@ def bad_input(tmp_path: Path, genotype: str) -> dict[str, tuple[list[str], str]]
         "batch above the data": (tiny(genotype, run, "--batch", "2000"), "1500 images to train on, fewer than --batch 2000"),
         "crop": (tiny(genotype, run, "--crop", "33"), "--crop 33 is larger than the 32 pixels of digits"),
         "run index": (tiny(genotype, run, "--runs", "2", "--run-index", "2"), "--run-index 2 must be one of 0 to 1"),
-        "minutes": (tiny(genotype, run, "--checkpoint-minutes", "0"), "--checkpoint-minutes 0 must be above 0"),
+        "minutes": (tiny(genotype, run, "--checkpoint-minutes", "0"), "--checkpoint-minutes 0 must be a finite number above 0"),
+        "compile": (tiny(genotype, run, "--compile", "--sync-bn"), "--compile does not go with --sync-bn"),
         "weights taken": (
             tiny(genotype, run, "--runs", "1", "--weights-out", str(tmp_path / "taken")),
             "taken is there already; give another name",
@@ -90,6 +91,21 @@ def test_bad_input_is_one_sentence_with_code_2_and_leaves_everything(
     assert (tmp_path / "taken").read_text() == "precious"
     assert list(tmp_path.glob("run/**/result.json")) == []
     assert list(tmp_path.glob(f"run/**/{TRAINING_LOCK}")) == []
+
+
+def test_every_number_of_the_recipe_is_an_option_and_fixed_for_a_training(
+    tmp_path: Path, genotype_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = {"--learning-rate": "0.05", "--momentum": "0.8", "--weight-decay": "0.001", "--milestones": "0.5,0.75"}
+    given = [word for pair in numbers.items() for word in pair]
+    arguments = [*tiny(genotype_file, tmp_path / "run"), "--runs", "1"]
+    assert command(*arguments, *given) == 0
+    assert command(*arguments, *given) == 0  # the same again: nothing is left to do
+    capsys.readouterr()
+    for number in numbers:
+        assert command(*arguments, *given, number, "0.25") == 2
+        said = capsys.readouterr().err
+        assert f"{number[2:].replace('-', '_')} {'[0.5, 0.75]' if ',' in numbers[number] else numbers[number]}, not" in said
 
 
 def test_batch_not_divisible_by_the_ranks_is_refused(

@@ -44,7 +44,7 @@ def swallow() -> None:
 
 def signalled(arguments: list[str], number: signal.Signals, prepare: Callable[[], None]) -> tuple[int | None, float]:
     """Send a signal while the data set is opened by `prepare`; exit code and seconds from then on."""
-    opening, really_open = multiprocessing.Event(), final_training._open_data
+    opening, really_open = multiprocessing.Event(), final_training.open_data
 
     def open_data(*given: Any) -> object:
         opening.set()
@@ -53,7 +53,7 @@ def signalled(arguments: list[str], number: signal.Signals, prepare: Callable[[]
 
     def run() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(final_training, "_open_data", open_data)
+            patch.setattr(final_training, "open_data", open_data)
             os._exit(command(*arguments))
 
     process = multiprocessing.get_context("fork").Process(target=run)  # torch is imported already

@@ -10,7 +10,8 @@ from hpcnas.cli import main
 from hpcnas.commands import final_record
 from hpcnas.config import RunConfig
 from hpcnas.population import open_store
-from hpcnas.population.protocol.outbox import final_message, merge_outbox, write_outbox
+from hpcnas.population.protocol.messages import FinalMessage
+from hpcnas.population.protocol.outbox import merge_outbox, write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.records import Final
 from hpcnas.run_folder import RunFolder
@@ -90,14 +91,14 @@ def test_training_that_is_told_to_stop_does_not_wait_for_the_lock(searched: RunF
 
 
 def test_next_training_takes_in_what_waits(searched: RunFolder) -> None:
-    write_outbox(searched, final_message(final(0)))
+    write_outbox(searched, FinalMessage(final(0)))
     assert final_record.deliver_final(searched, final(1)) == "recorded in the population"
     assert sorted(row.run for row in finals(searched)) == [0, 1]
 
 
 @pytest.mark.parametrize("look", ["report", "status"])
 def test_looking_at_a_run_without_a_head_takes_in_what_waits(searched: RunFolder, look: str) -> None:
-    write_outbox(searched, final_message(final(0)))
+    write_outbox(searched, FinalMessage(final(0)))
     assert main([look, "--run", str(searched.path)]) == 0
     assert [row.run for row in finals(searched)] == [0]
     assert not searched.lock.exists()
@@ -106,7 +107,7 @@ def test_looking_at_a_run_without_a_head_takes_in_what_waits(searched: RunFolder
 def test_report_status_and_page_count_what_they_may_not_take_in(
     searched: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_outbox(searched, final_message(final(0)))
+    write_outbox(searched, FinalMessage(final(0)))
     lock = head_lock(searched.lock)
     lock.acquire()
     run = ["--run", str(searched.path)]
@@ -125,7 +126,7 @@ def test_report_status_and_page_count_what_they_may_not_take_in(
 
 def test_run_that_cannot_be_written_is_still_looked_at(searched: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A colleague's folder: counted, not taken in."""
-    write_outbox(searched, final_message(final(0)))
+    write_outbox(searched, FinalMessage(final(0)))
 
     def refuse(*arguments: object, **named: object) -> None:
         raise PermissionError(13, "Permission denied")

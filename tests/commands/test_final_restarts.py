@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.usefixtures("outside_of_slurm"), pytest.mark.timeout(9
 
 # A step; a batch of training or test images; what reaches the disk; the row.
 SEAM = (
-    *((FullTraining, "step"), (ResidentData, "_standardised"), (SQLStore, "deliver_final")),
+    *((FullTraining, "step"), (ResidentData, "_standardised"), (SQLStore, "record_final")),
     *((os, "fsync"), (os, "replace"), (os, "unlink"), (os, "link")),
 )
 KILLED, STOPPED = 137, 143

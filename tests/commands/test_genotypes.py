@@ -80,11 +80,25 @@ def test_every_format_is_shown(run, capsysbinary, tmp_path):
     assert shown(capsysbinary, "best", "--run", run, "--format", "png").startswith(b"\x89PNG")
     assert shown(capsysbinary, "1", "--run", run, "--format", "dot").startswith(b"digraph")
     assert genotype_from_json(shown(capsysbinary, "published", "--format", "json").decode()) == PUBLISHED
-    for ending, start in (("svg", b"<?xml"), ("png", b"\x89PNG"), ("dot", b"digraph"), ("json", b"{"), ("txt", b"published")):
+    for ending, start in (
+        ("svg", b"<?xml"),
+        ("png", b"\x89PNG"),
+        ("pdf", b"%PDF"),
+        ("dot", b"digraph"),
+        ("json", b"{"),
+        ("txt", b"published"),
+    ):
         path = tmp_path / f"cell.{ending}"
         assert shown(capsysbinary, "published", "--out", path) == b""
         assert path.read_bytes().startswith(start)
     assert read_genotype(tmp_path / "cell.json") == PUBLISHED
+
+
+def test_motifs_that_the_cell_does_not_use_are_drawn_on_request(capsysbinary):
+    """In pictures and DOT; the text on a terminal always has them."""
+    assert b'label="motif2' not in shown(capsysbinary, "published", "--format", "dot")
+    assert b'label="motif2 (not used)"' in shown(capsysbinary, "published", "--format", "dot", "--all-motifs")
+    assert b"\nmotif2 (not used)\n" in shown(capsysbinary, "published")
 
 
 def test_live_leaves_out_what_is_dead(capsysbinary):
@@ -104,6 +118,7 @@ def test_a_lineage_is_shown_in_every_format(run, capsysbinary):
     assert chain[0]["id"] <= 4
     assert all(ancestor["gain"] is not None for ancestor in chain[1:])
     assert b"<svg" in shown(capsysbinary, "16", "--run", run, "--lineage", "--format", "svg")
+    assert shown(capsysbinary, "16", "--run", run, "--lineage", "--format", "pdf").startswith(b"%PDF")
     assert shown(capsysbinary, "16", "--run", run, "--lineage", "--format", "dot").startswith(b"digraph lineage")
 
 
@@ -141,12 +156,13 @@ def test_bad_input_is_answered_by_one_sentence_and_leaves_nothing_behind(capsys,
     assert sorted(os.listdir()) == before
 
 
-def test_a_png_is_not_thrown_at_a_terminal():
+@pytest.mark.parametrize("form", ["png", "pdf"])
+def test_bytes_are_not_thrown_at_a_terminal(form):
     """A pseudo-terminal stands for the user's."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "hpcnas", "show", "published", "--format", "png"]
+    command = [sys.executable, "-m", "hpcnas", "show", "published", "--format", form]
     process = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     os.close(theirs)
     os.close(ours)
     assert process.returncode == 2
-    assert "give --out FILE.png" in process.stderr
+    assert f"give --out FILE.{form}" in process.stderr

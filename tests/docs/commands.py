@@ -1,7 +1,7 @@
 """The commands of README.md and docs/*.md, by the mark after `bash` or `python` of their code fence.
 
     ```bash run      every command is run, document by document, in an empty folder, in the order of reading
-    ```bash check    needs a cluster, data or hours: every command must exist and take the options it is given
+    ```bash check    needs a cluster, data or hours: every command is rehearsed (rehearsal.py), a script's HPCNAS_ARGS too
     ```bash install  make, pip and git: targets and extras must exist
     ```python run    a program, run in the same folder
 
@@ -16,6 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
 MARKS = {"bash": ("run", "check", "install"), "python": ("run",)}
+# What a batch script runs with the words of HPCNAS_ARGS.
+SCRIPTS = {
+    "jobs/search.sh": ["head"],
+    "jobs/final_cifar10.sh": ["final", "best", "--model", "cifar"],
+    "jobs/final_imagenet.sh": ["final", "best", "--model", "imagenet"],
+}
 _FENCE = re.compile(r"^```(\w+)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -46,7 +52,10 @@ def fences(document: Path) -> list[Fence]:
 
 
 def commands(fence: Fence) -> list[list[str]]:
-    """The commands of a bash fence as words, without variables set before them; each part of a pipe or list by itself."""
+    """The commands of a bash fence as words, without variables set before them; each part of a pipe or list by itself.
+
+    A batch script with HPCNAS_ARGS before it is followed by the command that gets them.
+    """
     lines = fence.text.replace("\\\n", " ").splitlines()
     found = []
     for line in lines:
@@ -55,10 +64,14 @@ def commands(fence: Fence) -> list[list[str]]:
         words: list[str] = []
         for word in [*lexer, ";"]:
             if set(word) <= set(";&|"):
+                given = []
                 while words and re.match(r"\w+=", words[0]):
-                    words.pop(0)
+                    name, _, value = words.pop(0).partition("=")
+                    given += value.split() if name == "HPCNAS_ARGS" else []
                 if words:
                     found.append(words)
+                if given:
+                    found.append(["hpcnas", *SCRIPTS[words[-1]], *given])
                 words = []
             else:
                 words.append(word)

@@ -1,27 +1,26 @@
-"""Every command that README.md and docs/*.md show is run here, or shown to exist with its options."""
+"""Every command that README.md and docs/*.md show is run here, or rehearsed as far as it can be."""
 
 import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import typer
 
-from hpcnas.cli import build_app
-from hpcnas.commands.final_options import FinalOptions
-from hpcnas.commands.head_options import PLACES, option_layer, preset_layer, resolve
-from tests.docs.commands import DOCUMENTS, MARKS, ROOT, commands, fences
+from hpcnas.commands.head_options import PLACES
+from hpcnas.option import shown_default
+from tests.docs.commands import DOCUMENTS, MARKS, ROOT, Fence, commands, fences
+from tests.docs.rehearsal import Stage
 
 SHELL_WORDS = {"cd", "export", "mkdir", "ls", "cat", "scp", "rsync", "ssh", "tmux", "source", "cp", "nohup"}
 LONG_S = 600  # of one document, on a busy machine
 
 
 @pytest.fixture(scope="module")
-def app():
-    return typer.main.get_command(build_app())
+def stage(tmp_path_factory):
+    return Stage(tmp_path_factory.mktemp("stage"))
 
 
 def by_name(path):
@@ -56,58 +55,84 @@ def test_commands_run_in_the_order_of_reading(document, tmp_path):
             assert done.returncode == 0, f"{fence.where} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.timeout(LONG_S)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
-def test_commands_that_cannot_be_run_here_exist_with_their_options(document, app):
+def test_commands_that_need_more_than_this_machine_are_rehearsed(document, stage):
     for fence in fences(document):
         if fence.language == "bash" and fence.mark == "check":
             for words in commands(fence):
-                check(words, fence.where, app)
+                check(words, fence.where, stage)
 
 
-def check(words, where, app):
-    """A command of ours must parse, a script of ours must exist and be bash, a command of the shell is the shell's."""
+def check(words, where, stage):
+    """Ours must go well as far as it can go here, a script of ours must exist and be bash, any other is the shell's."""
     if words[:2] == ["python", "-m"]:
         words = ["hpcnas", words[2].removeprefix("hpcnas."), *words[3:]]
     name = words[0]
     if name == "hpcnas":
-        assert words[1] in app.commands, f"{where}: there is no command hpcnas {words[1]}"
-        command = app.commands[words[1]]
-        if hasattr(command, "commands"):
-            assert words[2] in command.commands, f"{where}: there is no command {' '.join(words[:3])}"
-            command, words = command.commands[words[2]], words[1:]
-        try:
-            context = command.make_context(" ".join(words[:2]), [word for word in words[2:] if word != "--debug"])
-            resolve_values(words[1], context.params)
-        except typer.Exit:
-            return  # --help
-        except Exception as error:
-            raise AssertionError(f"{where}: {' '.join(words)}: {error}") from error
+        trouble = stage.rehearse(words[1:])
+        assert not trouble, f"{where}: {' '.join(words)}: {trouble}"
     elif name in ("sbatch", "bash"):
         script = next(word for word in words[1:] if not word.startswith("-"))
         assert (ROOT / script).is_file(), f"{where}: there is no {script}"
-        subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+        path = str(ROOT / script)
+        has_dry_run = "--dry-run)" in (ROOT / script).read_text()
+        command = ["bash", path, "--dry-run"] if has_dry_run else ["bash", "-n", path]
+        subprocess.run(command, check=True, capture_output=True)
     else:
         assert name in SHELL_WORDS | {"squeue", "scancel", "srun", "sinfo", "chromium"}, (
             f"{where}: {name} is not known to this test"
         )
 
 
-def resolve_values(name, given):
-    """Refuse a value that the command itself would refuse once it runs, such as a number out of range."""
-    if name == "head":
-        preset = [preset_layer(given["preset"])] if given["preset"] else []
-        resolve([*preset, option_layer({key: given[key] for key in (*PLACES, "store")})], None)
-    elif name == "final":
-        FinalOptions(**{field.name: given[field.name] for field in fields(FinalOptions)}).recipe(None)
-
-
 @pytest.mark.parametrize(
     "wrong",
-    ["hpcnas head --search genetic", "hpcnas head --tournament 7", "hpcnas final best --tail x", "hpcnas final best --runs 0"],
+    [
+        "hpcnas head --search genetic",
+        "hpcnas head --tournament 7",
+        "hpcnas head --dataset cifar11",
+        "hpcnas head --slurm constraint --partition gpu",
+        "hpcnas final best --tail x",
+        "hpcnas final best --runs 0",
+        "hpcnas final best --cluster slurm --slurm nodes=2",
+        "hpcnas final 41",
+        "hpcnas count published --model small,cifar,imagnet",
+        "hpcnas count published --channels 0",
+        "hpcnas evaluate published --dataset digit",
+        "hpcnas report --format pdf",
+        "hpcnas show best --format gif",
+        "hpcnas doctor --workers -1",
+        "hpcnas population --top 0",
+        "hpcnas simulate --duration often",
+        "hpcnas retry all",
+        "hpcnas searches",
+    ],
 )
-def test_a_wrong_value_in_a_document_would_be_found(wrong, app):
+def test_a_wrong_value_in_a_document_would_be_found(wrong, stage):
     with pytest.raises(AssertionError, match="here: hpcnas"):
-        check(wrong.split(), "here", app)
+        check(wrong.split(), "here", stage)
+
+
+def test_the_arguments_that_a_batch_script_passes_on_are_checked_too():
+    fence = Fence("x.md", 1, "bash", "check", 'HPCNAS_RUN=r HPCNAS_ARGS="--steps 5" sbatch --array=0-4 jobs/search.sh\n')
+    assert commands(fence) == [["sbatch", "--array=0-4", "jobs/search.sh"], ["hpcnas", "head", "--steps", "5"]]
+
+
+def test_the_contract_names_every_option_of_the_head_with_its_choices_or_default():
+    """The paragraph of docs/design.md on which scripts may rely."""
+    paragraph = (ROOT / "docs/design.md").read_text().split("Head's options")[1].split("`")[1].split()
+    values = {
+        flag: "" if value.startswith("--") else value.removesuffix("...")
+        for flag, value in pairwise([*paragraph, "--"])
+        if flag.startswith("--")
+    }
+    for _, one in PLACES.values():
+        assert one.flag in values, f"docs/design.md does not name {one.flag}"
+        value = values[one.flag]
+        if one.choices:
+            assert value == ",".join(one.choices), one.flag
+        elif (one.item or one.kind) in (int, float):
+            assert value in ("", one.metavar, shown_default(one.default)), one.flag
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)

@@ -10,7 +10,7 @@ from hpcnas.errors import ClusterError, StoreUnavailable
 from hpcnas.head.breeder import Breeder
 from hpcnas.head.display import Display, Snapshot
 from hpcnas.head.loop import Head
-from hpcnas.head.refill import Feeder
+from hpcnas.head.refill import RefillThread
 from hpcnas.head.start import OpenRun
 from hpcnas.population.store import Store, WorkQueue
 from hpcnas.records import Claim, Failure, Final, Fitness, Lease, Verdict, WorkerInfo
@@ -168,7 +168,7 @@ class HeadInProcess(Head):
         lock = head_lock(folder.lock)
         lock.acquire()
         breeder = Breeder(store, config)
-        run = OpenRun(folder, config, lock, store, breeder, self.cluster, Feeder(store, breeder.breed))
+        run = OpenRun(folder, config, lock, store, breeder, self.cluster, RefillThread(store, breeder.breed))
         super().__init__(run, StopFlag(exit_on_second=False), self.lines, clock)
         self.between, self.rounds = between, 0
 

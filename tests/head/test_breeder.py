@@ -55,9 +55,9 @@ def test_children_have_evaluated_parents_after_the_initial_population(store: Sto
     parents = []
     add = store.add
 
-    def note(births: list, rng_state: str | None = None) -> list[int]:  # type: ignore[type-arg]
+    def note(births: list) -> list[int]:  # type: ignore[type-arg]
         parents.append(births[0].parent_id)
-        return add(births, rng_state)
+        return add(births)
 
     store.add = note  # type: ignore[method-assign, assignment]
     for step in range(config.search.steps):
@@ -83,10 +83,13 @@ def test_a_new_head_breeds_what_the_old_one_would_have(store: Store, config: Run
 
 
 @pytest.mark.parametrize("policy", ["redraw", "reuse"])
-def test_duplicates_are_redrawn_or_take_over_the_fitness(store: Store, config: RunConfig, policy: str) -> None:
+def test_duplicates_are_redrawn_or_take_over_the_fitness(
+    store: Store, config: RunConfig, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A space of a single edge has few networks, so that twins are certain."""
     from hpcnas.representation.space import SearchSpace
 
+    monkeypatch.setattr("hpcnas.head.breeder.PROMPT_S", 60.0)  # on a busy machine many redraws take longer than a claim may
     tiny = replace(
         config,
         space=SearchSpace("flat", (1,), (2,)),
@@ -134,7 +137,7 @@ def test_the_parameter_constraint_holds_for_every_birth(store: Store, config: Ru
     breeder = Breeder(store, limited(config, 20_000))
     added = []
     add = store.add
-    store.add = lambda births, rng_state=None: added.extend(births) or add(births)  # type: ignore[assignment, func-returns-value]
+    store.add = lambda births: added.extend(births) or add(births)  # type: ignore[assignment, func-returns-value]
     for _ in range(7):
         breed_one(breeder)
     assert len(added) == 7
@@ -171,3 +174,19 @@ def test_a_limit_that_no_genotype_meets_is_refused_with_the_smallest(config: Run
         check_limit(limited(config, 10), 10, 3)
     assert time.monotonic() - began < 30  # a second or two alone
     check_limit(limited(config, 30_000), 10, 3)
+
+
+def test_genotypes_since_the_best_are_counted_and_a_tie_is_no_progress(store: Store, config: RunConfig) -> None:
+    breeder = Breeder(store, config)
+    for fitness in (0.5, 0.6, 0.6, 0.4, 0.7, 0.2):
+        breed_one(breeder)
+        store.join(WorkerInfo("w", "host", 1))
+        leased = store.claim("w", f"claim {fitness} {len(breeder)}").lease
+        assert leased is not None
+        for repeat in range(2):
+            store.record(leased.individual_id, leased.token, Fitness(repeat, fitness, 0, 0, 0.0))
+        breeder.follow()
+    assert (len(breeder), breeder.longest_without_progress) == (6, 2)
+    again = Breeder(store, config)
+    again.follow()
+    assert again.longest_without_progress == 2

@@ -7,7 +7,8 @@ import pytest
 from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError
 from hpcnas.head.maintenance import FEW
-from hpcnas.population.protocol.outbox import release_message, write_outbox
+from hpcnas.population.protocol.messages import ReleaseMessage
+from hpcnas.population.protocol.outbox import write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.store import Store
 from hpcnas.records import Failure, FailureKind, State
@@ -90,7 +91,7 @@ def test_what_lies_in_the_outbox_is_merged_and_said(
 ) -> None:
     held = bear(head, Hand(store)).held
     assert held is not None
-    write_outbox(folder, release_message(held.individual_id, held.token, "time limit"))
+    write_outbox(folder, ReleaseMessage(held.individual_id, held.token, "time limit"))
     work(6)
     assert state_of(folder, 1) is State.QUEUED
     assert "merged 1 messages from the outbox" in head.lines.said

@@ -7,7 +7,7 @@ import pytest
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError, RunHeldError
-from hpcnas.head.refill import Feeder
+from hpcnas.head.refill import RefillThread
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.records import Verdict
 from tests.population.conftest import make_folder, offspring_record, worker
@@ -25,11 +25,11 @@ def store(tmp_path: Path) -> Iterator[SQLiteStore]:
 
 
 @pytest.fixture
-def feed(store: SQLiteStore) -> Iterator[Callable[[Callable[[], bool]], Feeder]]:
-    started: list[Feeder] = []
+def feed(store: SQLiteStore) -> Iterator[Callable[[Callable[[], bool]], RefillThread]]:
+    started: list[RefillThread] = []
 
-    def start(breed: Callable[[], bool]) -> Feeder:
-        started.append(Feeder(store, breed))
+    def start(breed: Callable[[], bool]) -> RefillThread:
+        started.append(RefillThread(store, breed))
         started[-1].start()
         return started[-1]
 
@@ -38,7 +38,7 @@ def feed(store: SQLiteStore) -> Iterator[Callable[[Callable[[], bool]], Feeder]]
         refill_thread.stop()
 
 
-def test_a_waiting_worker_gets_one_child(store: SQLiteStore, feed: Callable[[Callable[[], bool]], Feeder]) -> None:
+def test_a_waiting_worker_gets_one_child(store: SQLiteStore, feed: Callable[[Callable[[], bool]], RefillThread]) -> None:
     refill_thread = feed(lambda: bool(store.add([offspring_record()])))
     wait_until(lambda: store.counts().queued == 1)
     refill_thread.stop()
@@ -49,7 +49,7 @@ def test_a_waiting_worker_gets_one_child(store: SQLiteStore, feed: Callable[[Cal
 
 @pytest.mark.parametrize("problem", [RunHeldError("another head"), ZeroDivisionError()])
 def test_what_breeding_raises_is_handed_on(
-    problem: Exception, feed: Callable[[Callable[[], bool]], Feeder], caplog: pytest.LogCaptureFixture
+    problem: Exception, feed: Callable[[Callable[[], bool]], RefillThread], caplog: pytest.LogCaptureFixture
 ) -> None:
     def breed() -> bool:
         raise problem

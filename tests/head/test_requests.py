@@ -88,4 +88,4 @@ def test_a_folder_among_the_requests_ends_nothing(folder: RunFolder) -> None:
 
 def test_only_a_failed_genotype_can_be_retried(folder: RunFolder) -> None:
     with pytest.raises(UsageError, match="is not failed"):
-        retry_failed(folder, 1)
+        retry_failed(folder, [1])

@@ -89,6 +89,34 @@ def test_too_many_workers_are_ended_only_while_they_wait(clock: FakeClock) -> No
     assert cluster.cancelled == []
 
 
+class StuckCluster(SickCluster):
+    """Its scancel hangs until it is let go, and then fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = threading.Event()
+
+    def cancel(self, tasks, *, waiting_only: bool) -> int:  # type: ignore[no-untyped-def]
+        super().cancel(tasks, waiting_only=waiting_only)
+        assert self.may_answer.wait(60)
+        raise ClusterError("scancel did not answer")
+
+
+def test_a_scancel_that_hangs_is_asked_once_and_not_waited_for(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    cluster = StuckCluster()
+    cluster.tasks = {"1_0": "RUNNING", "1_1": "PENDING", "1_2": "RUNNING"}
+    scaling = Scaling(cluster, clock, prompt_s=0.01)
+    for _ in range(3):
+        assert scaling.top_up(2, claims=9) == []
+    assert cluster.cancelled == [(["1_1"], True)]
+    cluster.may_answer.set()
+    while len(cluster.cancelled) < 2:
+        scaling.top_up(2, claims=9)
+    assert "waiting workers that are too many stay: scancel did not answer" in caplog.text
+    cluster.tasks = {"1_0": "RUNNING"}
+    assert len(scaling.top_up(2, claims=9)) == 1, "missing workers are started meanwhile"
+
+
 class SlowCluster(SickCluster):
     """Takes workers only when it is let."""
 

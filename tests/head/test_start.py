@@ -11,7 +11,8 @@ from hpcnas.errors import HpcnasError, RunHeldError, UsageError
 from hpcnas.head.requests import DRAIN, Requests
 from hpcnas.head.start import open_run, show_plan
 from hpcnas.population.protocol.address import read_address
-from hpcnas.population.protocol.outbox import release_message, write_outbox
+from hpcnas.population.protocol.messages import ReleaseMessage
+from hpcnas.population.protocol.outbox import write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.records import State
 from hpcnas.representation.space import FLAT
@@ -81,7 +82,7 @@ def test_a_new_head_merges_the_outbox_and_ends_draining(new: RunFolder, config: 
         hand.claim()
         run.store.set_draining(True)
     assert hand.held is not None
-    write_outbox(new, release_message(hand.held.individual_id, hand.held.token, "time limit"))
+    write_outbox(new, ReleaseMessage(hand.held.individual_id, hand.held.token, "time limit"))
     with open_run(new, replace(config, search=replace(config.search, steps=20))), Population.open(new) as population:
         assert population.individual(1).state is State.QUEUED
         assert not population.run().draining

@@ -35,6 +35,7 @@ def test_every_reference_count_of_the_paper_is_met(genotype, model, trainable, a
     assert (counts.trainable, counts.all_variables) == (trainable, all_variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [HIERARCHICAL, SMALL_FLAT, DEEP], ids=["hierarchical", "flat", "deep"])
 def test_counts_equal_the_real_network(space):
     """Weights, buffers and widths, for every skeleton and tail, on the meta device."""
@@ -108,6 +109,7 @@ def test_wrong_arguments_are_named(arguments, name):
         count(PUBLISHED, **arguments)
 
 
+@pytest.mark.slow
 def test_counting_needs_no_torch():
     code = "import sys; from hpcnas.networks.counts import count; from hpcnas.representation.presets import PUBLISHED; "
     code += "count(PUBLISHED, 'imagenet'); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"

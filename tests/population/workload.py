@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hpcnas.errors import StoreUnavailable
-from hpcnas.population.protocol.outbox import merge_outbox, record_message, write_outbox
+from hpcnas.population.protocol.messages import RecordMessage
+from hpcnas.population.protocol.outbox import merge_outbox, write_outbox
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.store import Store, WorkQueue
 from hpcnas.records import Claim, Failure, FailureKind, Verdict
@@ -68,7 +69,7 @@ class Workload:
         for repeat in range(2):
             accuracy = (10 * lease.individual_id + repeat) / 1000
             if turn == 4 and repeat == 1:
-                message = record_message(lease.individual_id, lease.token, fitness(repeat, accuracy))
+                message = RecordMessage(lease.individual_id, lease.token, fitness(repeat, accuracy))
                 self._insist(lambda message=message: write_outbox(self.folder, message))
                 self._insist(lambda: merge_outbox(self.folder, head))
             else:

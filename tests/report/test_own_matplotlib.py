@@ -11,7 +11,7 @@ import pytest
 from hpcnas.report.charts.chart import AxesPanel, Chart, Series
 from hpcnas.report.charts.plot import save_charts
 from hpcnas.report.drawing.content import draw
-from hpcnas.report.drawing.figure import drawing_png, drawing_svg
+from hpcnas.report.drawing.figure import drawing_image, drawing_svg
 from hpcnas.representation.presets import PUBLISHED
 
 STRANGE = "$HOME/a$b {x} \\frac %_&^~"
@@ -31,12 +31,12 @@ def chart() -> Chart:
 
 def test_charts_and_drawings_are_the_same_whatever_the_user_has_set(tmp_path: Path, users_settings: None) -> None:
     paths = save_charts([chart()], tmp_path / "theirs")
-    drawn = drawing_svg(draw(PUBLISHED)), drawing_png(draw(PUBLISHED))
+    drawn = drawing_svg(draw(PUBLISHED)), drawing_image(draw(PUBLISHED), "png")
     assert mpl.rcParams["text.usetex"]
     with mpl.rc_context():
         mpl.rcdefaults()
         save_charts([chart()], tmp_path / "plain")
-        assert drawn == (drawing_svg(draw(PUBLISHED)), drawing_png(draw(PUBLISHED)))
+        assert drawn == (drawing_svg(draw(PUBLISHED)), drawing_image(draw(PUBLISHED), "png"))
     for path in paths:
         assert path.read_bytes() == (tmp_path / "plain" / path.name).read_bytes()
 

@@ -116,6 +116,7 @@ def test_without_jinja2_one_sentence_says_how_to_get_it(monkeypatch):
         write_page([])
 
 
+@pytest.mark.slow
 def test_seven_thousand_genotypes_stay_below_five_megabytes(tmp_path):
     text = write_page(read_runs([make_run(tmp_path / "large", 7000)]))
     assert len(text.encode()) < 5_000_000

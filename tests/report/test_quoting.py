@@ -51,6 +51,7 @@ def test_a_mutations_text_stays_inside_its_dot_label():
     assert r'i1 -> i2 [label="a \"b\" \\N &amp;lt; c\nd (same network)"];' in dot
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("dot") is None, reason="needs graphviz")
 def test_graphviz_shows_a_mutations_text_as_it_is():
     family = {1: individual(1), 2: individual(2, parent=1, mutation='a "b" \\N &lt;')}

@@ -257,6 +257,7 @@ def test_equal_digests_mean_equal_counts(uniform):
 # --- what it is used for
 
 
+@pytest.mark.slow
 def test_a_fifth_of_the_real_mutations_changes_no_network(uniform):
     """22 % of uniform hierarchical genotypes, 17 % of the paper's cell; four standard errors of 1,500 draws."""
     rng = Random(56)

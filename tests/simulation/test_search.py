@@ -98,6 +98,7 @@ def test_breeding_is_that_of_the_search():
     assert simulate(scenario(10, 2, is_breeding=True, population=5, space=FLAT_CONSTRAINED)).best is not None
 
 
+@pytest.mark.slow
 def test_the_papers_search_is_simulated_in_seconds_with_workers_that_are_hardly_idle():
     """7,000 steps, 200 workers: at most 10 s of CPU, idle below 0.5 %, about the paper's day and a half."""
     began = time.process_time()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcnas.cluster.doctor import Level, check_time
+from hpcnas.cluster.doctor import Level, check_genotype_time
 from hpcnas.config import ClusterConfig, RunConfig
 from tests.slurm.starter import Cluster
 from tests.slurm.watching import start_head
@@ -70,7 +70,7 @@ def test_no_free_node_is_a_warning_and_leaves_no_job(on_plain: Cluster, tmp_path
 )
 def test_the_time_limit_is_held_against_the_measured_time(limit: str, repeat_s: float, level: Level) -> None:
     config = RunConfig(cluster=ClusterConfig(time=limit))
-    assert [finding.level for finding in check_time(config, repeat_s)] == [level]
+    assert [finding.level for finding in check_genotype_time(config, repeat_s)] == [level]
 
 
 def test_status_shows_what_slurm_says(on_accounted: Cluster, tmp_path: Path, heads: list[subprocess.Popen[str]]) -> None:

@@ -228,3 +228,32 @@ def test_a_lock_that_was_taken_over_a_moment_before_is_not_taken_over_again(
     with pytest.raises(HpcnasError, match=f"process {os.getpid()} on "):
         second.acquire()
     assert first.is_held()
+
+
+def test_a_lock_that_may_not_be_read_is_one_sentence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's, of mode 0600."""
+    write(path, dead_holder())
+
+    def refuse(*given: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(RunHeldError, match=f"{path} names a process of another user, who lets nobody read it; .*rm {path}"):
+        head_lock(path).acquire()
+
+
+def test_a_lock_that_cannot_be_removed_any_more_is_a_warning(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was done under the lock is done; the next process takes over the lock of a dead one."""
+    lock = head_lock(path)
+    lock.acquire()
+
+    def refuse(*given: object, **named: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        lock.release()
+    assert f"{path} stays: Permission denied; remove it when the folder can be written" in caplog.text
+    assert path.exists()

@@ -8,7 +8,8 @@ import pytest
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.errors import DamagedRunError
-from hpcnas.population.protocol.outbox import record_message, write_outbox
+from hpcnas.population.protocol.messages import RecordMessage
+from hpcnas.population.protocol.outbox import write_outbox
 from hpcnas.records import Fitness, Verdict
 from hpcnas.run_folder import RunFolder
 from hpcnas.worker.delivery import HOLD_S, ResultSender, Undeliverable
@@ -128,5 +129,5 @@ def test_what_was_kept_is_an_outbox_that_a_head_merges(sender: ResultSender, fla
     sender.record(DONE)
     sender.settle()
     (spare_disk / "other").mkdir()
-    sent = write_outbox(RunFolder(spare_disk / "other"), record_message(7, 3, DONE))
+    sent = write_outbox(RunFolder(spare_disk / "other"), RecordMessage(7, 3, DONE))
     assert kept(spare_disk)[0].read_bytes() == sent.read_bytes()

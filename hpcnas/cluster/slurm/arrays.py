@@ -48,6 +48,7 @@ class SlurmLauncher(Launcher):
         self._poll_s = float(os.environ.get("HPCNAS_SQUEUE_S") or POLL_S)
         self._ledger = Ledger(folder)
         self._excluded: set[str] = set()
+        self._to_exclude: set[str] = set()  # whether Slurm knows these is still to be asked
         self._max_array_size: int | None = None
         self._lock = threading.Lock()
         self._states: dict[str, str] | None = None if self._ledger.open("slurm") else {}
@@ -78,6 +79,7 @@ class SlurmLauncher(Launcher):
         """Submit arrays no larger than Slurm takes them."""
         if self._lost():
             return []  # the fate of an earlier submission is unknown: asking again might start its workers twice
+        self._name_excluded()
         names: list[str] = []
         while len(names) < count:
             try:
@@ -135,9 +137,12 @@ class SlurmLauncher(Launcher):
                 self._states.pop(task, None)
 
     def exclude(self, hosts: Iterable[str]) -> None:
-        """Pass these nodes to --exclude from now on; names that Slurm does not know are left out."""
-        if named := set(hosts):
-            self._excluded |= named & slurm.node_names()
+        """Pass these nodes to --exclude from the next submission on; names that Slurm does not know are left out.
+
+        Slurm is asked then, in the thread that submits, and again for later submissions while it does not name them.
+        """
+        with self._lock:
+            self._to_exclude |= set(hosts)
 
     def script(self, count: int) -> str:
         """The batch script of an array of `count` workers, the very text that sbatch is given."""
@@ -148,6 +153,15 @@ class SlurmLauncher(Launcher):
         with self._lock:
             ended = frozenset(task for task, looks in self._absent.items() if looks >= LOOKS_TO_END)
         return prune_folder(self._folder.slurm, {entry.job for entry in self._ledger.open("slurm")}, ended)
+
+    def _name_excluded(self) -> None:
+        """Sort out which hosts to exclude are nodes of Slurm's: sbatch refuses any other name."""
+        with self._lock:
+            asked = set(self._to_exclude)
+        nodes = asked & slurm.node_names() if asked else set()
+        with self._lock:  # one that is not among them may be missing in a bad answer: it is looked for again
+            self._excluded |= nodes
+            self._to_exclude -= nodes
 
     def _submit_array(self, entry: Submission) -> Submission:
         executor = self._executor(entry.intent)

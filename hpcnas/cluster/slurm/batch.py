@@ -15,7 +15,7 @@ from hpcnas.cluster.task import LIMIT_VARIABLE, duration_s
 from hpcnas.config import ClusterConfig
 from hpcnas.errors import ClusterError, UsageError
 
-SIGNAL_S = 90  # before the limit; a tenth of short limits
+SIGNAL_S = 90  # before the limit; a twelfth of short limits
 # Options of sbatch for which the head has one of its own, which it acts upon itself.
 OWN = {
     **{name: f"--{name}" for name in ("partition", "account", "qos", "time", "exclude")},

@@ -18,7 +18,8 @@ from hpcnas.cluster.slurm.command import SlurmFailed, ask_slurm, run_slurm
 from hpcnas.cluster.slurm.sbatch_options import user_options
 from hpcnas.cluster.slurm.submission import BatchExecutor, place_pickle
 from hpcnas.cluster.task import this_task
-from hpcnas.errors import ClusterError, UsageError, check_at_least
+from hpcnas.errors import ClusterError, UsageError
+from hpcnas.option import check_options, option
 
 SIGNAL_S = 120  # before the limit: time for the checkpoint of the largest model on a slow disk
 # Options of sbatch for which `hpcnas final` has one of its own.
@@ -26,6 +27,7 @@ OWN = {
     **{name: f"--{name}" for name in ("partition", "account", "qos", "time", "exclude")},
     "cpus-per-task": "--cpus-per-rank",
 }
+_OF_RUN = "the run's"
 MAIN = ("hpcnas.cli", "main")  # named, not imported: it stands above this room
 
 
@@ -38,27 +40,23 @@ class JobShape:
         slurm: KEY=VALUE, passed to sbatch as they are.
     """
 
-    nodes: int = 1
-    ranks_per_node: int = 1
-    gpus_per_node: int = 1
-    cpus_per_rank: int = 8
-    partition: str = ""
-    account: str = ""
-    qos: str = ""
-    time: str = ""
-    mem: str = ""
-    exclude: str = ""
-    setup: tuple[str, ...] = ()
-    slurm: tuple[str, ...] = ()
+    nodes: int = option(1, "Nodes of a job.", metavar="N", least=1)
+    gpus_per_node: int = option(1, "GPUs of a node, each with a rank. 0 trains on CPUs.", metavar="N", least=0)
+    ranks_per_node: int = option(1, "Ranks on a node.", shown="one per GPU", metavar="N", least=1)
+    cpus_per_rank: int = option(8, "CPU cores of a rank.", metavar="N", least=1)
+    partition: str = option("", "Slurm partition.", shown=_OF_RUN, metavar="P")
+    account: str = option("", "Slurm account.", shown=_OF_RUN, metavar="NAME")
+    qos: str = option("", "Slurm quality of service.", shown=_OF_RUN, metavar="NAME")
+    time: str = option(
+        "", "Time limit; a job that reaches it is requeued and goes on.", shown="the partition's", metavar="TIME"
+    )
+    mem: str = option("", "Memory of a node, as Slurm writes it (64G).", metavar="SIZE")
+    exclude: str = option("", "Nodes not to use.", shown=_OF_RUN, metavar="NODES")
+    setup: tuple[str, ...] = option((), "Shell command before the training; once per command.", shown=_OF_RUN, metavar="CMD")
+    slurm: tuple[str, ...] = option((), "Any further sbatch option; once per option.", shown=_OF_RUN, metavar="KEY=VALUE")
 
     def __post_init__(self) -> None:
-        for option, value, least in (
-            ("--nodes", self.nodes, 1),
-            ("--ranks-per-node", self.ranks_per_node, 1),
-            ("--gpus-per-node", self.gpus_per_node, 0),
-            ("--cpus-per-rank", self.cpus_per_rank, 1),
-        ):
-            check_at_least(option, value, least)
+        check_options(self)
         if 0 < self.gpus_per_node < self.ranks_per_node:
             raise UsageError(
                 f"--gpus-per-node {self.gpus_per_node} is fewer than --ranks-per-node {self.ranks_per_node}; every rank "

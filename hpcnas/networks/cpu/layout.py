@@ -47,7 +47,7 @@ class _Layout:
     def __init__(self, graph: NetworkGraph, modules: Sequence[str], batch: int, height: int, wide: int, training: bool) -> None:
         self.graph, self.batch, self.training = graph, batch, training
         self.number = {path: index for index, path in enumerate(modules)}
-        self.merged = merge(graph, self.number)
+        self.merged = merge(graph, {(path, 0): index for path, index in self.number.items()})
         self.shape = {0: (height, wide)}
         self.normalised: dict[int, tuple[int, int]] = {}
         for step in self.merged:

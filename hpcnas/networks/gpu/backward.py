@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ADD, LAST = 1, 2  # flags of a task: the gradient is added to; it is complete then
 CLASSIFIER = -1  # the classifier's number among the modules
 WEIGHTS_BLOCK = 256  # weights of a program of sgd
+CLASSIFIER_ELEMENTS = 1024  # images x classes of an inner tile: 64 x 128 spills 8 KB on sm_80
 
 Reading = tuple[OperationKind, bool, int, int]  # kind, is max, stride, width written
 Member = tuple[int, list[Merged], int]  # value, the operations that read it, flags
@@ -35,7 +36,7 @@ def classifier_launches(layout: "Layout") -> list[Launch]:
     structure, first = layout.structure, len(layout.tasks)
     F, BCLS = structure.features, power_of_2(structure.classes)
     layout.tasks.add(layout.partial_at(CLASSIFIER, 1, structure.classifier_size))
-    own = {"BLOCK": 64, "BF": 64, "BCLS": BCLS}
+    own = {"BLOCK": max(16, CLASSIFIER_ELEMENTS // BCLS), "BF": 64, "BCLS": BCLS}
     weights = Launch("classifier_bwd", classifier_backward, (1, -(-F // 64)), first, own, [], [("partial", CLASSIFIER)])
     columns: dict[int, list[int]] = defaultdict(list)
     C, side = structure.widths[structure.output[0]], layout.sides[structure.output[0]]
@@ -72,7 +73,7 @@ def backward_launches(layout: "Layout") -> list[Launch]:
 def update_launches(layout: "Layout") -> list[Launch]:
     """A step of SGD on all weights, of gamma and beta, and the running statistics."""
     structure, first = layout.structure, len(layout.tasks)
-    segments = [(structure.weight[m], m, structure.weight_size[m]) for m in range(len(structure.paths))]
+    segments = [(structure.weight[m], m, structure.weight_size[m]) for m in range(len(structure.modules))]
     segments.append((structure.classifier, CLASSIFIER, structure.classifier_size))
     for to, m, size in sorted(segments, key=lambda segment: -layout.partial[segment[1]][1]):  # those with most to add begin
         at, chunks = layout.partial[m]
@@ -92,8 +93,10 @@ def update_launches(layout: "Layout") -> list[Launch]:
 def _group(layout: "Layout", level: int, reading: Reading, C: int, side: int, members: list[Member]) -> Launch:
     kind, is_max, stride, N = reading
     first = len(layout.tasks)
-    shape = shape_of(f"{NAMES[kind]}_backward", C)
     rows = layout.batch * side * (side if kind is OperationKind.PRODUCT else 1)
+    shape = shape_of(f"{NAMES[kind]}_backward", C)
+    if kind is OperationKind.PRODUCT:
+        shape = shape.for_rows(rows, C)
     chunks = -(-rows // (shape.block * shape.tiles))
     own = _own(shape, C) | {"EVEN": rows % (shape.block * shape.tiles) == 0}
     if kind is OperationKind.PRODUCT:
@@ -142,13 +145,15 @@ def _add_pool(layout: "Layout", launch: Launch, v: int, steps: list[Merged], fla
 
 def _stem(layout: "Layout") -> Launch:
     structure = layout.structure
-    step = structure.merged[0]
-    ((o, m, _),) = step.outputs
+    outputs = [output for step in structure.stems for output in step.outputs]
+    o = outputs[0][0]
     N, side, channels = structure.widths[o], layout.sides[o], structure.in_channels
     shape = shape_of("stem_backward", N)
     chunks = -(-layout.pixels(o) // (shape.block * shape.tiles))
-    first, part = len(layout.tasks), layout.partial_at(m, chunks, structure.weight_size[m])
-    layout.tasks.add(layout.value_at[o], layout.grad_at[o], structure.channel[o], part)
+    first = len(layout.tasks)
+    for v, m, _ in outputs:
+        part = layout.partial_at(m, chunks, structure.weight_size[m])
+        layout.tasks.add(layout.value_at[v], layout.grad_at[v], structure.channel[v], part)
     own = {
         "side": side,
         "tiles": shape.tiles,
@@ -159,8 +164,9 @@ def _stem(layout: "Layout") -> Launch:
     }
     own |= {"BLOCK": shape.block, "num_warps": shape.warps, "num_stages": shape.stages}
     level = 1 + max(structure.back.values())
-    reads: list[Block] = [("value", o), ("grad", o)]
-    return Launch("stem_bwd", stem_backward, (1, chunks), first, own, reads, [("partial", m)], level)
+    reads: list[Block] = [(space, v) for v, _, _ in outputs for space in ("value", "grad")]
+    writes: list[Block] = [("partial", m) for _, m, _ in outputs]
+    return Launch("stem_bwd", stem_backward, (len(outputs), chunks), first, own, reads, writes, level)
 
 
 def _own(shape: Shape, C: int) -> dict[str, Any]:

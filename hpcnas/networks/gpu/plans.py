@@ -24,6 +24,8 @@ class PassPlan:
     Attributes:
         genotype: as JSON, see `representation.codec`.
         batch, crop: of a training step; `image_px` is the side of the data set's images and of an evaluation's.
+        evaluation_batch: 0 where the kernels only train.
+        model, tail: of the skeleton, see `blueprint`.
         dtype: bfloat16 or float32.
     """
 
@@ -37,6 +39,8 @@ class PassPlan:
     image_px: int
     evaluation_batch: int
     dtype: str = "bfloat16"
+    model: str = "small"
+    tail: str = "none"
 
     @classmethod
     def from_json(cls, text: str) -> "PassPlan":
@@ -53,29 +57,31 @@ class PassPlan:
         Raises:
             GenotypeError: the cell's sink cannot be reached.
         """
-        plan = blueprint("small", channels=self.channels, cells=self.cells, classes=self.classes, in_channels=self.in_channels)
+        sizes = {"channels": self.channels, "cells": self.cells, "classes": self.classes, "in_channels": self.in_channels}
+        plan = blueprint(self.model, **sizes, tail=self.tail)
         return Structure(network_graph(genotype_from_json(self.genotype), plan), self.classes, self.in_channels)
 
-    def layouts(self, runs: int, structure: Structure | None = None) -> tuple[Layout, Layout]:
-        """Training and evaluation without memory: their sizes are known before anything is allocated."""
+    def layouts(self, runs: int, structure: Structure | None = None) -> list[Layout]:
+        """Training and evaluation, if there is one, without memory: their sizes are known before anything is allocated."""
         weights = EngineWeights(structure or self.structure(), runs, _META, getattr(torch, self.dtype))
         images = torch.empty(1, self.image_px, self.image_px, self.in_channels, dtype=torch.uint8, device=_META)
         vector = torch.empty(self.in_channels, device=_META)
         data = ImageBytes(images, torch.empty(1, dtype=torch.int64, device=_META), vector, vector)
-        return (
-            Layout(weights, self.batch, self.crop, data, Descent(0.9, 3e-4)),
-            Layout(weights, self.evaluation_batch, self.image_px, data, None),
-        )
+        found = [Layout(weights, self.batch, self.crop, data, Descent(0.9, 3e-4))]
+        if self.evaluation_batch:
+            found.append(Layout(weights, self.evaluation_batch, self.image_px, data, None))
+        return found
 
     def launches(self, runs: int = 4) -> list[Launch]:
         """All launches of a training step and an evaluation."""
-        training, evaluation = self.layouts(runs)
+        training, *evaluations = self.layouts(runs)
         choices = torch.empty(1, runs, 4, self.batch, dtype=torch.int32, device=_META)
-        return Steps(training, choices, [0.0]).launches + evaluation.launches
+        evaluating = [launch for layout in evaluations for launch in layout.launches]
+        return Steps(training, choices, [0.0]).launches + evaluating
 
     def memory_bytes(self, runs: int, steps: int) -> int:
         """What a training of `runs` repeats needs on the device, choices of all steps included, data set excluded."""
-        training, evaluation = self.layouts(runs)
-        weights = sum(tensor.nbytes for tensor in training.weights.tensors().values())
+        layouts = self.layouts(runs)
+        weights = sum(tensor.nbytes for tensor in layouts[0].weights.tensors().values())
         choices = 4 * runs * 4 * self.batch * steps
-        return 2 * weights + choices + max(training.memory_bytes, evaluation.memory_bytes)  # a capture keeps the weights twice
+        return 2 * weights + choices + max(layout.memory_bytes for layout in layouts)  # a capture keeps the weights twice

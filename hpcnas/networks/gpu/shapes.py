@@ -1,6 +1,6 @@
 """How kernels are cut up: one table. None of it depends on the number of runs, so that R together give the bits of R alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcnas.networks.gpu.structure import power_of_2
 
@@ -20,6 +20,12 @@ class Shape:
     warps: int = 4
     stages: int = 2
 
+    def for_rows(self, rows: int, width: int) -> "Shape":
+        """With more tiles where there are many rows: each chunk of a product writes gradients of all its weights."""
+        return replace(self, tiles=max(self.tiles, -(-rows * power_of_2(width) // (self.block * _CHUNKS))))
+
+
+_CHUNKS = 4608  # over the width, at most: twice what the paper's search has, for which full-size models would write too much
 
 # By kind and width of what is read; the last entry holds for all that are wider, its block halved with each doubling.
 # Measured on one H200 with the prototype (docs/performance.md): 4 warps are better than 8 for products, as many as do not

@@ -31,6 +31,12 @@ class Steps:
         self.launches = [begin, *layout.launches]
         self._graph: torch.cuda.CUDAGraph | None = None
 
+    def refill(self, choices: Tensor, rates: Sequence[float]) -> None:
+        """Put other steps in the place of the first ones, and begin with them."""
+        self.choices[: len(choices)].copy_(choices)
+        self.rates[: len(rates)].copy_(torch.tensor(rates))
+        self.layout.step.zero_()
+
     def run(self) -> None:
         """Run the next step, or send it to the device."""
         if self._graph is not None:

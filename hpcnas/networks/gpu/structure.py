@@ -2,15 +2,18 @@
 
 from collections import defaultdict
 
+from hpcnas.networks.gpu.narrow import narrow
 from hpcnas.networks.graph import NetworkGraph
 from hpcnas.networks.schedule import Merged, OperationKind, merge
+
+MOST_CLASSES = 128  # a program holds all logits of its images
 
 
 class Structure:
     """A network graph as launches need it.
 
     Attributes:
-        paths: of each ConvBNReLU in the reference; the position is the module's number.
+        modules: the reference's ConvBNReLU, or a slice of one, as (path, its first channel); the position is its number.
         merged: operations, see `schedule.merge`.
         module: of each value that is normalised: (module, its first channel there).
         channel: of each value its channel base, the channels of those before it; -1 where it is not normalised.
@@ -25,11 +28,12 @@ class Structure:
     """
 
     def __init__(self, graph: NetworkGraph, classes: int, in_channels: int) -> None:
+        graph = narrow(graph)
         self.graph, self.classes, self.in_channels = graph, classes, in_channels
         self.widths, self.output = graph.widths, graph.output
         self.values = range(1, len(graph.widths))
-        self.paths = list(dict.fromkeys(operation.module for operation in graph.operations if operation.module))
-        self.merged = merge(graph, {path: index for index, path in enumerate(self.paths)})
+        self.modules = list(dict.fromkeys((step.module, step.first) for step in graph.operations if step.module))
+        self.merged = merge(graph, {module: index for index, module in enumerate(self.modules)})
         self.module = {v: (m, c) for step in self.merged for v, m, c in step.outputs if m >= 0}
         self._count_channels()
         self._place_weights()
@@ -39,6 +43,11 @@ class Structure:
     def normalised(self) -> list[int]:
         """The values that are normalised."""
         return [v for v in self.values if v in self.module]
+
+    @property
+    def stems(self) -> list[Merged]:
+        """The 3x3 convolutions at the entry: one, or one for each slice of a wide one."""
+        return [step for step in self.merged if step.kind is OperationKind.STEM]
 
     @property
     def top(self) -> int:
@@ -60,8 +69,10 @@ class Structure:
                 return "a 1x1 convolution reads values of different widths"
         if len({self.widths[v] for v in self.output}) > 1:
             return "the classifier reads values of different widths"
-        if sum(step.kind is OperationKind.STEM for step in self.merged) != 1 or self.merged[0].stride != 1:
+        if any(step.inputs != (0,) or step.stride != 1 for step in self.stems):
             return "the stem is not one convolution of stride 1"
+        if self.classes > MOST_CLASSES:
+            return f"there are {self.classes} classes, and the kernels hold {MOST_CLASSES}"
         return ""
 
     def _count_channels(self) -> None:
@@ -83,7 +94,7 @@ class Structure:
                     self.weight_size[m] += 9 * self.widths[v] * (self.in_channels if step.kind is OperationKind.STEM else 1)
         at = 0
         self.weight: dict[int, int] = {}
-        for m in range(len(self.paths)):
+        for m in range(len(self.modules)):
             self.weight[m] = at
             at += round_up(self.weight_size[m], 16)
         self.features = sum(self.widths[v] for v in self.output)

@@ -7,6 +7,7 @@ import shutil
 import torch
 
 LEAST_CAPABILITY = (8, 0)  # Ampere: bf16
+MEMORY_MARGIN = 512 << 20  # compiled kernels, the graph, fragments
 
 
 def is_interpreted() -> bool:
@@ -18,7 +19,7 @@ def reason_against(device: torch.device, precision: str) -> str:
     """Why not all repeats are trained together on `device`; "" if they are.
 
     Args:
-        precision: auto, bf16 or fp32, as `--precision`.
+        precision: auto, bf16, fp16 or fp32, as `--precision`.
     """
     if os.environ.get("HPCNAS_TOGETHER") == "0":
         return "$HPCNAS_TOGETHER=0 switches that off"
@@ -28,8 +29,8 @@ def reason_against(device: torch.device, precision: str) -> str:
         return ""
     if device.type != "cuda":
         return "there is no GPU"
-    if precision == "fp32":
-        return "--precision fp32 was asked for"
+    if precision in ("fp32", "fp16"):
+        return f"--precision {precision} was asked for"
     if compiler() is None:
         return "there is no C compiler (cc, gcc or clang), which Triton needs"
     capability = torch.cuda.get_device_capability(device)
@@ -37,6 +38,14 @@ def reason_against(device: torch.device, precision: str) -> str:
         name, version = torch.cuda.get_device_name(device), ".".join(map(str, capability))
         return f"{name} has compute capability {version}, and 8.0 is needed"
     return ""
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a training can have; there is no end to a CPU's, where only tiny networks are interpreted."""
+    if device.type != "cuda":
+        return 1 << 62
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + cached
 
 
 def compiler() -> str | None:

@@ -37,13 +37,7 @@ class EngineWeights:
 
     def load(self, run: int, state: Mapping[str, Tensor]) -> None:
         """Take the weights of one run from a state dict of the reference; momenta are not touched."""
-        structure = self.structure
-        flat = torch.zeros(structure.size)
-        for m, path in enumerate(structure.paths):
-            weight = state[f"{path}.conv.weight"].flatten()
-            flat[structure.weight[m] : structure.weight[m] + len(weight)] = weight
-        flat[structure.classifier : structure.bias] = state["classifier.weight"].flatten()
-        flat[structure.bias : structure.bias + structure.classes] = state["classifier.bias"]
+        structure, flat = self.structure, self._flat(state)
         self.weights[run] = flat.to(self.device)
         for m, (row, C, N) in structure.packing.items():
             part = slice(structure.weight[m], structure.weight[m] + row * N)
@@ -52,17 +46,40 @@ class EngineWeights:
         self._load_channels(self.affine, run, state, _AFFINE)
         self._load_channels(self.running, run, state, _RUNNING)
 
+    def load_momenta(self, run: int, momenta: Mapping[str, Tensor]) -> None:
+        """Take the momenta of one run, by the names of the weights."""
+        self.momenta[run] = self._flat(momenta).to(self.device)
+        self._load_channels(self.affine_momenta, run, momenta, _AFFINE)
+
     def store(self, run: int, state: Mapping[str, Tensor], momenta: bool = False) -> None:
         """Write the weights of one run, or their momenta, into the tensors of a state dict of the reference."""
         structure = self.structure
         flat = (self.momenta if momenta else self.weights)[run].cpu()
-        for m, path in enumerate(structure.paths):
-            weight = state[f"{path}.conv.weight"]
-            weight.copy_(flat[structure.weight[m] : structure.weight[m] + weight.numel()].view(weight.shape))
+        for here, there in self._convolutions(flat, state):
+            there.copy_(here)
         state["classifier.weight"].copy_(flat[structure.classifier : structure.bias].view(structure.classes, -1))
         state["classifier.bias"].copy_(flat[structure.bias : structure.bias + structure.classes])
         self._store_channels(self.affine_momenta if momenta else self.affine, run, state, _AFFINE)
         self._store_channels(self.running, run, state, _RUNNING)
+
+    def _flat(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Convolutions and classifier of one run as they lie in `weights`, on the CPU."""
+        structure = self.structure
+        flat = torch.zeros(structure.size)
+        for here, there in self._convolutions(flat, state):
+            here.copy_(there)
+        flat[structure.classifier : structure.bias] = state["classifier.weight"].flatten()
+        flat[structure.bias : structure.bias + structure.classes] = state["classifier.bias"]
+        return flat
+
+    def _convolutions(self, flat: Tensor, state: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Each module's weights in `flat` with the same ones in the state dict, (channels out, in, 3 or 1, 3 or 1)."""
+        pairs = []
+        for m, (path, first) in enumerate(self.structure.modules):
+            weight, at, size = state[f"{path}.conv.weight"], self.structure.weight[m], self.structure.weight_size[m]
+            part = weight[first : first + size // weight[0].numel()]
+            pairs.append((flat[at : at + size].view(part.shape), part))
+        return pairs
 
     def _load_channels(self, where: Tensor, run: int, state: Mapping[str, Tensor], names: tuple[str, str]) -> None:
         flat = where.cpu()
@@ -80,9 +97,9 @@ class EngineWeights:
         """Each value's channels in `flat` with the same ones in the state dict."""
         pairs = []
         for v, (m, channel) in self.structure.module.items():
-            C = self.structure.widths[v]
+            C, (path, first) = self.structure.widths[v], self.structure.modules[m]
             at = self.structure.channel[v] * self.runs * 2 + run * 2 * C
             for half, name in enumerate(names):
                 start = at + half * C
-                pairs.append((flat[start : start + C], state[f"{self.structure.paths[m]}.{name}"][channel : channel + C]))
+                pairs.append((flat[start : start + C], state[f"{path}.{name}"][first + channel : first + channel + C]))
         return pairs

@@ -3,11 +3,13 @@
 import contextlib
 import os
 import socket
-from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.json import Decoder
 
 from hpcnas.errors import StoreUnavailable
 from hpcnas.population import faultpoints
-from hpcnas.population.protocol.messages import MessageError, decode, encode, parse
+from hpcnas.population.protocol.messages import MessageError, decode, encode
 from hpcnas.run_folder import RunFolder
 from hpcnas.system.network import own_addresses
 from hpcnas.system.processes import boot_id
@@ -15,8 +17,7 @@ from hpcnas.system.processes import boot_id
 _MAX_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class HeadAddress:
+class HeadAddress(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a head listens.
 
     Attributes:
@@ -40,6 +41,9 @@ class HeadAddress:
     def hosts_elsewhere(self) -> list[str]:
         """What another machine connects to, in the order of trying."""
         return list(dict.fromkeys([self.host, *self.addresses]))
+
+
+_ADDRESS = Decoder(HeadAddress)
 
 
 def this_address(port: int, epoch: int, named: str = "") -> HeadAddress:
@@ -77,14 +81,13 @@ def read_address(folder: RunFolder) -> HeadAddress:
     path = folder.head_address
     try:
         with path.open("rb") as file:
-            value = decode(file.read(_MAX_BYTES))
-        address = parse(value, HeadAddress)
+            address = decode(file.read(_MAX_BYTES), _ADDRESS)
     except FileNotFoundError as error:
         raise StoreUnavailable(f"no head is running: there is no {path}") from error
     except (OSError, MessageError) as error:
         raise StoreUnavailable(
             f"{path} cannot be used ({error}); a running head writes it anew when it is started again"
         ) from error
-    if not isinstance(address, HeadAddress) or not 0 < address.port < 65536:
+    if not 0 < address.port < 65536:
         raise StoreUnavailable(f"{path} names no port between 1 and 65535")
     return address

@@ -8,22 +8,45 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
+
+from msgspec.json import Decoder
 
 from hpcnas.errors import NeverJoined, StoreUnavailable
 from hpcnas.population import faultpoints
 from hpcnas.population.protocol.address import HeadAddress, read_address
-from hpcnas.population.protocol.framing import MAX_HELLO_BYTES, MAX_MESSAGE_BYTES, ClientHandshake, Frames, Seal
-from hpcnas.population.protocol.messages import MessageError, clip, decode, encode_call
-from hpcnas.population.protocol.replies import parse_reply
+from hpcnas.population.protocol.connection import Frames, Seal, frame
+from hpcnas.population.protocol.handshake import CLIENT, ClientHandshake
+from hpcnas.population.protocol.messages import (
+    CLAIM_REPLY,
+    EMPTY_REPLY,
+    TEXT_REPLY,
+    VERDICT_REPLY,
+    ClaimMessage,
+    FailMessage,
+    FinalMessage,
+    HeartbeatMessage,
+    JoinMessage,
+    LeaveMessage,
+    Message,
+    MessageError,
+    RecordMessage,
+    ReleaseMessage,
+    Reply,
+    encode,
+    read_reply,
+)
 from hpcnas.population.protocol.secret import read_secret
 from hpcnas.population.store import WorkQueue
+from hpcnas.population.text import clip
 from hpcnas.records import Claim, Failure, Final, Fitness, Verdict, WorkerInfo
 from hpcnas.run_folder import RunFolder
 
 CONNECT_S = 5.0
 ANSWER_S = 30.0  # a head that waits for a busy disk still answers
 PATIENCE_S = 5.0
+MAX_REPLY_BYTES = 4 << 20
+A = TypeVar("A")
 _MAX_PAUSE_S = 2.0
 
 
@@ -59,54 +82,48 @@ class ServiceClient(WorkQueue):
 
     def join(self, worker: WorkerInfo) -> str:
         self._worker = worker
-        return str(self._call(str, "join", worker=worker))
+        return self._ask(JoinMessage(worker), TEXT_REPLY)
 
     def claim(self, worker_id: str, claim_id: str) -> Claim:
+        message = ClaimMessage(worker_id, claim_id)
         try:
-            return self._claim(worker_id, claim_id)
+            return self._ask(message, CLAIM_REPLY)
         except NeverJoined:
             if self._worker is None or self._worker.worker_id != worker_id:
                 raise
         self.join(self._worker)  # the head's database was restored from before we joined
-        return self._claim(worker_id, claim_id)
+        return self._ask(message, CLAIM_REPLY)
 
     def heartbeat(self, individual_id: int, token: int, progress: float) -> Verdict:
-        return self._verdict("heartbeat", individual_id=individual_id, token=token, progress=float(progress))
+        return self._ask(HeartbeatMessage(individual_id, token, progress), VERDICT_REPLY)
 
     def record(self, individual_id: int, token: int, fitness: Fitness) -> Verdict:
-        return self._verdict("record", individual_id=individual_id, token=token, fitness=fitness)
+        return self._ask(RecordMessage(individual_id, token, fitness), VERDICT_REPLY)
 
     def fail(self, individual_id: int, token: int, failure: Failure) -> Verdict:
-        return self._verdict("fail", individual_id=individual_id, token=token, failure=clip(failure))
+        return self._ask(FailMessage(individual_id, token, clip(failure)), VERDICT_REPLY)
 
     def release(self, individual_id: int, token: int, reason: str) -> Verdict:
-        return self._verdict("release", individual_id=individual_id, token=token, reason=reason)
+        return self._ask(ReleaseMessage(individual_id, token, reason), VERDICT_REPLY)
 
     def leave(self, worker_id: str, reason: str) -> None:
-        self._call(None, "leave", worker_id=worker_id, reason=reason)
+        self._ask(LeaveMessage(worker_id, reason), EMPTY_REPLY)
 
     def record_final(self, final: Final) -> Verdict:
-        return self._verdict("record_final", final=final)
+        return self._ask(FinalMessage(final), VERDICT_REPLY)
 
     def close(self) -> None:
         """Close the connection. Nothing else may be called afterwards."""
         with self._lock:
             self._hang_up()
 
-    def _claim(self, worker_id: str, claim_id: str) -> Claim:
-        claim: Claim = self._call(Claim, "claim", worker_id=worker_id, claim_id=claim_id)
-        return claim
-
-    def _verdict(self, method: str, **arguments: object) -> Verdict:
-        return Verdict(self._call(Verdict, method, **arguments))
-
-    def _call(self, kind: Any, method: str, **arguments: object) -> Any:
-        request = encode_call(method, **arguments)
+    def _ask(self, message: Message, decoder: Decoder[Reply[A]]) -> A:
+        request = encode(message)
         with self._lock:
             deadline, pause_s = self._clock() + self._patience_s, 0.05
             while True:
                 try:
-                    return parse_reply(self._ask(request), kind)
+                    return read_reply(self._connected().ask(request, self._answer_s), decoder)
                 except (OSError, MessageError, StoreUnavailable) as error:
                     self._hang_up()
                     if self._clock() + pause_s > deadline:
@@ -115,10 +132,10 @@ class ServiceClient(WorkQueue):
                 self._sleep(pause_s * self._jitter.uniform(0.5, 1.0))
                 pause_s = min(_MAX_PAUSE_S, 2 * pause_s)
 
-    def _ask(self, request: bytes) -> Any:
+    def _connected(self) -> "_Link":
         if self._link is None:
             self._link, self._reached = _connect(read_address(self._folder), self._secret, self._reached)
-        return decode(self._link.ask(request, self._answer_s))
+        return self._link
 
     def _hang_up(self) -> None:
         if self._link is not None:
@@ -135,12 +152,12 @@ class _Link:
     """One authenticated connection, blocking with time-outs."""
 
     def __init__(self, connected: socket.socket, secret: bytes) -> None:
-        self._socket, self._frames = connected, Frames(MAX_HELLO_BYTES)
+        self._socket, self._frames = connected, Frames()
         handshake = ClientHandshake(secret)
         deadline = time.monotonic() + CONNECT_S
-        self._send(handshake.answer(self._receive(deadline)), deadline)
-        self._seal: Seal = handshake.finish(self._receive(deadline))
-        self._frames.limit = MAX_MESSAGE_BYTES
+        self._send(frame(handshake.answer(self._receive(deadline))), deadline)
+        self._seal = Seal(handshake.finish(self._receive(deadline)), CLIENT)
+        self._frames.limit = MAX_REPLY_BYTES
 
     def ask(self, request: bytes, within_s: float) -> bytes:
         deadline = time.monotonic() + within_s

@@ -1,17 +1,101 @@
-"""One worker's connection, as the service sees it: proof first, then one message at a time."""
+"""What passes a connection: frames, each with its proof; and the service's end, one message of a worker at a time.
+
+A frame is a length (4 bytes, big-endian) and that many bytes. After the handshake every frame starts with an HMAC of
+its direction, number and content under the connection's key: nothing can be replayed, reordered or put in between.
+"""
 
 import contextlib
+import hmac
 import logging
 import socket
+import struct
 from dataclasses import dataclass
 
 from hpcnas.population import faultpoints
-from hpcnas.population.protocol.framing import Frames, Seal, ServerHandshake
-from hpcnas.population.protocol.messages import Call, MessageError, decode, parse_call
+from hpcnas.population.protocol.handshake import CLIENT, SERVER, ServerHandshake
+from hpcnas.population.protocol.messages import MESSAGE, Message, MessageError, decode
 
 log = logging.getLogger(__name__)
 
+MAX_HELLO_BYTES = 512  # before the other side has proved anything
+MAC_BYTES = 32
 _CHUNK = 1 << 16
+_LENGTH = struct.Struct("!I")
+
+
+class Frames:
+    """Cuts a stream of bytes into frames.
+
+    Attributes:
+        limit: longest frame that is accepted, in bytes.
+    """
+
+    def __init__(self, limit: int = MAX_HELLO_BYTES) -> None:
+        self.limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Append received bytes."""
+        self._buffer += data
+
+    def next(self) -> bytes | None:
+        """The next complete frame, or None.
+
+        Raises:
+            MessageError: it is announced to be longer than the limit.
+        """
+        if len(self._buffer) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        if length > self.limit:
+            raise MessageError(f"a frame of {length} bytes, {self.limit} are allowed")
+        if len(self._buffer) < _LENGTH.size + length:
+            return None
+        frame = bytes(self._buffer[_LENGTH.size : _LENGTH.size + length])
+        del self._buffer[: _LENGTH.size + length]
+        return frame
+
+    @property
+    def pending(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return bool(self._buffer)
+
+
+def frame(payload: bytes) -> bytes:
+    """The payload with its length before it."""
+    return _LENGTH.pack(len(payload)) + payload
+
+
+@dataclass(slots=True)
+class Seal:
+    """Proves and checks every frame of one authenticated connection, in both directions."""
+
+    key: bytes
+    sends_as: bytes
+    sent: int = 0
+    received: int = 0
+
+    def sign(self, payload: bytes) -> bytes:
+        """A complete frame with its proof."""
+        mac = self._mac(self.sends_as, self.sent, payload)
+        self.sent += 1
+        return frame(mac + payload)
+
+    def verify(self, content: bytes) -> bytes:
+        """The payload of a frame's content.
+
+        Raises:
+            MessageError: the proof is wrong.
+        """
+        payload = content[MAC_BYTES:]
+        expected = self._mac(SERVER if self.sends_as == CLIENT else CLIENT, self.received, payload)
+        if not hmac.compare_digest(content[:MAC_BYTES], expected):
+            raise MessageError("wrong proof")
+        self.received += 1
+        return payload
+
+    def _mac(self, side: bytes, number: int, payload: bytes) -> bytes:
+        return hmac.digest(self.key, side + number.to_bytes(8, "big") + payload, "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +125,10 @@ class Connection:
     """A socket with what has come in and what has to go out.
 
     Attributes:
-        call: the message that waits to be handled; nothing more is read before it is answered.
+        message: what waits to be handled; nothing more is read before it is answered.
         outgoing: bytes not sent yet.
         heard: when bytes came last, monotonic seconds.
-        answered: how many calls were answered.
+        answered: how many messages were answered.
     """
 
     def __init__(self, accepted: socket.socket, secret: bytes, limits: Limits, now: float) -> None:
@@ -53,12 +137,12 @@ class Connection:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.socket, self.heard, self.closed = accepted, now, False
-        self.call: Call | None = None
+        self.message: Message | None = None
         self.answered = 0
         self._limits, self._frames, self._seal = limits, Frames(), None
         self._opened, self._begun, self._unsent_since = now, None, None
         self._handshake = ServerHandshake(secret)
-        self.outgoing = bytearray(self._handshake.hello())
+        self.outgoing = bytearray(frame(self._handshake.hello()))
 
     _seal: Seal | None
     _begun: float | None  # when the message that is coming in began
@@ -77,7 +161,7 @@ class Connection:
             return True
         except OSError:
             return False
-        if not data or self.call is not None:  # the end, or a second message before the first was answered
+        if not data or self.message is not None:  # the end, or a second message before the first was answered
             return False
         self.heard = now
         self._frames.feed(data)
@@ -87,15 +171,15 @@ class Connection:
             log.warning("closed a connection: %s", error)  # the other side is told nothing
             return False
 
-    def take_call(self) -> Call:
+    def take_message(self) -> Message:
         """The message that waits, once."""
-        call, self.call = self.call, None
-        if call is None:
+        message, self.message = self.message, None
+        if message is None:
             raise RuntimeError("no message waits on this connection")
-        return call
+        return message
 
     def answer(self, payload: bytes) -> None:
-        """Queue the answer to the call that was taken."""
+        """Queue the answer to the message that was taken."""
         self.answered += 1
         if self._seal is not None:
             self.outgoing += self._seal.sign(payload)
@@ -134,9 +218,10 @@ class Connection:
             return True
         self._begun = None
         if self._seal is None:
-            reply, self._seal = self._handshake.accept(content)
+            reply, key = self._handshake.accept(content)
+            self._seal = Seal(key, SERVER)
             self._frames.limit = self._limits.message_bytes
-            self.outgoing += reply
+            self.outgoing += frame(reply)
         else:
-            self.call = parse_call(decode(self._seal.verify(content)))
+            self.message = decode(self._seal.verify(content), MESSAGE)
         return not self._frames.pending  # a second message before the answer to the first: no client of ours

@@ -1,166 +1,223 @@
-"""What workers and head say to each other as JSON, checked field by field: on the wire and in the outbox."""
+# ruff: noqa: D102  (store.py documents what each call does)
+"""What workers and head say to each other, as JSON of these structs: on the wire, and in the outbox while no head is there.
+
+A message is one call of a method of WorkQueue, by name, with its arguments. A reply is what the call returned, or an
+error that is raised again on the worker's side.
+"""
 
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from enum import StrEnum
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from functools import partial
+from typing import Any, Generic, TypeVar
 
-from hpcnas.records import Failure, Final, Fitness, WorkerInfo
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.json import Decoder
 
-_MAX_INT = 1 << 63
-_ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_MAX_ERROR_CHARS = 20_000
-_MAX_TRACE_CHARS = 200_000
+from hpcnas.errors import DamagedRunError, HpcnasError, NeverJoined, RunHeldError, StoreUnavailable, UsageError
+from hpcnas.population.store import WorkQueue
+from hpcnas.population.text import clean
+from hpcnas.records import Claim, Failure, Final, Fitness, Real, Text, Verdict, Whole, WorkerInfo
 
-# The worker's side of the store: method -> its arguments.
-CALLS: dict[str, dict[str, Any]] = {
-    "join": {"worker": WorkerInfo},
-    "claim": {"worker_id": str, "claim_id": str},
-    "heartbeat": {"individual_id": int, "token": int, "progress": float},
-    "record": {"individual_id": int, "token": int, "fitness": Fitness},
-    "fail": {"individual_id": int, "token": int, "failure": Failure},
-    "release": {"individual_id": int, "token": int, "reason": str},
-    "leave": {"worker_id": str, "reason": str},
-    "record_final": {"final": Final},
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+def _plain(value: object) -> object:
+    """A number or text of a class that is derived from Python's own, such as numpy's, as Python's own."""
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"a message cannot hold a {type(value).__name__}")
+
+
+_to_builtins = partial(msgspec.to_builtins, enc_hook=_plain)
+# Not msgspec's own encoder, which writes null for what is no number: that must be refused where it arises.
+_ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_to_builtins).encode
+_ERRORS: dict[str, type[Exception]] = {
+    "unavailable": StoreUnavailable,
+    "damaged": DamagedRunError,
+    "never-joined": NeverJoined,
+    "usage": UsageError,
+    "value": ValueError,
 }
+_BUG = "bug"  # any other error; the other side gets its text alone
 
 
 class MessageError(ValueError):
     """A message that is no JSON, or not of the expected shape. Its text is for our own log, never for the other side."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a method of WorkQueue, by name, with its arguments."""
+class Call(Struct, frozen=True, forbid_unknown_fields=True, tag_field="call"):
+    """What every message has: the name of the method that it calls."""
 
-    method: str
-    arguments: dict[str, Any]
+    @property
+    def method(self) -> str:
+        """That name."""
+        return str(self.__struct_config__.tag)
+
+    def send_to(self, queue: WorkQueue) -> object:
+        """Make the call; what it returns and raises is that method's."""
+        raise NotImplementedError
+
+
+class JoinMessage(Call, frozen=True, tag="join"):
+    """A worker introduces itself."""
+
+    worker: WorkerInfo
+
+    def send_to(self, queue: WorkQueue) -> str:
+        return queue.join(self.worker)
+
+
+class ClaimMessage(Call, frozen=True, tag="claim"):
+    """A worker asks for a genotype."""
+
+    worker_id: Text
+    claim_id: Text
+
+    def send_to(self, queue: WorkQueue) -> Claim:
+        return queue.claim(self.worker_id, self.claim_id)
+
+
+class HeartbeatMessage(Call, frozen=True, tag="heartbeat"):
+    """A worker still trains."""
+
+    individual_id: Whole
+    token: Whole
+    progress: Real
+
+    def send_to(self, queue: WorkQueue) -> Verdict:
+        return queue.heartbeat(self.individual_id, self.token, self.progress)
+
+
+class RecordMessage(Call, frozen=True, tag="record"):
+    """One repeat's accuracy."""
+
+    individual_id: Whole
+    token: Whole
+    fitness: Fitness
+
+    def send_to(self, queue: WorkQueue) -> Verdict:
+        return queue.record(self.individual_id, self.token, self.fitness)
+
+
+class FailMessage(Call, frozen=True, tag="fail"):
+    """A failure."""
+
+    individual_id: Whole
+    token: Whole
+    failure: Failure
+
+    def send_to(self, queue: WorkQueue) -> Verdict:
+        return queue.fail(self.individual_id, self.token, self.failure)
+
+
+class ReleaseMessage(Call, frozen=True, tag="release"):
+    """A genotype given back."""
+
+    individual_id: Whole
+    token: Whole
+    reason: Text
+
+    def send_to(self, queue: WorkQueue) -> Verdict:
+        return queue.release(self.individual_id, self.token, self.reason)
+
+
+class LeaveMessage(Call, frozen=True, tag="leave"):
+    """A worker ends."""
+
+    worker_id: Text
+    reason: Text
+
+    def send_to(self, queue: WorkQueue) -> None:
+        queue.leave(self.worker_id, self.reason)
+
+
+class FinalMessage(Call, frozen=True, tag="record_final"):
+    """A full-size result."""
+
+    final: Final
+
+    def send_to(self, queue: WorkQueue) -> Verdict:
+        return queue.record_final(self.final)
+
+
+LeaseMessage = RecordMessage | FailMessage | ReleaseMessage  # what a worker has to say of its genotype in the end
+Message = JoinMessage | ClaimMessage | HeartbeatMessage | LeaseMessage | LeaveMessage | FinalMessage
+MESSAGE: Decoder[Message] = Decoder(Message)
+
+
+class Reply(Struct, Generic[A]):
+    """The head's answer to a message, or the name and the text of its error."""
+
+    answer: A | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    message: str = ""
+
+
+TEXT_REPLY = Decoder(Reply[str])
+CLAIM_REPLY = Decoder(Reply[Claim])
+VERDICT_REPLY = Decoder(Reply[Verdict])
+EMPTY_REPLY = Decoder(Reply[None])
 
 
 def encode(value: object) -> bytes:
-    """Compact JSON of dataclasses, enums and plain values; characters that no database keeps are replaced."""
-    return _ENCODE(_plain(value)).encode("ascii")
-
-
-def decode(data: bytes) -> Any:
-    """The JSON value of a message.
+    """Compact JSON of structs, enums and plain values; characters that no database keeps are replaced.
 
     Raises:
-        MessageError: no JSON, not UTF-8, or nested too deeply.
+        ValueError: a number is not finite.
+    """
+    text = _ENCODE(value)
+    if "\\u0000" in text or "\\ud" in text:
+        text = _ENCODE(_cleaned(_to_builtins(value)))
+    return text.encode("ascii")
+
+
+def decode(data: bytes, decoder: Decoder[T]) -> T:
+    """What a decoder makes of JSON text.
+
+    Raises:
+        MessageError: no JSON, nested too deeply, or not of the decoder's shape.
     """
     try:
-        return json.loads(data.decode("utf-8"))
+        return decoder.decode(data)
     except (ValueError, RecursionError) as error:
-        raise MessageError(f"no JSON: {error}") from error
+        raise MessageError(str(error)) from error
 
 
-def encode_call(method: str, **arguments: object) -> bytes:
-    """A request."""
-    return encode({"call": method, **arguments})
+def encode_answer(value: object) -> bytes:
+    """What the call returned."""
+    return encode({"answer": value})
 
 
-def parse_call(value: Any) -> Call:
-    """A request, checked.
-
-    Raises:
-        MessageError: an unknown method, or wrong arguments.
-    """
-    method = value.get("call") if isinstance(value, dict) else None
-    if not isinstance(method, str) or method not in CALLS:
-        raise MessageError("no such call")
-    hints = CALLS[method]
-    if set(value) != {"call", *hints}:
-        raise MessageError(f"{method} takes {', '.join(hints)}")
-    return Call(method, {name: parse(value[name], hint) for name, hint in hints.items()})
+def encode_error(error: Exception) -> bytes:
+    """Why the call failed."""
+    name = next((name for name, kind in _ERRORS.items() if isinstance(error, kind)), _BUG)
+    if isinstance(error, RunHeldError):
+        name = "unavailable"  # of this head: the worker looks for the one that took over
+    return encode({"error": name, "message": str(error)})
 
 
-def parse(value: Any, hint: Any) -> Any:
-    """A JSON value as a dataclass, enum or plain value of type `hint`.
+def read_reply(data: bytes, decoder: Decoder[Reply[A]]) -> A:
+    """The value of an answer.
 
     Raises:
-        MessageError: it is none.
+        MessageError: it is neither answer nor error.
+        HpcnasError, ValueError: what the head raised.
     """
-    if is_dataclass(hint) and isinstance(hint, type):
-        return _parse_record(value, hint)
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return _parse_enum(value, hint)
-    if isinstance(hint, UnionType):
-        inner = next(kind for kind in get_args(hint) if kind is not NoneType)
-        return None if value is None else parse(value, inner)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise MessageError("a list was expected")
-        return tuple(parse(item, get_args(hint)[0]) for item in value)
-    if get_origin(hint) is dict:
-        if not isinstance(value, dict):
-            raise MessageError("an object was expected")
-        return value
-    return _parse_plain(value, hint)
+    reply = decode(data, decoder)
+    if reply.error is not UNSET:
+        raise _ERRORS.get(str(reply.error), HpcnasError)(reply.message)
+    if isinstance(reply.answer, UnsetType):
+        raise MessageError("no answer of ours")
+    return reply.answer
 
 
-def clip(failure: Failure) -> Failure:
-    """A failure short enough for a message and a row: the start of the error, the end of the traceback."""
-    return Failure(failure.kind, clean(failure.error[:_MAX_ERROR_CHARS]), clean(failure.trace[-_MAX_TRACE_CHARS:]))
-
-
-def clean(text: str) -> str:
-    """Text that every database keeps: no NUL, no lone surrogates."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def _parse_record(value: Any, kind: type) -> Any:
-    hints = _hints(kind)
-    required = {field.name for field in fields(kind) if field.default is MISSING}
-    if not isinstance(value, dict) or not required <= set(value) <= set(hints):
-        raise MessageError(f"{kind.__name__} has {', '.join(hints)}")
-    return kind(**{name: parse(value[name], hint) for name, hint in hints.items() if name in value})
-
-
-def _parse_enum(value: Any, kind: type[StrEnum]) -> StrEnum:
-    try:
-        return kind(value)
-    except ValueError as error:
-        raise MessageError(f"no {kind.__name__}") from error
-
-
-def _parse_plain(value: Any, hint: Any) -> Any:
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        number = float(value) if abs(value) < _MAX_INT else math.nan
-        if math.isfinite(number):
-            return number
-    if hint is int and isinstance(value, int) and not isinstance(value, bool) and -_MAX_INT <= value < _MAX_INT:
-        return value
-    if hint is str and isinstance(value, str) and value == clean(value):
-        return value
-    raise MessageError(f"{hint.__name__} was expected, not {type(value).__name__}")
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-@cache
-def _field_names(kind: type) -> tuple[str, ...] | None:
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
-
-
-def _plain(value: object) -> object:
-    # Thousands of messages a second pass here: exact types first, the rest by what they are.
-    kind: Any = type(value)
-    if kind is str or kind is int or kind is float or value is None or kind is bool:
-        return clean(value) if isinstance(value, str) else value
-    names = _field_names(kind)
-    if names is not None:
-        return {name: _plain(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(str(key)): _cleaned(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_cleaned(item) for item in value]
     return value

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from hpcnas.errors import DamagedRunError
 from hpcnas.population import faultpoints
-from hpcnas.population.protocol.messages import Call, MessageError, decode, encode, parse_call
+from hpcnas.population.protocol.messages import FinalMessage, LeaseMessage, MessageError, decode, encode
 from hpcnas.population.store import Store
-from hpcnas.records import Failure, Final, Fitness
 from hpcnas.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -25,28 +26,11 @@ FORMAT, VERSION = "hpcnas-outbox", 1
 MAX_BYTES = 1 << 20
 REFUSED = "refused"
 
-
-def record_message(individual_id: int, token: int, fitness: Fitness) -> Call:
-    """One repeat's accuracy, for the outbox."""
-    return Call("record", {"individual_id": individual_id, "token": token, "fitness": fitness})
+OutboxMessage = LeaseMessage | FinalMessage  # results: everything else is said to a head, not left for one
+_OBJECT = msgspec.json.Decoder(dict[str, object])
 
 
-def fail_message(individual_id: int, token: int, failure: Failure) -> Call:
-    """A failure, for the outbox."""
-    return Call("fail", {"individual_id": individual_id, "token": token, "failure": failure})
-
-
-def release_message(individual_id: int, token: int, reason: str) -> Call:
-    """A genotype given back, for the outbox."""
-    return Call("release", {"individual_id": individual_id, "token": token, "reason": reason})
-
-
-def final_message(final: Final) -> Call:
-    """A full-size result, for the outbox."""
-    return Call("record_final", {"final": final})
-
-
-def write_outbox(folder: RunFolder, message: Call) -> Path:
+def write_outbox(folder: RunFolder, message: OutboxMessage) -> Path:
     """Leave a message for the next head; it is durable on return.
 
     Returns:
@@ -58,9 +42,9 @@ def write_outbox(folder: RunFolder, message: Call) -> Path:
     folder.outbox.mkdir(exist_ok=True)
     name = uuid.uuid4().hex
     unfinished, path = folder.outbox / f".{name}.new", folder.outbox / f"{name}.json"
-    content = {"format": FORMAT, "version": VERSION, "call": message.method, **message.arguments}
+    content = b'{"format":"%s","version":%d,' % (FORMAT.encode(), VERSION) + encode(message).removeprefix(b"{") + b"\n"
     try:
-        _write_new(unfinished, encode(content) + b"\n")
+        _write_new(unfinished, content)
         faultpoints.rename(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)  # of a disk that refused: every further try would leave another one
@@ -83,12 +67,13 @@ def merge_outbox(folder: RunFolder, store: Store) -> int:
     merged = 0
     for path in sorted(folder.outbox.glob("*.json")):
         try:
-            call = _read(path)
-            verdict = getattr(store, call.method)(**call.arguments)
+            message = _read(path)
+            verdict = message.send_to(store)
         except (MessageError, ValueError, DamagedRunError) as error:
             _tidy(path, partial(_set_aside, path, store, str(error)))
             continue
-        store.note("outbox", file=path.name, call=call.method, verdict=str(verdict), id=call.arguments.get("individual_id"))
+        individual_id = None if isinstance(message, FinalMessage) else message.individual_id
+        store.note("outbox", file=path.name, call=message.method, verdict=str(verdict), id=individual_id)
         # Only now: merging twice changes nothing, losing it would.
         merged += _tidy(path, partial(path.unlink, missing_ok=True))
     return merged
@@ -104,7 +89,7 @@ def _tidy(path: Path, take_away: Callable[[], None]) -> bool:
     return True
 
 
-def _read(path: Path) -> Call:
+def _read(path: Path) -> OutboxMessage:
     try:
         # A link could make the head read, and name in its log, a file that its owner cannot.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -116,15 +101,16 @@ def _read(path: Path) -> Call:
             raise MessageError("no regular file")
         if status.st_size > MAX_BYTES:
             raise MessageError(f"larger than {MAX_BYTES} bytes")
-        value = decode(os.read(descriptor, MAX_BYTES))
+        value = decode(os.read(descriptor, MAX_BYTES), _OBJECT)
     finally:
         os.close(descriptor)
-    if not isinstance(value, dict) or (value.pop("format", None), value.pop("version", None)) != (FORMAT, VERSION):
+    if (value.pop("format", None), value.pop("version", None)) != (FORMAT, VERSION):
         raise MessageError(f"not of format {FORMAT} {VERSION}")
-    call = parse_call(value)
-    if call.method not in ("record", "fail", "release", "record_final"):
-        raise MessageError(f"{call.method} is said to a head, not left for one")
-    return call
+    try:
+        message: OutboxMessage = msgspec.convert(value, OutboxMessage)
+    except msgspec.ValidationError as error:
+        raise MessageError(str(error)) from error
+    return message
 
 
 def _set_aside(path: Path, store: Store, why: str) -> None:

@@ -6,9 +6,7 @@ while another waits) and its rate does not hang on the disk's: 200 messages shar
 """
 
 import contextlib
-import errno
 import logging
-import resource
 import selectors
 import socket
 import threading
@@ -19,18 +17,14 @@ from dataclasses import dataclass
 from hpcnas.errors import DamagedRunError, HpcnasError, RunHeldError, StoreUnavailable
 from hpcnas.population.protocol.address import HeadAddress, remove_address, this_address, write_address
 from hpcnas.population.protocol.connection import Connection, Limits
-from hpcnas.population.protocol.messages import Call
-from hpcnas.population.protocol.replies import encode_answer, encode_error
+from hpcnas.population.protocol.listener import Listener
+from hpcnas.population.protocol.messages import ClaimMessage, Message, encode_answer, encode_error
 from hpcnas.population.store import Store
 from hpcnas.records import Claim, Verdict
 from hpcnas.run_folder import RunFolder
-from hpcnas.system.network import listen
 
 log = logging.getLogger(__name__)
 
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_EXHAUSTED_EVERY_S = 60.0  # how often the log says so
-_SPARE_FILES = 256  # beside one per connection
 _MAX_BREEDINGS = 100  # for one claim: with duplicates=reuse a child may be evaluated at birth
 
 
@@ -68,23 +62,19 @@ class Service:
         """
         self.error: HpcnasError | None = None
         self._store, self._secret, self._on_claim_empty = store, secret, on_claim_empty
-        self._limits = limits or Limits()
-        _allow_files(self._limits.connections + _SPARE_FILES)
+        self._limits = limits = limits or Limits()
         self._connections: dict[int, Connection] = {}
-        self._listener = listen(host, port)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._listener = Listener(self._selector, host, port, connections=limits.connections, pause_s=limits.sweep_s)
         self._wake_up, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._stopping, self._next_sweep = False, 0.0
-        self._deaf_until: float | None = None  # while nobody is accepted
-        self._next_complaint = 0.0
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self._listener.getsockname()[1])
+        return self._listener.port
 
     def cpu_s(self) -> float:
         """Processor time that the service's thread has taken."""
@@ -126,13 +116,13 @@ class Service:
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(timeout=self._limits.sweep_s):
-            if key.fileobj is self._listener:
+            if key.fileobj is self._listener.socket:
                 self._accept()
             elif key.fileobj is self._woken:
                 self._woken.recv(64)
             else:
                 self._exchange(key.data)
-        ready = [connection for connection in self._connections.values() if connection.call is not None]
+        ready = [connection for connection in self._connections.values() if connection.message is not None]
         if ready:
             # Who is answered first asks again first: always in the same order, some workers would be served twice as often.
             self._serve(sorted(ready, key=lambda connection: connection.answered))
@@ -141,7 +131,7 @@ class Service:
     def _serve(self, ready: list[Connection]) -> None:
         try:
             with self._store.batch():
-                answers = [_Answer(connection, self._handle(connection.take_call())) for connection in ready]
+                answers = [_Answer(connection, self._handle(connection.take_message())) for connection in ready]
         except HpcnasError as error:
             # Nothing of the turn was made durable, so nobody may hear otherwise.
             answers = [_Answer(connection, encode_error(error)) for connection in ready]
@@ -150,26 +140,26 @@ class Service:
             answer.connection.answer(answer.payload)
             self._flush(answer.connection)
 
-    def _handle(self, call: Call) -> bytes:
+    def _handle(self, message: Message) -> bytes:
         try:
-            if call.method == "claim":
-                return encode_answer(self._claim(**call.arguments))
-            return encode_answer(getattr(self._store, call.method)(**call.arguments))
+            if isinstance(message, ClaimMessage):
+                return encode_answer(self._claim(message))
+            return encode_answer(message.send_to(self._store))
         except RunHeldError:
             raise
         except (HpcnasError, ValueError) as error:
             self._consider(error)
             return encode_error(error)
         except Exception:
-            log.exception("a %s could not be handled", call.method)
-            return encode_error(HpcnasError(f"the head could not handle a {call.method}; its log says why"))
+            log.exception("a %s could not be handled", message.method)
+            return encode_error(HpcnasError(f"the head could not handle a {message.method}; its log says why"))
 
-    def _claim(self, worker_id: str, claim_id: str) -> Claim:
-        claim = self._store.claim(worker_id, claim_id)
+    def _claim(self, message: ClaimMessage) -> Claim:
+        claim = message.send_to(self._store)
         for _ in range(_MAX_BREEDINGS):
             if claim.verdict is not Verdict.WAIT or not self._breed():
                 break
-            claim = self._store.claim(worker_id, claim_id)
+            claim = message.send_to(self._store)
         return claim
 
     def _breed(self) -> bool:
@@ -191,31 +181,15 @@ class Service:
             log.error("%s", error)
 
     def _accept(self) -> None:
-        try:
-            accepted, _ = self._listener.accept()
-        except OSError as error:
-            if error.errno in _EXHAUSTED:
-                self._back_off(error)
-            return  # else it is gone again
+        accepted = self._listener.accept()
+        if accepted is None:
+            return
         with contextlib.suppress(OSError):  # gone again
             self._make_room()
             connection = Connection(accepted, self._secret, self._limits, time.monotonic())
             self._connections[accepted.fileno()] = connection
             self._selector.register(accepted, selectors.EVENT_READ, connection)
             self._flush(connection)
-
-    def _back_off(self, error: OSError) -> None:
-        """Accept nobody for a while: who waits stays readable, and would be looked at without pause."""
-        self._selector.unregister(self._listener)
-        now = time.monotonic()
-        self._deaf_until = now + self._limits.sweep_s
-        if now >= self._next_complaint:
-            self._next_complaint = now + _EXHAUSTED_EVERY_S
-            log.error(
-                "no further worker can connect (%s) beside %d connections; raise the limit of open files, ulimit -n",
-                error.strerror,
-                len(self._connections),
-            )
 
     def _make_room(self) -> None:
         """Strangers cannot crowd out workers: the oldest unproved connection goes first."""
@@ -246,9 +220,8 @@ class Service:
         if now < self._next_sweep:
             return
         self._next_sweep = now + self._limits.sweep_s
-        if self._deaf_until is not None and now >= self._deaf_until:
-            self._deaf_until = None
-            self._selector.register(self._listener, selectors.EVENT_READ)
+        if self._listener.deaf_until is not None and now >= self._listener.deaf_until:
+            self._listener.hear_again()
         for connection in [connection for connection in self._connections.values() if connection.is_overdue(now)]:
             self._drop(connection)
 
@@ -263,13 +236,5 @@ class Service:
         for connection in list(self._connections.values()):
             self._drop(connection)
         self._selector.close()
-        for end in (self._listener, self._wake_up, self._woken):
+        for end in (self._listener.socket, self._wake_up, self._woken):
             end.close()
-
-
-def _allow_files(count: int) -> None:
-    """Raise the soft limit of open files to `count`, or as far as the hard one allows: many sites set it to 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

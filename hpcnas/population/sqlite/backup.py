@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hpcnas.errors import StoreUnavailable
 from hpcnas.population.backup import KEPT, Backups, put_in_place
-from hpcnas.population.sqlite.journal import journal_numbers, journal_path
+from hpcnas.population.sqlite.journal_files import journal_numbers, journal_path
 
 
 def sqlite_backups(folder: Path) -> Backups:

@@ -14,7 +14,7 @@ from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite.backup import copy_database, prune, sqlite_backups
 from hpcnas.population.sqlite.journal import Journal
 from hpcnas.population.statements import load_statements
-from hpcnas.population.transaction import Row, Transaction
+from hpcnas.population.transaction import Database, Row, Transaction
 from hpcnas.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ T = TypeVar("T")
 COMMIT_S = 30.0  # rollback-journal modes may answer "locked" to COMMIT itself, as long as somebody reads
 
 
-class SQLiteDatabase:
-    """Runs work in transactions. Any thread may call; calls take turns."""
+class SQLiteDatabase(Database):
+    """The file population.db, every transaction of which is journalled; inside `batch` calls are parts of one."""
 
     def __init__(self, folder: RunFolder, connection: sqlite3.Connection, clock: Callable[[], float]) -> None:
         """Take the connection over; the journal is opened by `resume_journal`."""
@@ -37,13 +37,8 @@ class SQLiteDatabase:
         self._broken: HpcnasError | None = None
         self._written: int | None = None
 
-    def do(self, work: Callable[[Transaction], T]) -> T:
-        """One transaction; inside `batch` a part of it, that takes back its own changes when it raises.
-
-        Raises:
-            DamagedRunError: the file is damaged.
-            StoreUnavailable: it is busy for long, or the disk refuses; nothing of the work counts.
-        """
+    def do(self, work: Callable[[Transaction], T], *, locks: bool = False, repeatable: bool = True) -> T:
+        """One transaction, which locks in any case; inside `batch` a part of it, that takes back its own changes alone."""
         with self._lock:
             if self._depth:
                 return self._do_inside(work)
@@ -121,7 +116,7 @@ class SQLiteDatabase:
         deadline = time.monotonic() + COMMIT_S
         while True:
             try:
-                faultpoints.commit(self._connection)
+                faultpoints.commit(self._connection, "COMMIT")
                 return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
@@ -234,5 +229,5 @@ class SQLiteTransaction(Transaction):
 
 
 def _run_values(tx: Transaction) -> dict[str, object]:
-    names = ("run_id", "hpcnas", "created", "config", "repeats", "epoch", "draining", "finished", "rng_state")
+    names = ("run_id", "hpcnas", "created", "config", "repeats", "epoch", "draining", "finished")
     return dict(zip(names, tx.rows("read_run")[0], strict=True))

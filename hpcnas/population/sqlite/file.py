@@ -12,7 +12,8 @@ from hpcnas.population.sqlite.backup import copy_database
 from hpcnas.population.statements import read_sql
 from hpcnas.system.file_system import is_network
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST_READABLE = 2  # what the named queries read as it is
 APPLICATION_ID = 0x6870636E  # "hpcn": what `file` and other programs can tell the database by
 BUSY_S = 30.0  # longer than a backup or a reader's query holds a lock
 CHECK_S = 5.0  # quick_check reads the whole file; a large one is checked as far as this goes
@@ -62,7 +63,7 @@ def connect(path: Path, *, network: bool | None = None) -> sqlite3.Connection:
                                      check_same_thread=False, cached_statements=256)  # fmt: skip
         try:
             _check(connection, path)
-            _migrate(connection, path)
+            _keep_and_migrate(connection, path)
             _configure(connection, path, is_network(path) if network is None else network)
         except BaseException:
             connection.close()
@@ -117,15 +118,14 @@ def _quick_check(connection: sqlite3.Connection) -> str:
     return "" if answer == "ok" else answer
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring an older schema up to the current one, after a copy of the file as it was, all or nothing."""
+def has_schema(connection: sqlite3.Connection, least: int = SCHEMA_VERSION) -> bool:
+    """Whether a database has the schema of this hpcnas, or at least the older one given."""
+    return bool(connection.execute("PRAGMA user_version").fetchone()[0] >= least)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older schema up to the current one, all or nothing."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version == SCHEMA_VERSION:
-        return
-    copy = path.parent / "backup" / f"before-schema-{SCHEMA_VERSION}.db"
-    copy.parent.mkdir(exist_ok=True)
-    if not copy.exists():
-        copy_database(path, copy)
     script = "".join(read_sql("sqlite", f"migrate_{step}_to_{step + 1}.sql") for step in range(version, SCHEMA_VERSION))
     try:
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
@@ -133,6 +133,17 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _keep_and_migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Migrate an older schema, after a copy of the file as it was."""
+    if has_schema(connection):
+        return
+    copy = path.parent / "backup" / f"before-schema-{SCHEMA_VERSION}.db"
+    copy.parent.mkdir(exist_ok=True)
+    if not copy.exists():
+        copy_database(path, copy)
+    migrate(connection)
 
 
 def _configure(connection: sqlite3.Connection, path: Path, network: bool) -> None:

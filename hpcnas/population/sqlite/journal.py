@@ -8,32 +8,17 @@ a lost one.
 
 import json
 import os
+import threading
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcnas.errors import UsageError
 from hpcnas.population import faultpoints
-from hpcnas.population.sqlite.fsync_thread import Flusher
+from hpcnas.population.sqlite.journal_files import FORMAT, VERSION, Change, journal_numbers, journal_path, last_number
 
-FORMAT, VERSION = "hpcnas-journal", 1
 LEFT_OUT = frozenset({"write_beat", "write_journal_number", "create_run"})
 _DURABLE = frozenset({"insert_fitness", "insert_final"})  # acknowledged work: flushed before the answer, not only written
-_TAIL_BYTES = 4 << 20
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
-
-Change = tuple[str, dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One transaction, or the undoing of those after a number."""
-
-    number: int
-    changes: list[Change]
-    is_undo: bool = False
 
 
 class Journal:
@@ -50,7 +35,7 @@ class Journal:
         self._changes: list[Change] = []
         self._file: int | None = None
         self._number, self._next = 0, ""
-        self._flusher = Flusher()
+        self._fsync_thread = FsyncThread()
 
     @property
     def length(self) -> int:
@@ -77,7 +62,7 @@ class Journal:
         self._append({"n": number, "do": self._changes})
         if self._file is not None and any(statement in _DURABLE for statement, _ in self._changes):
             # Beside the commit, not after it: two flushes of one disk take hardly longer than one.
-            self._flusher.begin(self._file)
+            self._fsync_thread.begin(self._file)
 
     def committed(self) -> None:
         """The transaction is durable: wait until the journal is too.
@@ -86,7 +71,7 @@ class Journal:
             OSError: the disk refused the flush.
         """
         self._changes = []
-        error = self._flusher.end()
+        error = self._fsync_thread.end()
         if error is not None:
             self.is_torn = True
             raise error
@@ -98,7 +83,7 @@ class Journal:
             OSError: the disk refuses to note it.
         """
         self._changes = []
-        self._flusher.end()
+        self._fsync_thread.end()
         if last_number is not None:
             self._append({"undo": last_number})
 
@@ -122,14 +107,14 @@ class Journal:
             self._open(1, run)
             return number == 0
         self._open(existing[-1], run)
-        last = next((last for file in reversed(existing) if (last := _last_number(journal_path(self._folder, file))) >= 0), 0)
+        last = next((last for file in reversed(existing) if (last := last_number(journal_path(self._folder, file))) >= 0), 0)
         if last > number:
             self._append({"undo": number})
         return last >= number
 
     def close(self) -> None:
         """Let go of the file."""
-        self._flusher.close()
+        self._fsync_thread.close()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -163,55 +148,55 @@ class Journal:
             raise
 
 
-def journal_path(folder: Path, number: int) -> Path:
-    """The file of that number."""
-    return folder / f"journal-{number:06d}.jsonl"
+class FsyncThread:
+    """A thread that makes a file durable between `begin` and `end`; started with the first use.
 
-
-def journal_numbers(folder: Path) -> list[int]:
-    """Numbers of the journal files, growing."""
-    return sorted(int(path.stem.removeprefix("journal-")) for path in folder.glob("journal-" + "[0-9]" * 6 + ".jsonl"))
-
-
-def read_lines(path: Path) -> tuple[dict[str, Any] | None, list[Line], int]:
-    """What a journal file holds.
-
-    Returns:
-        The run row when it was begun (None if that line is damaged), its lines, and how many damaged ones were passed over.
-
-    Raises:
-        UsageError: another version of hpcnas wrote it.
+    Two bare locks hand the work over: a pool with its queue and futures takes as long as a fast disk's flush.
     """
-    run, lines, damaged = None, [], 0
-    with path.open("rb") as file:
-        for content in _contents(file):
-            if content is None:
-                damaged += 1
-            elif content.get("format") == FORMAT and content.get("version") == VERSION:
-                run = content["run"]
-            elif "undo" in content:
-                lines.append(Line(content["undo"], [], is_undo=True))
-            elif "do" in content:
-                lines.append(Line(content["n"], [(statement, values) for statement, values in content["do"]]))
-            else:
-                raise UsageError(
-                    f"{path} is not a journal of version {VERSION}, the one that this hpcnas reads; restore the run with the "
-                    "hpcnas that wrote it"
-                )
-    return run, lines, damaged
 
+    def __init__(self) -> None:
+        """Starts nothing yet."""
+        self._asked, self._done = threading.Lock(), threading.Lock()
+        self._asked.acquire()
+        self._done.acquire()
+        self._thread: threading.Thread | None = None
+        self._file: int | None = None
+        self._error: BaseException | None = None
+        self._is_busy = False
 
-def _contents(lines: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
-    for line in lines:
-        checksum, _, text = line.rstrip(b"\n").partition(b" ")
-        if text or checksum:
-            yield json.loads(text) if checksum == b"%08x" % zlib.crc32(text) else None
+    def begin(self, file: int) -> None:
+        """Begin to flush an open file."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+        self._file, self._is_busy = file, True
+        self._asked.release()
 
+    def end(self) -> BaseException | None:
+        """Wait for what was begun; why it failed, or None. At once when nothing was begun."""
+        if not self._is_busy:
+            return None
+        self._done.acquire()
+        self._is_busy = False
+        return self._error
 
-def _last_number(path: Path) -> int:
-    """The number up to which the file's last sound line brings; -1 if it has none."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        sound = (content for content in _contents(reversed(file.read().splitlines())) if content is not None)
-        last = next(sound, {})
-        return int(last["undo"] if "undo" in last else last.get("n", -1))
+    def close(self) -> None:
+        """End the thread."""
+        self.end()
+        if self._thread is not None:
+            self._file = None
+            self._asked.release()
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while True:
+            self._asked.acquire()
+            if self._file is None:
+                return
+            self._error = None
+            try:
+                faultpoints.fsync(self._file)
+            except BaseException as error:  # noqa: BLE001  (raised by the thread that waits for it)
+                self._error = error
+            self._done.release()

@@ -1,7 +1,8 @@
 """Opening population.db where nothing can be written: another user's run, an archive, a snapshot.
 
 Even a reader of a database in WAL mode has to write shared memory beside it, and one that finds what a killed head left has
-to recover it. Where neither is allowed, both are done to a copy.
+to recover it. Where neither is allowed, both are done to a copy. So is the migration of an
+older schema, which a reader may not do.
 """
 
 import shutil
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hpcnas.errors import StoreUnavailable
+from hpcnas.population.sqlite.file import OLDEST_READABLE, has_schema, migrate
 
 _NEEDS_WRITING = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _PARTS = ("", "-wal", "-journal")  # without its log or journal a database lacks transactions, or has half of one
@@ -35,6 +37,21 @@ def open_read_only(path: Path, stack: ExitStack, timeout_s: float) -> sqlite3.Co
         if error.sqlite_errorcode & 0xFF not in _NEEDS_WRITING:
             raise
     return _connect(_copy(path, stack), "rw", stack, timeout_s)
+
+
+def readable(connection: sqlite3.Connection, stack: ExitStack) -> sqlite3.Connection:
+    """The database in a schema that the named queries read: itself, or a copy of it migrated in memory.
+
+    Raises:
+        sqlite3.Error: it is damaged or busy.
+    """
+    if has_schema(connection, OLDEST_READABLE):
+        return connection
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    stack.callback(copy.close)
+    connection.backup(copy)
+    migrate(copy)
+    return copy
 
 
 def _connect(path: Path, mode: str, stack: ExitStack, timeout_s: float) -> sqlite3.Connection:

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from hpcnas.errors import DamagedRunError, UsageError
+from hpcnas.errors import DamagedRunError
 from hpcnas.population.reader import Query, Reader
 from hpcnas.population.sqlite import file as sqlite_file
-from hpcnas.population.sqlite.read_only import BeingWritten, open_read_only
+from hpcnas.population.sqlite.read_only import BeingWritten, open_read_only, readable
 from hpcnas.population.statements import load_statements
 
 RETRY_FOR_S = 10.0
@@ -33,8 +33,7 @@ class SQLiteReader(Reader):
         self._files = ExitStack()
         if not path.is_file():
             raise sqlite_file.damaged(path, "there is no such file")
-        self._retrying(sqlite_file.check_version)
-        self._retrying(_check_is_current)
+        self._retrying(lambda connection, path: None)
 
     def together(self, work: Callable[[Query], T]) -> T:
         def read(connection: sqlite3.Connection, _: Path) -> T:
@@ -67,19 +66,15 @@ class SQLiteReader(Reader):
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = open_read_only(self.path, self._files, RETRY_FOR_S)
+            opened = open_read_only(self.path, self._files, RETRY_FOR_S)
+            sqlite_file.check_version(opened, self.path)
+            self._connection = readable(opened, self._files)
         return self._connection
 
     def _explain(self, error: Exception) -> Exception:
         if isinstance(error, sqlite3.Error):
             return sqlite_file.translate(error, self.path) or error
         return error
-
-
-def _check_is_current(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version < sqlite_file.SCHEMA_VERSION:
-        raise UsageError(f"{path} is of an older hpcnas (schema {version}); start its head once, which brings it up to date")
 
 
 def _passes(error: Exception) -> bool:

@@ -4,10 +4,13 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from hpcnas.population.sqlite.journal import LEFT_OUT, Change, Line
+from hpcnas.population.sqlite.journal import LEFT_OUT
+from hpcnas.population.sqlite.journal_files import Change, Line
 from hpcnas.population.statements import load_statements
 
 _READING = ("read_", "list_", "find_", "count_", "pick_", "was_", "next_id", "next_position", "next_ended_order", "lock_flags")
+
+_RENAMED = {"write_standing": "write_lease_state"}  # as journals of hpcnas 0.1.0 name it
 
 
 def replay(database: Path, lines: list[Line]) -> tuple[int, list[str]]:
@@ -50,6 +53,7 @@ def _valid(lines: list[Line]) -> dict[int, list[Change]]:
 
 
 def _apply(connection: sqlite3.Connection, statements: dict[str, str], statement: str, values: dict[str, Any]) -> None:
+    statement = _RENAMED.get(statement, statement)
     if statement not in statements or statement in LEFT_OUT or statement.startswith(_READING):
         raise sqlite3.DatabaseError(f"the journal speaks of a statement {statement[:40]!r}, which no transaction runs")
     connection.execute(statements[statement], values)

@@ -5,6 +5,7 @@ journal before it was acknowledged. Genotypes that were being trained keep their
 that still run go on as if nothing had happened.
 """
 
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from hpcnas.population.restored import Restored, keep_aside
 from hpcnas.population.run_id import read_or_create_run_id
 from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite.backup import copy_database, sqlite_backups
-from hpcnas.population.sqlite.journal import Line, journal_numbers, journal_path, read_lines
+from hpcnas.population.sqlite.journal_files import Line, journal_numbers, journal_path, read_lines
 from hpcnas.population.sqlite.replay import replay
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.statements import load_statements
 from hpcnas.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 def restore_sqlite(folder: RunFolder) -> Restored:
@@ -34,8 +37,7 @@ def restore_sqlite(folder: RunFolder) -> Restored:
     """
     run, lines, problems = _read_journals(folder)
     unfinished = folder.path / "population.db.restored"
-    for path in _files_of(unfinished):
-        path.unlink(missing_ok=True)
+    _remove(unfinished)
     backup = _start_from_backup(folder, unfinished) or _start_from_nothing(folder, unfinished, run, lines)
     try:
         applied, missing = replay(unfinished, lines)
@@ -69,17 +71,23 @@ def _start_from_backup(folder: RunFolder, target: Path) -> str:
     for number in reversed(backups.numbers()):
         path = backups.path(number)
         try:
-            connection = sqlite_file.connect(path, network=True)
-            try:
-                found = connection.execute(load_statements("sqlite")["read_run"]).fetchone()
-            finally:
-                connection.close()
-            if found is not None and found[0] == own:
-                copy_database(path, target)
+            copy_database(path, target)
+            if _run_id(target) == own:
                 return path.name
-        except (HpcnasError, sqlite3.Error):
-            continue  # damaged as well: an older one, with more of the journal, gives the same
+        except (HpcnasError, sqlite3.Error) as error:
+            log.warning("%s is passed over: %s", path, error)  # an older one, with more of the journal, gives the same
+        _remove(target)
     return ""
+
+
+def _run_id(database: Path) -> str:
+    """The run that a copy is of; an older schema is brought up to date."""
+    connection = sqlite_file.connect(database, network=True)
+    try:
+        found = connection.execute(load_statements("sqlite")["read_run"]).fetchone()
+    finally:
+        connection.close()
+    return str(found[0]) if found else ""
 
 
 def _start_from_nothing(folder: RunFolder, target: Path, run: dict[str, Any] | None, lines: list[Line]) -> str:
@@ -112,6 +120,11 @@ def _merge(folder: RunFolder, *, grants_lost: bool) -> int:
         return merge_outbox(folder, store)
     finally:
         store.close()
+
+
+def _remove(database: Path) -> None:
+    for path in _files_of(database):
+        path.unlink(missing_ok=True)
 
 
 def _files_of(database: Path) -> list[Path]:

@@ -5,8 +5,6 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import TypeVar
 
 import hpcnas
 from hpcnas.config import RunConfig
@@ -18,10 +16,7 @@ from hpcnas.population.sql_store import SQLStore
 from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite.database import SQLiteDatabase
 from hpcnas.population.statements import load_statements
-from hpcnas.population.transaction import Transaction
 from hpcnas.run_folder import RunFolder
-
-T = TypeVar("T")
 
 
 class SQLiteStore(SQLStore):
@@ -30,16 +25,14 @@ class SQLiteStore(SQLStore):
     Any thread may call any method; calls take turns. `batch()` makes one durable transaction of many calls.
     """
 
-    def __init__(self, folder: RunFolder, database: SQLiteDatabase, backup_s: float | None) -> None:
+    _database: SQLiteDatabase
+
+    def __init__(self, database: SQLiteDatabase, backup_s: float | None) -> None:
         """Use `create` or `open`."""
-        self.path = folder.database
-        self._database = database
+        super().__init__(database)
+        self.path = database.path
         self._backup_s = backup_s
         self._keeper: BackupKeeper | None = None
-        row = self._read(lambda tx: tx.row("read_run"))
-        if row is None:
-            raise sqlite_file.damaged(self.path, "it has no run row")
-        self.run_id, self.repeats = str(row[0]), int(row[4])
 
     @classmethod
     def create(
@@ -93,16 +86,13 @@ class SQLiteStore(SQLStore):
         connection = sqlite_file.connect(folder.database, network=network)
         try:
             database = SQLiteDatabase(folder, connection, clock)
-            store = cls(folder, database, backup_s)
+            store = cls(database, backup_s)
             check_run_id(folder, store.run_id, str(folder.database))
             database.resume_journal()
         except BaseException:
             connection.close()
             raise
         return store
-
-    def batch(self) -> AbstractContextManager[None]:
-        return self._database.batch()
 
     def begin_epoch(self) -> int:
         epoch = super().begin_epoch()
@@ -121,11 +111,4 @@ class SQLiteStore(SQLStore):
     def close(self) -> None:
         if self._keeper is not None:
             self._keeper.stop()
-        self._database.close()
-
-    def _do(self, work: Callable[[Transaction], T], *, fenced: bool = True, repeatable: bool = True) -> T:
-        def checked(tx: Transaction) -> T:
-            self._check_epoch(tx)
-            return work(tx)
-
-        return self._database.do(checked if fenced else work)
+        super().close()

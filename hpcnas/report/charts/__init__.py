@@ -1,1 +1,1 @@
-"""Charts of a report: what they show, and how as SVG, PNG and CSV."""
+"""Charts of a report: what they show, and how as SVG, PDF, PNG and CSV."""

@@ -20,6 +20,7 @@ class Series:
 
     Attributes:
         low, high: ends of the error bar of each point; empty where there are none.
+        operation: the primitive whose colour and line in drawings the series takes; "" for those of its place.
     """
 
     label: str
@@ -28,6 +29,7 @@ class Series:
     style: Style = "line"
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

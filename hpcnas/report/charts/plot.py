@@ -1,4 +1,4 @@
-"""Charts as SVG and PNG by matplotlib, and their data as CSV beside them.
+"""Charts as SVG, PDF and PNG by matplotlib, and their data as CSV beside them.
 
 Runs differ by line style, marker and brightness as well as by colour, so that a print in grey can be read.
 """
@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcnas.report.charts.chart import AxesPanel, Chart, Series
+from hpcnas.report.drawing.styles import operation_styles
 from hpcnas.report.files import refuse_existing, write_file
 from hpcnas.report.own_matplotlib import Artist, Axes, Figure, Line2D, MaxNLocator, Patch, own_settings
 
 # Okabe and Ito's colours, ordered so that neighbours differ in brightness too.
 COLOURS = ("#0072b2", "#e69f00", "#000000", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+Line = str | tuple[float, tuple[float, ...]]
+LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "x", "^", "s", "+", "D", "v")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 PANEL_INCHES = (4.2, 3.3)
@@ -21,19 +23,20 @@ DPI = 150
 
 
 def save_charts(charts: Sequence[Chart], folder: Path, *, force: bool = False) -> list[Path]:
-    """Write `<name>.svg`, `<name>.png` and `<name>.csv` of every chart that has data.
+    """Write `<name>.svg`, `<name>.pdf`, `<name>.png` and `<name>.csv` of every chart that has data.
 
     Raises:
         UsageError: one of the files is there already and `force` is not given; then nothing is written.
     """
     drawn = [chart for chart in charts if not chart.is_empty]
-    paths = [folder / f"{chart.name}.{ending}" for chart in drawn for ending in ("svg", "png", "csv")]
+    paths = [folder / f"{chart.name}.{ending}" for chart in drawn for ending in ("svg", "pdf", "png", "csv")]
     refuse_existing(paths, force=force)
     for chart in drawn:
         # Without a date and with a fixed salt, the same data gives the same file.
-        with own_settings(svg_hashsalt=chart.name):
+        with own_settings(svg_hashsalt=chart.name, pdf_fonttype=42):
             figure = draw(chart)
             write_file(folder / f"{chart.name}.svg", _rendered(figure, "svg", {"Date": None, "Title": chart.title}))
+            write_file(folder / f"{chart.name}.pdf", _rendered(figure, "pdf", {"CreationDate": None, "Title": chart.title}))
             write_file(folder / f"{chart.name}.png", _rendered(figure, "png", {"Title": chart.title}))
         write_file(folder / f"{chart.name}.csv", chart.csv())
     return paths
@@ -58,8 +61,8 @@ def draw(chart: Chart) -> Figure:
 
 
 def _draw_panel(axes: Axes, panel: AxesPanel) -> None:
-    for index, series in enumerate(panel.series):
-        _draw_series(axes, series, index, len(panel.series))
+    for index in range(len(panel.series)):
+        _draw_series(axes, panel, index)
     axes.set_title(panel.title, fontsize="medium")
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
@@ -78,8 +81,9 @@ def _draw_panel(axes: Axes, panel: AxesPanel) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _draw_series(axes: Axes, series: Series, index: int, total: int) -> None:
-    colour, line = COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
+def _draw_series(axes: Axes, panel: AxesPanel, index: int) -> None:
+    series, total = panel.series[index], len(panel.series)
+    colour, line, thickness = _look(panel, index)
     marker, hatch = MARKERS[index % len(MARKERS)], HATCHES[index % len(HATCHES)]
     if series.style == "bars":
         width = 0.8 / total
@@ -100,10 +104,18 @@ def _draw_series(axes: Axes, series: Series, index: int, total: int) -> None:
             rasterized=many,
         )
     elif series.style == "steps":
-        axes.step(series.x, series.y, where="post", label=series.label, color=colour, linestyle=line, linewidth=1.6)
+        axes.step(series.x, series.y, where="post", label=series.label, color=colour, linestyle=line, linewidth=thickness)
     else:
         drawn = axes.errorbar(series.x, series.y, _bars(series), label=series.label, color=colour, capsize=3, linewidth=1.4)
         drawn.lines[0].set(linestyle=line, marker=marker, markersize=5)
+
+
+def _look(panel: AxesPanel, index: int) -> tuple[str, Line, float]:
+    """Colour, line and its width in points: of the operation in drawings, else of the place among the series."""
+    if name := panel.series[index].operation:
+        style = operation_styles(series.operation for series in panel.series if series.operation)[name]
+        return style.colour, (0, style.dashes) if style.dashes else "-", style.width
+    return COLOURS[index % len(COLOURS)], LINES[index % len(LINES)], 1.6
 
 
 def _bars(series: Series) -> list[list[float]] | None:
@@ -136,12 +148,13 @@ def _legend(figure: Figure, panels: Sequence[AxesPanel]) -> None:
 
 def _legend_handle(panels: Sequence[AxesPanel], label: str) -> Artist:
     """Line style and marker of a label as the panels use them, both when one has points and another a line."""
-    uses = [(index, series.style) for panel in panels for index, series in enumerate(panel.series) if series.label == label]
-    index, styles = uses[0][0], {style for _, style in uses}
-    colour = COLOURS[index % len(COLOURS)]
+    uses = [(panel, index) for panel in panels for index, series in enumerate(panel.series) if series.label == label]
+    styles = {panel.series[index].style for panel, index in uses}
+    colour, line, thickness = _look(*uses[0])
+    index = uses[0][1]
     if styles == {"bars"}:
         return Patch(facecolor=colour, hatch=HATCHES[index % len(HATCHES)], edgecolor="white")
-    handle = Line2D([], [], color=colour, markersize=5, linewidth=1.6)
-    handle.set(linestyle=LINES[index % len(LINES)] if styles & {"line", "steps"} else "none")
+    handle = Line2D([], [], color=colour, markersize=5, linewidth=thickness)
+    handle.set(linestyle=line if styles & {"line", "steps"} else "none")
     handle.set(marker=MARKERS[index % len(MARKERS)] if styles & {"line", "points"} else "none")
     return handle

@@ -33,12 +33,17 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class GraphPanel:
-    """One graph. Nodes ascending, the first the source, the last the sink; edges by target, then source."""
+    """One graph. Nodes ascending, the first the source, the last the sink; edges by target, then source.
+
+    Attributes:
+        has_motifs: whether its operations are motifs of the level below, not primitives.
+    """
 
     name: str
     title: str
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    has_motifs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,19 @@ class Drawing:
     panels: tuple[GraphPanel, ...]
     notes: tuple[str, ...]
 
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The primitives that are drawn, each once, by name."""
+        return tuple(sorted({edge.label for panel in self.panels if not panel.has_motifs for edge in panel.edges}))
 
-def draw(genotype: Genotype, *, title: str = "", live: bool = False) -> Drawing:
+
+def draw(genotype: Genotype, *, title: str = "", live: bool = False, all_motifs: bool = False) -> Drawing:
     """Choose what to draw.
 
     Args:
-        live: only what is part of the network, with the channels of every node; otherwise the whole
-            genotype as it is stored, its dead parts marked.
+        live: only what is part of the network, with the channels of every node; otherwise every drawn
+            motif as it is stored, its dead parts marked.
+        all_motifs: also the motifs that no live edge uses; `live` has none of them.
     Raises:
         GenotypeError: `live` of a genotype that builds no network.
     """
@@ -63,15 +74,17 @@ def draw(genotype: Genotype, *, title: str = "", live: bool = False) -> Drawing:
     used = used_motifs(levels)
     if live and levels[-1][0] is None:
         raise GenotypeError("the sink of the cell cannot be reached, so there is no network to draw; leave --live out")
-    panels = []
+    panels, left_out = [], []
     for level in range(len(genotype.levels) + 1, 1, -1):
         for m in range(1, len(genotype.levels[level - 2]) + 1):
             is_used = m in used[level - 2]
             if live and is_used:
                 panels.append(_live_panel(genotype, levels, level, m))
-            elif not live:
+            elif not live and (is_used or all_motifs or level == len(genotype.levels) + 1):
                 panels.append(_whole_panel(genotype, levels[level - 2][m - 1], level, m, is_used))
-    return Drawing(title or f"{genotype.space} genotype", tuple(panels), _notes(genotype, panels, live))
+            else:
+                left_out.append(_name(genotype, level, m))
+    return Drawing(title or f"{genotype.space} genotype", tuple(panels), _notes(genotype, panels, left_out, live))
 
 
 def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int, is_used: bool) -> GraphPanel:
@@ -82,7 +95,7 @@ def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int,
     edges = tuple(Edge(j, i, genotype.operation_name(level, k), (j, i, k) in alive) for j, i, k in motif.edges())
     name = _name(genotype, level, m)
     remark = "" if is_used else " (sink not reached: counts as none)" if live is None else " (not used)"
-    return GraphPanel(name, name + remark, nodes, edges)
+    return GraphPanel(name, name + remark, nodes, edges, level > 2)
 
 
 def _live_panel(genotype: Genotype, levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, m: int) -> GraphPanel:
@@ -92,7 +105,7 @@ def _live_panel(genotype: Genotype, levels: tuple[tuple[LiveMotif | None, ...], 
     nodes = tuple(Node(number, str(widths[number])) for number in motif.nodes)
     edges = tuple(Edge(j, i, genotype.operation_name(level, k)) for j, i, k in motif.edges)
     name = _name(genotype, level, m)
-    return GraphPanel(name, name, nodes, edges)
+    return GraphPanel(name, name, nodes, edges, level > 2)
 
 
 def _name(genotype: Genotype, level: int, m: int) -> str:
@@ -102,12 +115,14 @@ def _name(genotype: Genotype, level: int, m: int) -> str:
     return f"motif{m}" if len(genotype.levels) == 2 else f"level {level} motif{m}"
 
 
-def _notes(genotype: Genotype, panels: list[GraphPanel], live: bool) -> tuple[str, ...]:
+def _notes(genotype: Genotype, panels: list[GraphPanel], left_out: list[str], live: bool) -> tuple[str, ...]:
     notes = ["The inputs of a node are concatenated along channels."]
     if not genotype.is_flat:
         notes.append("A 1x1 convolution to C channels follows every motif of primitives.")
     if live:
         notes.append("C: channels that enter the cell." + ("" if genotype.is_flat else " c: channels that enter the motif."))
     elif not all(edge.is_live for panel in panels for edge in panel.edges):
-        notes.append("Dotted: dead or unused, no part of the network.")
+        notes.append("Grey, dotted: dead or unused, no part of the network.")
+    if left_out and not live:
+        notes.append(f"Not used, not drawn: {', '.join(left_out)}.")
     return tuple(notes)

@@ -12,7 +12,7 @@ def drawing_text(drawing: Drawing, columns: int = 100) -> str:
     A line "x3 = motif3(x1), motif3(x2)" reads: node 3 concatenates motif 3 of node 1 and motif 3 of node 2.
     """
     blocks = [drawing.title, *("\n".join(_panel_lines(panel, columns)) for panel in drawing.panels)]
-    notes = [note.replace("Dotted:", "In brackets:") for note in drawing.notes]
+    notes = [note.replace("Grey, dotted:", "In brackets:") for note in drawing.notes]
     return "\n\n".join([*blocks, "\n".join(notes)]) + "\n"
 
 

@@ -16,7 +16,7 @@ from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.plans import PassPlan
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.networks.gpu.structure import Structure
-from hpcnas.networks.gpu.support import is_interpreted
+from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted
 from hpcnas.networks.gpu.weights import EngineWeights
 from hpcnas.networks.skeletons import build_network
 from hpcnas.records import FailureKind, Fitness
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 EVALUATION_BATCH = 500  # at most
 MOST_AT_ONCE = 4  # repeats that are trained together; else 2, else 1
-MEMORY_MARGIN = 512 << 20  # compiled kernels, the graph, fragments
 
 
 class TogetherEngine:
@@ -113,11 +112,8 @@ class TogetherEngine:
         return 1
 
     def free_bytes(self) -> int:
-        """Memory that a training can have; there is no end to a CPU's, where only tiny networks are interpreted."""
-        if self.device.type != "cuda":
-            return 1 << 62
-        cached = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        return torch.cuda.mem_get_info(self.device)[0] + cached
+        """Memory that a training can have."""
+        return free_bytes(self.device)
 
     def _fewer(self, at_once: int, error: BaseException) -> int:
         if at_once == 1:

@@ -76,6 +76,9 @@ class Shard:
 class ResidentData:
     """CIFAR and its like: all images on the device as bytes, cropped and flipped there.
 
+    Attributes:
+        train_images, train_labels: on the device; uint8 (N, H, W, channels) and int64 (N,).
+        scale, shift: float32 (channels,); image * scale + shift is standardised.
     Raises:
         DataError: fewer images than a batch, or smaller ones than the crop.
     """
@@ -84,19 +87,19 @@ class ResidentData:
         self.images, self.classes, self.in_channels = len(data.train.labels), data.classes, int(data.train.images.shape[3])
         self.tested = len(data.test.labels)
         self.corrupt: set[str] = set()  # all were read before the training began
-        self._image_px = int(data.train.images.shape[1])
+        self.image_px = int(data.train.images.shape[1])
         if self.images < shard.batch:
             raise DataError(
                 f"{data.name} has {self.images} images to train on, fewer than --batch {shard.batch}; give a smaller --batch"
             )
-        if shard.crop_px > self._image_px:
+        if shard.crop_px > self.image_px:
             raise DataError(
-                f"--crop {shard.crop_px} is larger than the {self._image_px} pixels of {data.name}; give at most that"
+                f"--crop {shard.crop_px} is larger than the {self.image_px} pixels of {data.name}; give at most that"
             )
         self._shard, self._device = shard, shard.device
-        self._scale = torch.tensor([1 / (255 * std) for std in data.std], device=shard.device)
-        self._shift = torch.tensor([-mean / std for mean, std in zip(data.mean, data.std, strict=True)], device=shard.device)
-        self._train_images, self._train_labels = data.train.images.to(shard.device), data.train.labels.to(shard.device)
+        self.scale = torch.tensor([1 / (255 * std) for std in data.std], device=shard.device)
+        self.shift = torch.tensor([-mean / std for mean, std in zip(data.mean, data.std, strict=True)], device=shard.device)
+        self.train_images, self.train_labels = data.train.images.to(shard.device), data.train.labels.to(shard.device)
         self._test = data.test
 
     @property
@@ -107,7 +110,7 @@ class ResidentData:
     def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
         """See FullData."""
         shard, step = self._shard, 0
-        for epoch in draw_choices(self.images, shard.batch, last, self._image_px, shard.crop_px, shard.seed):
+        for epoch in draw_choices(self.images, shard.batch, last, self.image_px, shard.crop_px, shard.seed):
             if step + len(epoch) > first:
                 for choice in epoch[max(0, first - step) :, :, shard.places].to(self._device):
                     yield from (self._cut(piece) for piece in torch.split(choice, micro_batch, dim=1))
@@ -126,9 +129,9 @@ class ResidentData:
         """Nothing to end."""
 
     def _cut(self, choice: Tensor) -> Batch:
-        images = crop_and_flip(self._train_images, choice, self._shard.crop_px)
-        return self._standardised(images), self._train_labels[choice[0]]
+        images = crop_and_flip(self.train_images, choice, self._shard.crop_px)
+        return self._standardised(images), self.train_labels[choice[0]]
 
     def _standardised(self, images: Tensor) -> Tensor:
         """uint8 (B, H, W, channels) to float32 (B, channels, H, W), channels last in memory."""
-        return torch.addcmul(self._shift, images.float(), self._scale).permute(0, 3, 1, 2)
+        return torch.addcmul(self.shift, images.float(), self.scale).permute(0, 3, 1, 2)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,21 @@ def half_written(folder: Path) -> list[Path]:
     return list(folder.glob(".checkpoint-*.part"))
 
 
-def newest_sound(folder: Path, log_line: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint whose content is what its name promises; `say` gets a line for each that is passed over."""
+def sound_checkpoints(folder: Path, log_line: Callable[[str], None]) -> Iterator[Path]:
+    """The checkpoints whose content is what their name promises, newest first; `say` gets a line for each other."""
     for path in checkpoints(folder):
+        is_sound = False
         with contextlib.suppress(OSError):
-            if _digest(path) == path.stem.rsplit("-", 1)[1]:
-                return path
-        log_line(f"passed over {path}: it is damaged or half-written")
-    return None
+            is_sound = _digest(path) == path.stem.rsplit("-", 1)[1]
+        if is_sound:
+            yield path
+        else:
+            log_line(f"passed over {path}: it is damaged or half-written")
+
+
+def newest_sound(folder: Path, log_line: Callable[[str], None]) -> Path | None:
+    """The first of `sound_checkpoints`."""
+    return next(sound_checkpoints(folder, log_line), None)
 
 
 def load_checkpoint(path: Path, settings: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -8,16 +8,22 @@ from typing import Any
 
 from torch import nn
 
-from hpcnas.errors import HpcnasError
+from hpcnas.errors import HpcnasError, StoppedBySignal
 from hpcnas.training.full_size.agreement import MORE, agree, attempt
 from hpcnas.training.full_size.batches import Batch, FullData
-from hpcnas.training.full_size.checkpoint import load_checkpoint, newest_sound, save_checkpoint, step_of
+from hpcnas.training.full_size.checkpoint import (
+    load_checkpoint,
+    newest_sound,
+    save_checkpoint,
+    sound_checkpoints,
+    step_of,
+)
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.network import build_full_network
 from hpcnas.training.full_size.progress import Progress, Reporter, shown, tensorboard_writer
 from hpcnas.training.full_size.result import device_name
 from hpcnas.training.full_size.step import FullTraining, fitting_micro_batch
-from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
+from hpcnas.training.full_size.task import RunOptions, TrainingTask
 
 SAVE = MORE  # what a rank asks for before a step in which a checkpoint is due
 
@@ -28,8 +34,10 @@ class Trainer:
     Args:
         settings: what checkpoints must agree with.
         reporter: says lines to the person; progress is shown through it while steps are made.
+        together: trainings that share the device, of which this is one; its time is a share of the device's.
 
     Attributes:
+        settings: see above.
         restarts: how often it was gone on with.
         loss: of the last step that was looked at, on rank 0, by this process or one before it; nan before.
     """
@@ -43,9 +51,11 @@ class Trainer:
         group: Group,
         options: RunOptions,
         reporter: Reporter,
+        together: int = 1,
     ) -> None:
-        self._task, self._settings, self._precision = task, settings, precision
+        self._task, self.settings, self._precision = task, settings, precision
         self._data, self._group, self._options, self._reporter = data, group, options, reporter
+        self._together = together
         self._earlier_s, self.restarts = 0.0, 0
         self._stepped, self._stepping_s = 0, 0.0  # steps whose time was taken, over all restarts
         self.loss = math.nan
@@ -53,8 +63,8 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """Wall time of the training so far, over all restarts."""
-        return self._earlier_s + time.monotonic() - self._started
+        """Wall time of the training so far, or its share, over all restarts."""
+        return self._earlier_s + (time.monotonic() - self._started) / self._together
 
     @property
     def images_per_s(self) -> float | None:
@@ -64,14 +74,47 @@ class Trainer:
     def prepare(self) -> tuple[FullTraining, int]:
         """Build the network, or take up the newest checkpoint; returns the training and the step to go on with."""
         task, group = self._task, self._group
-        network = group.together(lambda: build_full_network(task.genotype, task.recipe, self._data, task.seed, group))
+        network = group.together(lambda: self._build())
         first, state = self._saved(network)
         training = FullTraining(network, task.recipe, group, self._precision, self._micro_batch(network, state))
         with group.watched():
-            training.warm_up(self._data.in_channels)
+            training.warm_up(self._data.in_channels, self._reporter if self._options.compile else None)
         if state is not None:
             group.together(lambda: training.restore(state))
         return training, first
+
+    def prepare_at(self, step: int) -> FullTraining:
+        """The same without what only a step of torch's needs: for a training whose steps are made elsewhere.
+
+        Args:
+            step: of a sound checkpoint; 0 begins anew.
+        """
+        network = self._build()
+        self._reporter(self._plan(network, step))
+        sound = sound_checkpoints(self._task.folder, lambda line: None)
+        name = next((path.name for path in sound if step_of(path.name) == step), "") if step else ""
+        _, state = self._take_up(name)
+        training = FullTraining(network, self._task.recipe, self._group, self._precision, self._task.recipe.batch)
+        if state is not None:
+            training.restore(state)
+        return training
+
+    def begin_steps(self) -> None:
+        """Their time counts from now on."""
+        self._stepping_since = time.monotonic()
+
+    def count_step(self) -> None:
+        """A step was made."""
+        self._stepped += 1
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is so old that another one is to be written."""
+        return time.monotonic() - self._saved_at > 60 * self._options.checkpoint_minutes
+
+    def _build(self) -> nn.Module:
+        task, options = self._task, self._options
+        return build_full_network(task.genotype, task.recipe, self._data, task.seed, self._group, is_compiled=options.compile)
 
     def _saved(self, network: nn.Module) -> tuple[int, dict[str, Any] | None]:
         """The step to go on with and the state of the newest sound checkpoint; rank 0 chooses it for all."""
@@ -81,9 +124,13 @@ class Trainer:
         if self._group.is_first:
             for line in (self._plan(network, step_of(name) if name else 0), *passed_over):
                 self._reporter(line)
+        return self._take_up(name)
+
+    def _take_up(self, name: str) -> tuple[int, dict[str, Any] | None]:
+        """The step and the state of a checkpoint of the output folder; 0 and None for no name."""
         if not name:
             return 0, None
-        step, state = self._group.together(lambda: load_checkpoint(self._task.folder / name, self._settings))
+        step, state = self._group.together(lambda: load_checkpoint(self._task.folder / name, self.settings))
         self._earlier_s, self.restarts = state["seconds"], state["restarts"] + 1
         # Of a checkpoint of version 0.1.0 these are not known.
         self.loss = state.get("loss", math.nan)
@@ -126,7 +173,7 @@ class Trainer:
         """Make all steps that are left.
 
         Raises:
-            TrainingStopped: a signal came to any rank; the checkpoint is written.
+            StoppedBySignal: a signal came to any rank; the checkpoint is written.
             HpcnasError: see `hpcnas.training.full_size.train.train_full`.
         """
         recipe, group = self._task.recipe, self._group
@@ -134,13 +181,13 @@ class Trainer:
         failure: HpcnasError | None = None
         with closing(batches), self._shown(first) as progress:  # loader processes end with the batches
             self._reporter.progress = progress
-            self._stepping_since = time.monotonic()
+            self.begin_steps()
             for step in range(first, recipe.steps):
                 group.step = step
                 pieces, failure = _take(batches, training.pieces, failure)
                 self._agree(training, step, failure)
                 loss = training.step(step, pieces)
-                self._stepped += 1
+                self.count_step()
                 failure = attempt(lambda: progress.advance(step + 1, loss, recipe.learning_rate_at(step)))  # noqa: B023 - called at once
                 self.loss = self.loss if math.isnan(progress.loss) else progress.loss
             # Saved whatever the time: the evaluation, too, may be stopped or killed.
@@ -155,17 +202,17 @@ class Trainer:
 
     def _agree(self, training: FullTraining, step: int, failure: HpcnasError | None, *, is_last: bool = False) -> None:
         """Before a step all ranks agree whether to go on, to save, to stop, or to fail."""
-        is_due = is_last or time.monotonic() - self._saved_at > 60 * self._options.checkpoint_minutes
-        request = SAVE if is_due and self._group.is_first else 0
-        code = agree(self._group, request, self._options.stop_code(), failure)
+        wish = SAVE if (is_last or self.is_due) and self._group.is_first else 0
+        code = agree(self._group, wish, self._options.stop_code(), failure)
         if code:
-            self._save(training, step)
+            self.save(training, step)
         if code > SAVE:
-            raise TrainingStopped.by(code, f"the training at step {step} of {self._task.recipe.steps}")
+            raise StoppedBySignal.by(code, f"the training at step {step} of {self._task.recipe.steps}")
 
-    def _save(self, training: FullTraining, step: int) -> None:
+    def save(self, training: FullTraining, step: int) -> None:
+        """Write a checkpoint of the finished `step`; a full disk is said, and costs no step. All ranks call it."""
         self._saved_at = now = time.monotonic()
-        self._stepping_s += now - self._stepping_since
+        self._stepping_s += (now - self._stepping_since) / self._together
         self._stepping_since = now
         state = training.state() | {
             "seconds": self.seconds,
@@ -178,7 +225,7 @@ class Trainer:
         }
         if not self._group.is_first:
             return
-        failure = attempt(lambda: save_checkpoint(self._task.folder, step, self._settings, state))
+        failure = attempt(lambda: save_checkpoint(self._task.folder, step, self.settings, state))
         # A full disk may be emptied before the next checkpoint; it is no reason to lose the steps that are still to come.
         if failure or step < self._task.recipe.steps:
             self._reporter(str(failure) if failure else f"checkpoint of step {step} written")

@@ -11,14 +11,20 @@ from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.recipe import FullRecipe
 
 
-def build_full_network(genotype: Genotype, recipe: FullRecipe, data: FullData, seed: int, group: Group) -> nn.Module:
+def build_full_network(
+    genotype: Genotype, recipe: FullRecipe, data: FullData, seed: int, group: Group, *, is_compiled: bool = False
+) -> nn.Module:
     """Build the network on the device of `group`, channels_last, with weights drawn from `seed`.
+
+    Args:
+        is_compiled: it is built to be compiled by torch, which sees nothing in the flat list's own kernels.
 
     Raises:
         GenotypeError: the cell's sink cannot be reached from its source.
     """
     torch.manual_seed(seed)
-    build = build_planned_network if suits_planned(recipe, group.device, group.is_alone) else build_network
+    is_planned = not is_compiled and suits_planned(recipe, group.device, group.is_alone)
+    build = build_planned_network if is_planned else build_network
     network: nn.Module = build(
         genotype,
         recipe.model,

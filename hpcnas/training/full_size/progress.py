@@ -123,8 +123,10 @@ class Reporter:
         progress: what is shown now; None: lines go to stderr.
     """
 
-    def __init__(self, rank: int, world_size: int) -> None:
+    def __init__(self, rank: int, world_size: int, run: int | None = None) -> None:
         self._prefix = f"rank {rank}: " if world_size > 1 else ""
+        if run is not None:  # one of several that are trained together
+            self._prefix += f"run {run}: "
         self.progress: Progress | None = None
 
     def __call__(self, line: str) -> None:

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-
-from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
-from torch.distributed.rendezvous import rendezvous
+from typing import TYPE_CHECKING, Any
 
 from hpcnas.errors import ClusterError, UsageError
 from hpcnas.system.network import own_addresses
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
 POLL_S = 0.2
 
@@ -78,7 +78,7 @@ def find_rank(environment: Mapping[str, str] = os.environ) -> RankInfo:
     return RankInfo()
 
 
-def join_ranks(rank_info: RankInfo, folder: Path, timeout_s: float = 600.0) -> Store:
+def join_ranks(rank_info: RankInfo, folder: Path, timeout_s: float = 600.0) -> "Store":
     """A store that all ranks reach; returns when this rank is connected.
 
     Args:
@@ -86,6 +86,9 @@ def join_ranks(rank_info: RankInfo, folder: Path, timeout_s: float = 600.0) -> S
     Raises:
         ClusterError: rank 0 was not found in time.
     """
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
+
     if rank_info.launcher == "torchrun":
         met: Store = next(iter(rendezvous("env://", rank=rank_info.rank, world_size=rank_info.world_size)))[0]
         return met
@@ -117,7 +120,9 @@ def _write_address(file: Path, port: int) -> None:
     os.replace(partial, file)
 
 
-def _join(rank_info: RankInfo, file: Path, timeout_s: float) -> Store:
+def _join(rank_info: RankInfo, file: Path, timeout_s: float) -> "Store":
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         address = _read_address(file)

@@ -2,14 +2,14 @@
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from hpcnas.errors import UsageError, check_at_least, check_one_of
-from hpcnas.networks.blueprint import DEFAULT_CELLS, DEFAULT_CHANNELS, TAILS
+from hpcnas.errors import UsageError, check_one_of
+from hpcnas.networks.blueprint import DEFAULT_CELLS, DEFAULT_CHANNELS, Tail
+from hpcnas.option import Option, check_options, option, options_of, shown_default
 
 FullModel = Literal["cifar", "imagenet"]
 FullPrecision = Literal["auto", "fp32", "bf16", "fp16"]
-FULL_MODELS, FULL_PRECISIONS = get_args(FullModel), get_args(FullPrecision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +27,38 @@ class FullRecipe:
     Source: Liu et al. 2018, section 4.1.
     """
 
-    model: str = "cifar"
-    dataset: str = "cifar10"
-    data: str = ""
-    channels: int = DEFAULT_CHANNELS["cifar"]
-    cells: int = DEFAULT_CELLS["cifar"]
-    tail: str = "none"
-    steps: int = 80_000
-    batch: int = 256
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    milestones: tuple[float, ...] = (0.5, 0.75, 0.875)  # 40K, 60K, 70K of 80K; 100K, 150K, 175K of 200K
-    crop: int = 24
-    runs: int = 5
-    seed: int = 0
-    precision: str = "auto"
-    sync_bn: bool = False
+    model: FullModel = option("cifar", "The full-size network.")
+    dataset: str = option("cifar10", "cifar10, cifar100, fashion-mnist, digits, folder:PATH.", shown="the run's, else cifar10")
+    data: str = option("", "Folder of the data set; for imagenet the one that holds train/ and val/.", metavar="DIR")
+    channels: int = option(DEFAULT_CHANNELS["cifar"], "c0, the width of the first cell.", metavar="C", least=1)
+    cells: int = option(DEFAULT_CELLS["cifar"], "N, cells of a group.", metavar="N", least=1)
+    tail: Tail = option("none", "Convolution between last cell and pooling.")
+    steps: int = option(80_000, "Steps; the learning rate drops at the same shares.", metavar="N", least=1)
+    batch: int = option(256, "Images of a step, over all ranks.", metavar="N", least=1)
+    learning_rate: float = option(0.1, "Learning rate at the start.", metavar="RATE", above=0)
+    momentum: float = option(0.9, "Momentum of the gradients.", metavar="M", least=0, below=1)
+    weight_decay: float = option(3e-4, "Decay of the weights.", metavar="W", least=0)
+    milestones: tuple[float, ...] = option(  # 40K, 60K, 70K of 80K; 100K, 150K, 175K of 200K
+        (0.5, 0.75, 0.875),
+        "Shares of the steps at which the learning rate falls to a tenth.",
+        metavar="SHARE,...",
+        above=0,
+        most=1,
+        is_growing=True,
+    )
+    crop: int = option(24, "Side of the squares trained on, pixels.", metavar="PX", least=1)
+    runs: int = option(5, "Trainings with seeds of their own, one after the other.", metavar="N", least=1)
+    seed: int = option(0, "Of all runs.", metavar="N", least=0)
+    precision: FullPrecision = option("auto", "Of the training.", shown="auto: bf16 on a GPU")
+    sync_bn: bool = option(False, "Batch statistics over all ranks instead of each rank's own.")
 
     def __post_init__(self) -> None:
-        check_one_of("--model", self.model, FULL_MODELS)
-        check_one_of("--tail", self.tail, TAILS)
-        check_one_of("--precision", self.precision, FULL_PRECISIONS)
+        check_options(self)
         if (self.model == "imagenet") != (self.dataset == "imagenet"):
             raise UsageError(
                 f"--model {self.model} does not go with --dataset {self.dataset}; --model imagenet trains on --dataset "
-                "imagenet "
-                "(train/ and val/ below --data), --model cifar on all others"
+                "imagenet (train/ and val/ below --data), --model cifar on all others"
             )
-        for option, value in (
-            ("--channels", self.channels),
-            ("--cells", self.cells),
-            ("--steps", self.steps),
-            ("--batch", self.batch),
-            ("--crop", self.crop),
-            ("--runs", self.runs),
-        ):
-            check_at_least(option, value, 1)
-        check_at_least("--seed", self.seed, 0)
 
     def batch_per_rank(self, world_size: int) -> int:
         """Images of one step that one rank trains on; the batch of the whole training stays what it is.
@@ -98,7 +92,7 @@ class FullRecipe:
     def folder_name(self) -> str:
         """Names the model in the run folder: cifar, imagenet, or with what differs from the paper's, as cifar-c128."""
         paper = PAPER[self.model]
-        parts = [self.model]
+        parts: list[str] = [self.model]
         if self.channels != paper.channels:
             parts.append(f"c{self.channels}")
         if self.cells != paper.cells:
@@ -132,5 +126,15 @@ def full_recipe(model: str, **changes: Any) -> FullRecipe:
     Raises:
         UsageError: an unknown model or a value out of range.
     """
-    check_one_of("--model", model, FULL_MODELS)
+    check_one_of("--model", model, PAPER)
     return replace(PAPER[model], **{name: value for name, value in changes.items() if value is not None})
+
+
+def recipe_options() -> list[Option]:
+    """The options of FullRecipe; the help shows the default of ImageNet too where it is another one."""
+    told = []
+    for one in options_of(FullRecipe):
+        cifar, imagenet = (shown_default(getattr(PAPER[model], one.field)) for model in ("cifar", "imagenet"))
+        is_own = one.shown is None and one.name != "model" and cifar != imagenet
+        told.append(replace(one, shown=f"{cifar}, imagenet {imagenet}") if is_own else one)
+    return told

@@ -1,6 +1,6 @@
 """The step of a full-size training, and everything that a checkpoint must hold to go on with the next one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.training.full_size.batches import Batch
+from hpcnas.training.full_size.compile import compiled
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.recipe import FullRecipe
 
@@ -68,19 +69,27 @@ class FullTraining:
             group.device.type, AUTOCAST.get(precision, torch.bfloat16), enabled=precision in AUTOCAST, cache_enabled=True
         )
 
-    def warm_up(self, in_channels: int) -> None:
+    def warm_up(self, in_channels: int, say_not_compiled: Callable[[str], None] | None = None) -> None:
         """Passes that change nothing: kernels are chosen, weights laid out like their gradients, DDP's buckets arranged.
 
         Without it a resumed training would add the gradients of its first step in another order.
+
+        Args:
+            say_not_compiled: None: steps run the network as it is. Else it is compiled, and this gets a line if that fails.
         """
-        images = torch.zeros(WARM_UP_IMAGES, in_channels, self.recipe.crop, self.recipe.crop, device=self.group.device)
+        count = WARM_UP_IMAGES if say_not_compiled is None else self.micro_batch  # compiled for one size
+        images = torch.zeros(count, in_channels, self.recipe.crop, self.recipe.crop, device=self.group.device)
         images = images.contiguous(memory_format=torch.channels_last)
-        labels = torch.zeros(WARM_UP_IMAGES, dtype=torch.int64, device=self.group.device)
+        labels = torch.zeros(count, dtype=torch.int64, device=self.group.device)
         kept = [buffer.clone() for buffer in self.network.buffers()]
         self.network.train()
         self._backward(images, labels)
         lay_out_like_gradients(self.network)
-        self.parallelise(self.group.parallel(self.network))
+        if say_not_compiled is None:
+            self.parallelise(self.group.parallel(self.network))
+        else:
+            fast = compiled(self.network, lambda network: self._try_out(network, images, labels), self.group, say_not_compiled)
+            self.parallelise(self.group.parallel(fast))
         # DDP records the graph in the first pass and the order of the gradients in the second; the third begins by arranging
         # the buckets anew. From four ranks on, sums in other buckets are other sums.
         for _ in range(WARM_UP_PASSES):
@@ -93,6 +102,10 @@ class FullTraining:
     def parallelise(self, network: nn.Module) -> None:
         """Run steps through `network`, which is the network itself or DDP around it."""
         self._parallel = network
+
+    def _try_out(self, network: nn.Module, images: Tensor, labels: Tensor) -> None:
+        self.parallelise(network)
+        self._backward(images, labels)
 
     def step(self, step: int, batches: Sequence[Batch]) -> Tensor:
         """Train on the `pieces` batches of one step.
@@ -154,6 +167,17 @@ class FullTraining:
             "generators": [self.group.gather_tensor(generator) for generator in generators],
             "micro_batch": self.micro_batch,
         }
+
+    def momenta(self) -> dict[str, Tensor]:
+        """Of all weights by name; zeros before the first step."""
+        state = self._optimizer.state
+        named = self.network.named_parameters()
+        return {name: state[weight].get("momentum_buffer", torch.zeros_like(weight)) for name, weight in named}
+
+    def put_momenta(self, momenta: Mapping[str, Tensor]) -> None:
+        """Take momenta by the names of the weights, in their shapes and on their device."""
+        for name, weight in self.network.named_parameters():
+            self._optimizer.state[weight]["momentum_buffer"] = momenta[name]
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` gave, after `warm_up`; generators only if there are as many ranks as then.

@@ -1,29 +1,14 @@
 """What is to be trained at full size, and the surroundings, which change nothing about the result."""
 
-import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from hpcnas.errors import HpcnasError
 from hpcnas.representation.canonical import digest as digest_of
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.full_size.recipe import FullRecipe
-
-
-class TrainingStopped(HpcnasError):
-    """A signal ended the training; its checkpoint is written. The exit code is 128 + the signal's number."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-    @classmethod
-    def by(cls, code: int, what: str) -> "TrainingStopped":
-        """By the signal of exit code `code`; `what` as in "the training at step 3 of 5"."""
-        return cls(f"{signal.Signals(code - 128).name} stopped {what}; the same command goes on there", code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +20,10 @@ class RunOptions:
         log_s: between two lines of a log.
         loaders: processes per rank that decode images; None: the CPUs given, less one.
         stop_code: 0, or 128 + the number of a signal that asks this process to stop.
-        preparing: while it is entered nothing is to be saved, and a signal may raise TrainingStopped anywhere.
+        preparing: while it is entered nothing is to be saved, and a signal may raise StoppedBySignal anywhere.
         tensorboard: write scalars into the output folder.
         download: whether a missing data set may be fetched.
+        compile: whether torch.compile is tried on the network.
     """
 
     checkpoint_minutes: float = 15.0
@@ -47,6 +33,7 @@ class RunOptions:
     preparing: Callable[[], AbstractContextManager[None]] = nullcontext
     tensorboard: bool = False
     download: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)

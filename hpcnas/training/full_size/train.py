@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.errors import HpcnasError, StoppedBySignal, UsageError
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.system.lock_file import training_lock
 from hpcnas.training.data.datasets import load_final_data
@@ -27,7 +27,7 @@ from hpcnas.training.full_size.network import reference_state
 from hpcnas.training.full_size.progress import Reporter
 from hpcnas.training.full_size.result import FullResult
 from hpcnas.training.full_size.step import FullTraining, resolve_precision
-from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
+from hpcnas.training.full_size.task import RunOptions, TrainingTask
 
 
 def train_full(task: TrainingTask, group: Group, options: RunOptions) -> FullResult:
@@ -36,7 +36,7 @@ def train_full(task: TrainingTask, group: Group, options: RunOptions) -> FullRes
     All ranks call it; all return the same.
 
     Raises:
-        TrainingStopped: a signal came; the same call goes on at the exact step.
+        StoppedBySignal: a signal came; the same call goes on at the exact step.
         UsageError: data, genotype, batch, devices or output folder do not fit together.
         HpcnasError: the training failed.
     """
@@ -44,21 +44,40 @@ def train_full(task: TrainingTask, group: Group, options: RunOptions) -> FullRes
     settings = task.recipe.settings(task.digest, task.run, precision)
     group.together(lambda: task.recipe.batch_per_rank(group.rank_info.world_size))
     with contextlib.ExitStack() as stack:
-        group.first_only(lambda: stack.enter_context(training_lock(task.folder)))
-        finished = group.together(lambda: _finished(task.folder, settings))
-        group.first_only(lambda: _clear(task.folder, is_finished=finished is not None))
+        finished = enter_folder(stack, task, settings, group)
         if finished is not None:
             return finished
         reporter = Reporter(group.rank_info.rank, group.rank_info.world_size)
         with options.preparing():
-            data = stack.enter_context(contextlib.closing(_open_data(task, group, options, reporter)))
+            data = stack.enter_context(contextlib.closing(open_data(task, group, options, reporter)))
             trainer = Trainer(task, settings, precision, data, group, options, reporter)
             training, first = trainer.prepare()
         trainer.train(training, first)
-        errors = measure(training, data, group, options.stop_code)
-        result = _result(task, settings, data, group, trainer, training, errors)
-        group.first_only(lambda: _leave(task.folder, training.network, result))
-        return result
+        return conclude(task, settings, data, group, options, trainer, training)
+
+
+def enter_folder(stack: contextlib.ExitStack, task: TrainingTask, settings: dict[str, Any], group: Group) -> FullResult | None:
+    """Lock the output folder until `stack` ends, and clear it of what nobody needs; the result if there is one."""
+    group.first_only(lambda: stack.enter_context(training_lock(task.folder)))
+    finished = group.together(lambda: _finished(task.folder, settings))
+    group.first_only(lambda: _clear(task.folder, is_finished=finished is not None))
+    return finished
+
+
+def conclude(
+    task: TrainingTask,
+    settings: dict[str, Any],
+    data: FullData,
+    group: Group,
+    options: RunOptions,
+    trainer: Trainer,
+    training: FullTraining,
+) -> FullResult:
+    """Evaluate a training after its last step, and leave its result in the output folder."""
+    errors = measure(training, data, group, options.stop_code)
+    result = _result(task, settings, data, group, trainer, training, errors)
+    group.first_only(lambda: _leave(task.folder, training.network, result))
+    return result
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> FullResult | None:
@@ -79,7 +98,8 @@ def _clear(folder: Path, *, is_finished: bool) -> None:
         path.unlink(missing_ok=True)
 
 
-def _open_data(task: TrainingTask, group: Group, options: RunOptions, reporter: Reporter) -> FullData:
+def open_data(task: TrainingTask, group: Group, options: RunOptions, reporter: Reporter) -> FullData:
+    """The images of a training, on its device or read by loader processes."""
     recipe, rank_info = task.recipe, group.rank_info
     shard = Shard(recipe.batch, recipe.crop, task.seed, rank_info.rank, rank_info.world_size, group.device)
     if recipe.dataset == "imagenet":
@@ -105,7 +125,7 @@ def measure(
     """Top-1 and top-5 error in percent on the test images, and how many could be read; every rank takes its share.
 
     Raises:
-        TrainingStopped: a signal came to any rank; the checkpoint of the last step is there.
+        StoppedBySignal: a signal came to any rank; the checkpoint of the last step is there.
         HpcnasError: not one could be read.
     """
     group.share_buffers(training.network)
@@ -129,7 +149,7 @@ def _agreed(batches: Iterator[Batch], group: Group, stop_code: Callable[[], int]
         failure = attempt(lambda: taken.extend(itertools.islice(batches, 1)))  # noqa: B023 - called at once
         code = agree(group, MORE if taken else 0, stop_code(), failure)
         if code > MORE:
-            raise TrainingStopped.by(code, "the evaluation after the last step")
+            raise StoppedBySignal.by(code, "the evaluation after the last step")
         if not code:
             return
         yield from taken

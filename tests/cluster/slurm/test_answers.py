@@ -88,6 +88,22 @@ def test_an_sbatch_without_a_clear_answer_is_never_asked_twice(commands: Path, t
 
 
 @pytest.mark.parametrize("how", SICK)
+def test_a_host_to_exclude_is_not_forgotten_while_sinfo_is_ill(commands: Path, tmp_path: Path, how: str) -> None:
+    put(commands, "sbatch", f'for last; do :; done; cp "$last" {tmp_path}/script; echo Submitted batch job 12')
+    put(commands, "sinfo", SICK[how])
+    one = launcher(tmp_path)
+    one.exclude(["bad7", "no-node"])
+    assert one.submit(1)
+    assert "--exclude" not in (tmp_path / "script").read_text()
+    put(commands, "sinfo", "echo good1; echo bad7")
+    assert one.submit(1)
+    assert "#SBATCH --exclude=bad7\n" in (tmp_path / "script").read_text()
+    put(commands, "sinfo", SICK[how])
+    assert one.submit(1)
+    assert "#SBATCH --exclude=bad7\n" in (tmp_path / "script").read_text()
+
+
+@pytest.mark.parametrize("how", SICK)
 def test_a_scancel_that_is_ill_is_an_error_of_the_cluster_alone(
     commands: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from hpcnas.config import ClusterConfig
 from hpcnas.errors import UsageError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("message", "advice"),
     [

@@ -1,5 +1,6 @@
 """Many processes that need the same kernels at once compile each of them once."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -10,13 +11,15 @@ import pytest
 
 pytest.importorskip("triton")
 
+from hpcnas.networks.gpu import kernel_cache
 from hpcnas.networks.gpu.kernel_cache import prepare
 from hpcnas.networks.gpu.plans import PassPlan
-from hpcnas.networks.gpu.variants import variants_of
+from hpcnas.networks.gpu.variants import compile_variant, variants_of
 from hpcnas.representation.codec import genotype_to_json
+from tests.networks.gpu.machine_code import usage
 from tests.networks.gpu.material import tiny
 
-PROCESSES = 8
+PROCESSES, WORKERS = 8, 200
 PLAN = PassPlan(genotype_to_json(tiny("smallest")), 8, 1, 2, 1, 8, 8, 10, evaluation_batch=8)
 ARCH = 90
 PROGRAM = """
@@ -66,6 +69,35 @@ def test_processes_that_start_at_once_compile_each_variant_once(tmp_path, cache)
     assert sum("starts a compiling process" in text for text in said) == 1
     assert len(made(cache)) == needed
     assert prepare(PLAN, ARCH) == 0
+
+
+@pytest.mark.serial
+@pytest.mark.timeout(300)
+def test_of_200_workers_that_start_at_once_one_compiles(tmp_path, cache, monkeypatch):
+    """One variant for all, so that it is the lock and the cache that work, not the compiler."""
+    (variant,) = variants_of(PLAN.launches(), ARCH)[:1]
+    monkeypatch.setattr(kernel_cache, "variants_of", lambda launches, arch: [variant])
+    context = multiprocessing.get_context("fork")  # all of them have Triton at once
+    all_there, counts = context.Barrier(WORKERS), context.Queue()
+
+    def work() -> None:
+        all_there.wait()
+        counts.put(prepare(PLAN, ARCH))
+
+    workers = [context.Process(target=work) for _ in range(WORKERS)]
+    for worker in workers:
+        worker.start()
+    found = [counts.get(timeout=200) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert sorted(found) == [0] * (WORKERS - 1) + [1]
+    assert all(worker.exitcode == 0 for worker in workers)
+    assert len(made(cache)) == 1
+    assert not [path for path in cache.rglob("*") if "tmp" in path.name], "nothing is left half-written"
+    monkeypatch.undo()
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(cache))
+    assert usage(compile_variant(variant, ARCH)).registers > 0, "the entry is whole"
+    assert len(made(cache)) == 1
 
 
 def test_what_waiting_raises_goes_through_and_leaves_the_lock(cache, monkeypatch):

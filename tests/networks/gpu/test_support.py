@@ -80,3 +80,5 @@ def test_a_skeleton_that_the_kernels_do_not_know_is_refused_with_its_reason():
     assert Structure(network_graph(PUBLISHED, blueprint("small")), 10, 3).reason_against() == ""
     imagenet = Structure(network_graph(PUBLISHED, blueprint("imagenet")), 1000, 3)
     assert imagenet.reason_against() == "the stem is not one convolution of stride 1"
+    many = Structure(network_graph(PUBLISHED, blueprint("small", classes=200)), 200, 3)
+    assert many.reason_against() == "there are 200 classes, and the kernels hold 128"

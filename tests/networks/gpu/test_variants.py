@@ -26,6 +26,7 @@ from tests.networks.gpu.machine_code import usage
 
 COMMITTED = Path(__file__).with_name("variants.txt").read_text().splitlines()
 BENCH = load_genotypes()
+DEPTHWISE = ("depthwise_forward", "depthwise_backward")
 
 
 def plan(genotype: Genotype) -> PassPlan:
@@ -36,6 +37,12 @@ def plan(genotype: Genotype) -> PassPlan:
 
 def every_variant(arch: int) -> list[KernelVariant]:
     return variants_of([launch for name in ("published", "dense") for launch in plan(BENCH[name]).launches()], arch)
+
+
+def full_size_variants(genotype: Genotype, arch: int, classes: int = 10) -> list[KernelVariant]:
+    """Of the paper's CIFAR model, whose evaluation is torch's."""
+    sizes = {"channels": 64, "cells": 2, "classes": classes, "in_channels": 3, "batch": 256, "crop": 24, "image_px": 32}
+    return variants_of(PassPlan(genotype_to_json(genotype), evaluation_batch=0, model="cifar", **sizes).launches(5), arch)
 
 
 def widest_of_each_kernel(arch: int) -> list[KernelVariant]:
@@ -68,6 +75,14 @@ def test_no_random_genotype_needs_another_variant(seeds):
     assert {variant.text for variant in variants_of(launches, 90)} <= set(COMMITTED)
 
 
+@pytest.mark.parametrize("name", BENCH)
+def test_a_full_size_training_needs_five_variants_of_its_own_whatever_the_genotype(name):
+    """The stem, 64 wide; a stride of 2 at that width; and a product of more tiles."""
+    own = {variant.text.partition("(")[0] for variant in full_size_variants(BENCH[name], 90) if variant.text not in COMMITTED}
+    assert {text.partition("[")[0] for text in own} <= {"stem_forward", "stem_backward", "product_backward", *DEPTHWISE}
+    assert len(own) <= 5
+
+
 @pytest.mark.parametrize("runs", [1, 2, 3])
 def test_fewer_runs_need_no_other_variant(runs):
     assert {variant.text for variant in variants_of(plan(BENCH["dense"]).launches(runs), 90)} <= set(COMMITTED)
@@ -81,7 +96,8 @@ def test_one_variant_of_each_kernel_compiles_and_spills_nothing(own_cache):
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("arch", [80, 90])
 def test_every_variant_compiles_and_spills_nothing(arch, own_cache):
-    assert spilling(every_variant(arch), arch) == []
+    full_size = [variant for classes in (10, 100) for variant in full_size_variants(BENCH["dense"], arch, classes)]
+    assert spilling([*every_variant(arch), *full_size], arch) == []
 
 
 @pytest.fixture

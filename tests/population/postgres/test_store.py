@@ -13,7 +13,8 @@ from hpcnas.config import RecipeConfig, RunConfig, config_toml
 from hpcnas.errors import DamagedRunError, StoreUnavailable, UsageError
 from hpcnas.population import create_store, open_queue, open_store
 from hpcnas.population.invariants import check_invariants
-from hpcnas.population.postgres.store import PostgresStore, schema_name
+from hpcnas.population.postgres.database import schema_name
+from hpcnas.population.postgres.store import PostgresStore
 from hpcnas.population.queries import Population
 from hpcnas.records import Verdict
 from hpcnas.run_folder import RunFolder
@@ -148,3 +149,34 @@ def test_an_unknown_store_is_one_clear_sentence(memory_path: Path, store: str) -
     folder.config.write_text(config_toml(config), encoding="utf-8")
     with pytest.raises(UsageError, match="--store"):
         create_store(folder, config)
+
+
+def test_the_tables_of_hpcnas_0_1_0_are_read_as_they_are_and_brought_up_to_date_by_a_store(
+    postgres: str, memory_path: Path
+) -> None:
+    config = RunConfig(store=postgres, recipe=RecipeConfig(repeats=1))
+    folder = make_folder(memory_path / "run", config)
+    store = PostgresStore.create(folder, config)
+    store.add([offspring_record()])
+    store.close()
+    schema = schema_name(store.run_id)
+    with psycopg.connect(postgres) as connection:
+        connection.execute(f"ALTER TABLE {schema}.run ADD COLUMN rng_state TEXT NOT NULL DEFAULT ''")
+        connection.execute(f"ALTER TABLE {schema}.run ALTER COLUMN schema_version SET DEFAULT 2")
+        connection.execute(f"UPDATE {schema}.run SET schema_version = 2")
+
+    def columns() -> set[str]:
+        with psycopg.connect(postgres) as connection:
+            found = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = 'run'"
+            return {name for (name,) in connection.execute(found, [schema])}
+
+    with Population.open(folder) as population:
+        assert population.counts().queued == 1
+    assert "rng_state" in columns()
+    again = PostgresStore.open(folder, config)
+    assert again.begin_epoch() == 1
+    again.close()
+    assert "rng_state" not in columns()
+    PostgresStore.open(folder, config).close()
+    with Population.open(folder) as population:
+        assert population.run().epoch == 1

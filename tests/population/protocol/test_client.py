@@ -6,11 +6,11 @@ import secrets
 import socket
 import threading
 import time
-from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from hpcnas.errors import StoreUnavailable
 from hpcnas.population.protocol.address import read_address, this_address

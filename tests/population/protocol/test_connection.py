@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from hpcnas.population.protocol.client import ServiceClient
-from hpcnas.population.protocol.connection import Limits
-from hpcnas.population.protocol.framing import MAX_HELLO_BYTES, ClientHandshake, Frames, Seal, frame
-from hpcnas.population.protocol.messages import decode, encode_call
+from hpcnas.population.protocol.connection import MAX_HELLO_BYTES, Frames, Limits, Seal, frame
+from hpcnas.population.protocol.handshake import CLIENT, ClientHandshake
+from hpcnas.population.protocol.messages import JoinMessage, encode
 from hpcnas.population.protocol.secret import read_secret
 from hpcnas.population.protocol.service import Service
 from tests.population.conftest import Rig, worker
@@ -45,8 +45,8 @@ def receive_frame(connection: socket.socket, frames: Frames) -> bytes:
 
 def shake_hands(service: Service, secret: bytes) -> tuple[socket.socket, Seal, Frames]:
     connection, frames, handshake = connect(service), Frames(1 << 20), ClientHandshake(secret)
-    connection.sendall(handshake.answer(receive_frame(connection, frames)))
-    return connection, handshake.finish(receive_frame(connection, frames)), frames
+    connection.sendall(frame(handshake.answer(receive_frame(connection, frames))))
+    return connection, Seal(handshake.finish(receive_frame(connection, frames)), CLIENT), frames
 
 
 def is_closed(connection: socket.socket) -> bool:
@@ -56,7 +56,7 @@ def is_closed(connection: socket.socket) -> bool:
         while data := connection.recv(65536):
             frames.feed(data)
     hello = frames.next()
-    assert hello is None or "nonce" in decode(hello)
+    assert hello is None or "nonce" in json.loads(hello)
     assert frames.next() is None
     connection.close()
     return True
@@ -91,10 +91,10 @@ def test_whoever_does_not_prove_the_secret_is_hung_up_on(served: Rig, short: Ser
 def test_a_recorded_conversation_cannot_be_replayed(served: Rig, short: Service) -> None:
     secret, sent = read_secret(served.folder), []
     connection, frames, handshake = connect(short), Frames(1 << 20), ClientHandshake(secret)
-    sent.append(handshake.answer(receive_frame(connection, frames)))
+    sent.append(frame(handshake.answer(receive_frame(connection, frames))))
     connection.sendall(sent[-1])
-    seal = handshake.finish(receive_frame(connection, frames))
-    sent.append(seal.sign(encode_call("join", worker=worker("replayed"))))
+    seal = Seal(handshake.finish(receive_frame(connection, frames)), CLIENT)
+    sent.append(seal.sign(encode(JoinMessage(worker("replayed")))))
     connection.sendall(sent[-1])
     seal.verify(receive_frame(connection, frames))
     replayed = connect(short)
@@ -141,7 +141,7 @@ def test_a_message_of_ten_mebibytes_is_not_read(served: Rig, short: Service) -> 
 
 def test_half_a_message_and_silence_do_not_last(served: Rig, short: Service) -> None:
     connection, seal, _ = shake_hands(short, read_secret(served.folder))
-    connection.sendall(seal.sign(encode_call("join", worker=worker()))[:-5])
+    connection.sendall(seal.sign(encode(JoinMessage(worker())))[:-5])
     silent = connect(short)
     assert is_closed(connection)
     assert is_closed(silent)

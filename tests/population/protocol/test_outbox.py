@@ -11,18 +11,11 @@ from hypothesis import strategies as st
 
 from hpcnas.config import RunConfig
 from hpcnas.population import faultpoints
-from hpcnas.population.protocol.outbox import (
-    MAX_BYTES,
-    fail_message,
-    final_message,
-    merge_outbox,
-    record_message,
-    release_message,
-    write_outbox,
-)
+from hpcnas.population.protocol.messages import FailMessage, FinalMessage, RecordMessage, ReleaseMessage
+from hpcnas.population.protocol.outbox import MAX_BYTES, merge_outbox, write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.sqlite.store import SQLiteStore
-from hpcnas.records import Failure, FailureKind, Final, Individual, State
+from hpcnas.records import Failure, FailureKind, Final, Fitness, Individual, State
 from hpcnas.run_folder import RunFolder
 from tests.population.conftest import Rig, fitness, make_folder, offspring_record, worker
 
@@ -40,11 +33,11 @@ def rig(make_rig: Callable[[str], Rig]) -> Rig:
 def test_every_kind_of_message_is_merged_once(rig: Rig) -> None:
     final = Final(None, "d", "cifar", 64, "cifar10", 0, 3.75, None, 15543498, 10.0, "1 x H100", {"epochs": 2})
     messages = [
-        record_message(1, 1, fitness(0)),
-        record_message(1, 1, fitness(1)),
-        fail_message(2, 1, Failure(FailureKind.CRASH, "boom", "trace")),
-        release_message(3, 1, "time limit"),
-        final_message(final),
+        RecordMessage(1, 1, fitness(0)),
+        RecordMessage(1, 1, fitness(1)),
+        FailMessage(2, 1, Failure(FailureKind.CRASH, "boom", "trace")),
+        ReleaseMessage(3, 1, "time limit"),
+        FinalMessage(final),
     ]
     for message in [*messages, *messages]:
         write_outbox(rig.folder, message)
@@ -58,10 +51,26 @@ def test_every_kind_of_message_is_merged_once(rig: Rig) -> None:
     assert list(rig.folder.outbox.iterdir()) == []
 
 
+OLD = (
+    '{"format":"hpcnas-outbox","version":1,"call":"record","individual_id":1,"token":1,"fitness":'
+    '{"repeat":0,"accuracy":0.25,"seed":3,"steps":10,"seconds":2.0,"device":"cpu"}}\n'
+)
+
+
+def test_a_message_that_hpcnas_0_1_0_left_is_merged_and_ours_has_its_text(rig: Rig) -> None:
+    rig.folder.outbox.mkdir(exist_ok=True)
+    (rig.folder.outbox / "0123456789abcdef0123456789abcdef.json").write_text(OLD, encoding="ascii")
+    assert merge_outbox(rig.folder, rig.head) == 1
+    with Population.open(rig.folder) as population:
+        assert population.individual(1).accuracies == (0.25,)
+    ours = write_outbox(rig.folder, RecordMessage(1, 1, Fitness(0, 0.25, 3, 10, 2.0, "cpu")))
+    assert ours.read_text(encoding="ascii") == OLD
+
+
 def test_a_stale_message_is_done_with_and_noted(rig: Rig) -> None:
     rig.head.expire(next(view for view in rig.head.leases() if view.individual_id == 1), "silent")
     rig.queue.claim("w1", "again")
-    write_outbox(rig.folder, record_message(1, 1, fitness(0)))
+    write_outbox(rig.folder, RecordMessage(1, 1, fitness(0)))
     assert merge_outbox(rig.folder, rig.head) == 1
     with Population.open(rig.folder) as population:
         assert population.individual(1).accuracies == ()
@@ -90,7 +99,7 @@ def test_what_cannot_be_understood_is_set_aside_and_named(rig: Rig, name: str) -
     rig.folder.outbox.mkdir(exist_ok=True)
     for _ in range(2):
         (rig.folder.outbox / "bad.json").write_bytes(BAD[name])
-        write_outbox(rig.folder, record_message(1, 1, fitness(0)))
+        write_outbox(rig.folder, RecordMessage(1, 1, fitness(0)))
         assert merge_outbox(rig.folder, rig.head) == 1
     kept = sorted((rig.folder.outbox / "refused").iterdir())
     assert [path.read_bytes() for path in kept] == [BAD[name]] * 2
@@ -115,14 +124,14 @@ def test_a_disk_that_refuses_is_left_as_it_was(rig: Rig, monkeypatch: pytest.Mon
         with monkeypatch.context() as patch:
             patch.setattr(faultpoints, name, lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
             with pytest.raises(OSError, match="No space left"):
-                write_outbox(rig.folder, release_message(3, 1, "time limit"))
+                write_outbox(rig.folder, ReleaseMessage(3, 1, "time limit"))
     assert list(rig.folder.outbox.iterdir()) == []
 
 
 def test_a_message_that_the_disk_holds_fast_keeps_no_other_from_being_merged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     (rig.folder.outbox).mkdir(exist_ok=True)
     (rig.folder.outbox / "0.json").write_text("garbage")
-    stuck, other = (write_outbox(rig.folder, release_message(number, 1, "time limit")) for number in (1, 2))
+    stuck, other = (write_outbox(rig.folder, ReleaseMessage(number, 1, "time limit")) for number in (1, 2))
     rename, unlink = faultpoints.rename, Path.unlink
 
     def refuse(path: Path, missing_ok: bool = False) -> None:

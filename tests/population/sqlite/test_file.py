@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpcnas.config import RunConfig
-from hpcnas.errors import DamagedRunError, StoreUnavailable, UsageError
+from hpcnas.errors import DamagedRunError, StoreUnavailable
 from hpcnas.population import open_store
 from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.queries import Population
@@ -137,18 +137,21 @@ def test_a_newer_schema_is_refused_and_untouched(memory_path: Path, config: RunC
 def test_the_kept_file_of_schema_1_is_brought_up_to_date(memory_path: Path, config: RunConfig) -> None:
     folder = make_folder(memory_path / "run", config)
     shutil.copy(Path(__file__).parent / "assets" / "population-v1.db", folder.database)
-    with pytest.raises(UsageError, match="older hpcnas"):
-        Population.open(folder)
+    before = contents(folder.path)
+    with Population.open(folder) as population:  # a reader migrates a copy of its own
+        read = population.individuals()
+    assert contents(folder.path) == before
     store = SQLiteStore.open(folder, backup_s=None)
     assert store.record(3, 1, fitness(0)) is Verdict.OK
     assert store.failure_share(last=4) == 0.25
     store.close()
     with Population.open(folder) as population:
         assert check_invariants(population) == []
+        assert [one.id for one in population.individuals()] == [one.id for one in read]
         states = [individual.state for individual in population.individuals()]
         assert states == [State.EVALUATED, State.FAILED, State.LEASED, State.QUEUED]
     assert check_database(folder) == []
-    old = sqlite3.connect(folder.backup / "before-schema-2.db")
+    old = sqlite3.connect(folder.backup / "before-schema-3.db")
     assert old.execute("PRAGMA user_version").fetchone() == (1,)
     old.close()
 

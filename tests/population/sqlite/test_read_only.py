@@ -104,6 +104,16 @@ def test_every_command_that_only_reads_works(store: SQLiteStore, tmp_path: Path,
     assert (process.returncode, process.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("command", ["status", "report", "population", "failures", "status --json"])
+def test_an_archive_of_an_older_schema_is_read(tmp_path: Path, command: str) -> None:
+    folder = make_folder(tmp_path / "run", RunConfig())
+    shutil.copy(Path(__file__).parent / "assets/population-v1.db", folder.database)
+    content = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    process = read_only(folder.path, sys.executable, "-m", "hpcnas", *command.split(), "--run", str(folder.path))
+    assert (process.returncode, process.stderr) == (0, "")
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()} == content
+
+
 def test_a_database_that_changes_while_it_is_copied_is_copied_again(
     store: SQLiteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,11 +16,12 @@ from hpcnas.config import RunConfig, config_toml
 from hpcnas.errors import DamagedRunError, RunHeldError, StoreUnavailable, UsageError
 from hpcnas.population import backup, faultpoints, rules
 from hpcnas.population.invariants import check_database, check_invariants
-from hpcnas.population.protocol.outbox import record_message, write_outbox
+from hpcnas.population.protocol.messages import RecordMessage
+from hpcnas.population.protocol.outbox import write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.restore import is_sound, restore
 from hpcnas.population.sqlite.backup import sqlite_backups
-from hpcnas.population.sqlite.journal import journal_numbers, journal_path, read_lines
+from hpcnas.population.sqlite.journal_files import journal_numbers, journal_path, read_lines
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.records import Failure, FailureKind, Verdict
 from hpcnas.run_folder import RunFolder
@@ -59,7 +60,7 @@ def store(folder: RunFolder, config: RunConfig) -> SQLiteStore:
 def test_every_row_comes_back_from_the_journal_alone(folder: RunFolder, store: SQLiteStore) -> None:
     store.begin_epoch()
     store.join(worker())
-    store.add([offspring_record(number) for number in range(4)], rng_state="state")
+    store.add([offspring_record(number) for number in range(4)])
     store.claim("w1", "c1")
     store.heartbeat(1, 1, 0.5)
     store.record(1, 1, fitness(0))
@@ -108,7 +109,7 @@ def test_restored_leases_go_on_under_their_tokens(folder: RunFolder, store: SQLi
     store.record(1, 1, fitness(0))
     store.close()
     destroy(folder)
-    write_outbox(folder, record_message(1, 1, fitness(1)))
+    write_outbox(folder, RecordMessage(1, 1, fitness(1)))
     done = restore(folder)
     assert (done.outbox, done.evaluated, done.problems) == (1, 1, [])
     assert done.start.endswith(".db and 2 transactions of the journal")
@@ -149,7 +150,7 @@ def test_a_hole_in_the_journal_is_named(folder: RunFolder, store: SQLiteStore) -
 def test_a_line_that_was_undone_does_not_come_back(
     folder: RunFolder, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(connection: sqlite3.Connection) -> None:
+    def refuse(connection: sqlite3.Connection, statement: str) -> None:
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise error

@@ -5,7 +5,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hpcnas.errors import UsageError
 from hpcnas.report.assemble import report_charts
+from hpcnas.report.charts.operations import operations_chart
 from hpcnas.report.charts.plot import draw, save_charts
+from hpcnas.report.read_run import read_runs
+from tests.report.populations import make_run
 
 
 @pytest.fixture
@@ -20,13 +23,13 @@ def charts(make_rows, make_finals):
     return report_charts(runs)
 
 
-def test_every_figure_is_written_as_svg_png_and_csv(charts, tmp_path):
+def test_every_figure_is_written_as_svg_pdf_png_and_csv(charts, tmp_path):
     paths = save_charts(charts, tmp_path / "figures")
     assert sorted(path.name for path in paths) == sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert len(paths) == 3 * 6
+    assert len(paths) == 4 * 6
     for path in paths:
         start = path.read_bytes()[:64]
-        assert start.startswith({".svg": b"<?xml", ".png": b"\x89PNG", ".csv": b"run,"}[path.suffix])
+        assert start.startswith({".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG", ".csv": b"run,"}[path.suffix])
 
 
 def test_the_same_data_gives_the_same_files(charts, tmp_path):
@@ -45,9 +48,10 @@ def test_figures_that_are_there_are_not_replaced_unasked(charts, tmp_path):
     assert (tmp_path / "figure4.png").read_bytes() != b"mine"
 
 
-def test_no_two_texts_of_a_figure_overlap(charts):
+def test_no_two_texts_of_a_figure_overlap(charts, tmp_path):
     """Titles, axis names, tick labels and legend, as drawn; and none is cut off at the edge."""
-    for chart in charts:
+    operations = operations_chart(read_runs([make_run(tmp_path / name, 30) for name in ("evolution", "a longer name")]))
+    for chart in (operations, *(chart for chart in charts if not chart.is_empty)):
         figure = draw(chart)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()

@@ -207,6 +207,7 @@ def prepare_and_count(folder: str, name: str, barrier, reads) -> None:
     prepare(name, folder)
 
 
+@pytest.mark.slow
 def test_many_processes_prepare_once(fashion):
     context = multiprocessing.get_context("fork")
     reads, barrier = context.Value("i", 0), context.Barrier(6)

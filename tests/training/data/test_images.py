@@ -182,6 +182,7 @@ def source(data: Path, say: list[str], loaders: int = 0, batch: int = 4) -> Fold
     return FolderData(*read_image_folder(data), Shard(batch, 24, 1, 0, 1, CPU), loaders=loaders, log_line=say.append)
 
 
+@pytest.mark.slow
 def test_loader_processes_give_what_this_process_gives(tmp_path: Path) -> None:
     data = write_image_folder(tmp_path, classes=2, train=4, val=3)
     alone, helped = (list(source(data, [], loaders).batches(0, 4, 2)) for loaders in (0, 2))

@@ -152,6 +152,7 @@ def test_a_file_that_cannot_be_read_is_named_in_one_sentence(images, name):
         load_dataset(f"folder:{images}", str(images / "cache"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", IMAGE_SUFFIXES)
 def test_one_damaged_byte_anywhere_in_a_header_is_an_unreadable_image_or_none_at_all(ending):
     file = io.BytesIO()

@@ -83,6 +83,7 @@ def test_a_function_beside_the_user_is_found(tmp_path, monkeypatch):
     assert [r.accuracy for r in evaluator.evaluate(PUBLISHED, {0: 1}, progress=lambda share: None)] == [0.5]
 
 
+@pytest.mark.slow
 def test_neither_contract_nor_synthetic_fitness_import_torch():
     code = "import sys; from hpcnas.training.fitness.evaluators import load_evaluator; from hpcnas.config import RecipeConfig; "
     code += "load_evaluator(RecipeConfig(fitness='synthetic')); assert 'torch' not in sys.modules"

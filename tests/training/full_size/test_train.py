@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.errors import HpcnasError, StoppedBySignal, UsageError
 from hpcnas.networks.counts import count
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.presets import PUBLISHED
@@ -20,7 +20,7 @@ from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import PAPER, full_recipe
 from hpcnas.training.full_size.result import read_result
-from hpcnas.training.full_size.task import RunOptions, TrainingStopped, TrainingTask
+from hpcnas.training.full_size.task import RunOptions, TrainingTask
 from hpcnas.training.full_size.train import train_full
 from tests.training.full_size.material import SMALL, run_ranks, weights, write_image_folder
 
@@ -74,7 +74,7 @@ def test_training_stopped_at_any_step_ends_with_the_same_bits(tmp_path: Path) ->
     disturbed = task(tmp_path / "disturbed")
     for steps in (1, 2, 3, 2):
         with pytest.raises(
-            TrainingStopped, match=r"SIGTERM stopped the training at step \d of 5; the same command goes on there"
+            StoppedBySignal, match=r"SIGTERM stopped the training at step \d of 5; the same command goes on there"
         ) as stopped:
             train_full(disturbed, alone(), RunOptions(stop_code=stopping_after(steps)))
         assert stopped.value.exit_code == 143
@@ -92,7 +92,7 @@ def test_four_ranks_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path)
 
     def work(name: str, stop_code: Callable[[], int]) -> Callable[[Group], object]:
         def train(group: Group) -> None:
-            with contextlib.suppress(TrainingStopped):
+            with contextlib.suppress(StoppedBySignal):
                 train_full(replace(task(tmp_path / name), genotype=PUBLISHED), group, RunOptions(stop_code=stop_code))
 
         return train
@@ -107,7 +107,7 @@ def test_damaged_newest_checkpoint_costs_steps_not_the_training(tmp_path: Path, 
     undisturbed = train_full(task(tmp_path / "calm"), alone(), RunOptions())
     disturbed = task(tmp_path / "disturbed")
     for steps in (2, 3):
-        with pytest.raises(TrainingStopped):
+        with pytest.raises(StoppedBySignal):
             train_full(disturbed, alone(), RunOptions(stop_code=stopping_after(steps)))
     checkpoints(disturbed.folder)[0].write_bytes(b"half")
     result = train_full(disturbed, alone(), RunOptions())
@@ -171,7 +171,7 @@ def test_image_folder_trains_and_validates_end_to_end(tmp_path: Path) -> None:
     recipe = full_recipe("imagenet", data=str(data), channels=2, cells=1, steps=4, batch=8, crop=48)
     options = RunOptions(loaders=2)
     undisturbed = train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "calm"), alone(), options)
-    with pytest.raises(TrainingStopped):
+    with pytest.raises(StoppedBySignal):
         train_full(
             TrainingTask(SMALL, recipe, 0, tmp_path / "other"), alone(), RunOptions(loaders=1, stop_code=stopping_after(3))
         )
@@ -195,7 +195,7 @@ def test_signal_to_one_rank_in_the_evaluation_stops_both_and_costs_no_step(tmp_p
 
     def stopped(group: Group) -> None:
         told = stopping_after(STEPS + 2) if group.rank_info.rank == 1 else lambda: 0
-        with pytest.raises(TrainingStopped, match="SIGTERM stopped the evaluation after the last step"):
+        with pytest.raises(StoppedBySignal, match="SIGTERM stopped the evaluation after the last step"):
             train_full(task(tmp_path / "both"), group, RunOptions(stop_code=told))
 
     assert run_ranks(2, tmp_path, stopped) == [0, 0]
@@ -213,14 +213,14 @@ def test_image_that_cannot_be_read_is_counted_once_over_restarts(tmp_path: Path)
     next((data / "train").glob("*/*")).write_bytes(b"no image")
     recipe = full_recipe("imagenet", data=str(data), channels=2, cells=1, steps=2, batch=8, crop=48)
     options = RunOptions(loaders=0)
-    with pytest.raises(TrainingStopped):
+    with pytest.raises(StoppedBySignal):
         train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "out"), alone(), replace(options, stop_code=stopping_after(3)))
     assert train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "out"), alone(), options).skipped == 1
 
 
 def test_checkpoint_after_the_last_step_of_version_0_1_ends_in_valid_json(tmp_path: Path) -> None:
     """It does not say loss and speed: null in result.json, and a NaN that was written before is read as that."""
-    with pytest.raises(TrainingStopped):
+    with pytest.raises(StoppedBySignal):
         train_full(task(tmp_path), alone(), RunOptions(stop_code=stopping_after(STEPS + 1)))
     (path,) = checkpoints(tmp_path)[:1]
     settings = task(tmp_path).recipe.settings(task(tmp_path).digest, 0, "fp32")

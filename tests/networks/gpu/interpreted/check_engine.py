@@ -9,9 +9,9 @@ import torch
 from hpcnas.benchmarks.step import Setting
 from hpcnas.benchmarks.together import measure_together, text
 from hpcnas.config import RecipeConfig
+from hpcnas.networks.gpu.support import MEMORY_MARGIN
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.training.data.datasets import Dataset, Images
-from hpcnas.training.fitness import together
 from hpcnas.training.fitness.engine import make_engine
 from hpcnas.training.fitness.evaluator import EvaluationFailed
 from hpcnas.training.fitness.together import TogetherEngine
@@ -84,7 +84,7 @@ def test_memory_that_runs_out_halves_the_repeats_and_only_then_is_a_finding(engi
 def test_how_many_fit_is_known_before_anything_is_allocated(engine, monkeypatch):
     plan, _ = engine._plan(GENOTYPE)
     for at_once, repeats in ((4, 4), (3, 3), (2, 4), (1, 4)):
-        need = plan.memory_bytes(at_once, RECIPE.train_steps) + together.MEMORY_MARGIN
+        need = plan.memory_bytes(at_once, RECIPE.train_steps) + MEMORY_MARGIN
         monkeypatch.setattr(TogetherEngine, "free_bytes", lambda self, need=need: need)
         assert engine._fitting(plan, repeats) == at_once
 

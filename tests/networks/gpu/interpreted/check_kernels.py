@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from hpcnas.networks.gpu import narrow
 from hpcnas.networks.gpu.kernels.pools import pool_backward, pool_forward
 from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
@@ -144,3 +145,19 @@ def test_max_pools_take_the_first_of_equals_as_torch_does(worst):
     assert x.grad is not None
     assert torch.equal(largest.nan_to_num(9.0), y.permute(0, 2, 3, 1).nan_to_num(9.0))
     torch.testing.assert_close(found, x.grad.permute(0, 2, 3, 1))
+
+
+def test_wide_values_are_cut_and_equal_the_reference(monkeypatch):
+    """Widths of 6, 12 and 24, in slices of 3 and 4: stem, products, depthwise convolutions and classifier."""
+    monkeypatch.setattr(narrow, "WIDEST", 4)
+    monkeypatch.setattr(narrow, "NARROWEST", 2)
+    case = Case(tiny("smallest"), batch=2, channels=6)
+    steps = case.steps_of([0], NO_UPDATE, rate=0.0)
+    assert set(steps.layout.structure.widths[1:]) == {3, 4}
+    steps.run()
+    loss, right, buffers = gradients(case, 0, torch.float64)
+    _, torchs, _ = gradients(case, 0, torch.float32)
+    mine = stored(steps, 0, case.states[0], momenta=True)
+    assert abs(float(steps.layout.losses.mean()) - loss) < 1e-5 * loss
+    assert error(flat(mine, list(buffers)), flat(buffers, list(buffers))) < 2e-6
+    assert is_as_good(*(flat(tensors, list(right)) for tensors in (mine, torchs, right)))

@@ -1,0 +1,80 @@
+"""`--on-end` and `--on-failure`: a command of the user that hears how a search ended."""
+
+import logging
+import os
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a head left its run.
+
+    Attributes:
+        state: finished, drained or failed.
+        reason: why it drained or failed; "" of a finished run.
+        best: (id, fitness); None before the first evaluation.
+    """
+
+    run: str
+    state: str
+    reason: str
+    evaluated: int
+    steps: int
+    best: tuple[int, float] | None
+
+    def environment(self) -> dict[str, str]:
+        """What the command reads: HPCNAS_RUN, _STATE, _REASON, _EVALUATED, _STEPS, _BEST (id) and _FITNESS (a share)."""
+        return {
+            "HPCNAS_RUN": self.run,
+            "HPCNAS_STATE": self.state,
+            "HPCNAS_REASON": self.reason,
+            "HPCNAS_EVALUATED": str(self.evaluated),
+            "HPCNAS_STEPS": str(self.steps),
+            "HPCNAS_BEST": "" if self.best is None else str(self.best[0]),
+            "HPCNAS_FITNESS": "" if self.best is None else repr(self.best[1]),
+        }
+
+
+def notify(command: str, ending: Ending, timeout_s: float = TIMEOUT_S) -> bool:
+    """Run a shell command once; whether it ended well. One that fails or takes too long is a line of the log."""
+    if not command:
+        return True
+    with tempfile.TemporaryFile() as output:
+        try:
+            code = _run(command, ending, output.fileno(), timeout_s)
+        except subprocess.TimeoutExpired:
+            log.warning("%s had not ended after %g s and was killed", command, timeout_s)
+            return False
+        except OSError as error:
+            log.warning("%s could not be started: %s", command, error)
+            return False
+        output.seek(0)
+        last = output.read().decode(errors="replace").strip().splitlines()[-1:]
+    if code:
+        log.warning("%s ended with exit code %d%s", command, code, f": {last[0]}" if last else "")
+    return not code
+
+
+def _run(command: str, ending: Ending, output: int, timeout_s: float) -> int:
+    """The exit code; what the command started ends with it when it takes too long."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        env={**os.environ, **ending.environment()},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise

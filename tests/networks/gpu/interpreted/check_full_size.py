@@ -1,0 +1,130 @@
+"""Full-size runs together at a tiny size, in Triton's interpreter; started by test_kernels.py."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+
+from hpcnas.errors import HpcnasError, StoppedBySignal
+from hpcnas.training.full_size import runs, together
+from hpcnas.training.full_size.checkpoint import checkpoints
+from hpcnas.training.full_size.distributed import Group
+from hpcnas.training.full_size.kernel_steps import KernelSteps
+from hpcnas.training.full_size.ranks import RankInfo
+from hpcnas.training.full_size.recipe import full_recipe
+from hpcnas.training.full_size.result import FullResult
+from hpcnas.training.full_size.runs import train_runs
+from hpcnas.training.full_size.step import FullTraining
+from hpcnas.training.full_size.task import RunOptions, TrainingTask
+from hpcnas.training.full_size.train import train_full
+from tests.networks.gpu.interpreter import mend
+from tests.networks.gpu.material import tiny
+from tests.training.full_size.material import weights
+from tests.training.full_size.test_train import stopping_after
+
+mend()
+STEPS = 2
+RECIPE = full_recipe(
+    "cifar", dataset="digits", channels=2, cells=1, steps=STEPS, batch=4, crop=5, runs=2, milestones=(0.5,), learning_rate=0.02
+)
+
+
+def trained(folder: Path, numbers: list[int], **options: object) -> list[FullResult]:
+    tasks = [TrainingTask(tiny("smallest"), RECIPE, run, folder / f"run-{run}") for run in numbers]
+    with closing(train_runs(tasks, Group(RankInfo()), RunOptions(**options))) as found:
+        return [result for _, result in found]
+
+
+def are_same(one: Path, other: Path) -> bool:
+    mine, theirs = weights(one), weights(other)
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[FullResult]]:
+    """Both runs together, undisturbed."""
+    folder = tmp_path_factory.mktemp("calm")
+    return folder, trained(folder, [0, 1])
+
+
+def test_two_runs_together_leave_what_each_leaves_alone_to_the_bit(
+    tmp_path: Path, calm: tuple[Path, list[FullResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FullTraining, "step", None)  # torch makes none of them
+    folder, both = calm
+    (alone,) = trained(tmp_path, [1])
+    assert are_same(tmp_path / "run-1", folder / "run-1")
+    assert not are_same(folder / "run-0", folder / "run-1")
+    assert [result.run for result in both] == [0, 1]
+    assert (alone.error_top1, alone.train_loss, alone.seed) == (both[1].error_top1, both[1].train_loss, both[1].seed)
+    assert trained(folder, [0, 1]) == both  # read back
+
+
+def test_runs_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path, calm: tuple[Path, list[FullResult]]) -> None:
+    """Checkpoints are written for each run, and taken up together."""
+    with pytest.raises(StoppedBySignal, match="SIGTERM stopped the training at step 1 of 2"):
+        trained(tmp_path, [0, 1], stop_code=stopping_after(2))
+    assert [path.name[:19] for run in (0, 1) for path in checkpoints(tmp_path / f"run-{run}")] == ["checkpoint-00000001"] * 2
+    results = trained(tmp_path, [0, 1])
+    assert [result.restarts for result in results] == [1, 1]
+    assert all(are_same(tmp_path / f"run-{run}", calm[0] / f"run-{run}") for run in (0, 1))
+
+
+def test_torch_goes_on_with_what_the_kernels_began(tmp_path: Path, calm: tuple[Path, list[FullResult]]) -> None:
+    """And ends where they would have, but for rounding."""
+    with pytest.raises(StoppedBySignal):
+        trained(tmp_path, [1], stop_code=stopping_after(2))
+    train_full(TrainingTask(tiny("smallest"), RECIPE, 1, tmp_path / "run-1"), Group(RankInfo()), RunOptions())
+    mine, theirs = weights(tmp_path / "run-1"), weights(calm[0] / "run-1")
+    assert all(torch.allclose(mine[name], theirs[name], rtol=1e-3, atol=1e-4) for name in theirs)
+
+
+def test_a_run_that_diverges_fails_when_the_others_are_through(
+    tmp_path: Path, calm: tuple[Path, list[FullResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = KernelSteps.losses
+    monkeypatch.setattr(KernelSteps, "losses", lambda self: [losses(self)[0], float("nan")])
+    found: list[FullResult] = []
+    tasks = [TrainingTask(tiny("smallest"), RECIPE, run, tmp_path / f"run-{run}") for run in (0, 1)]
+    with pytest.raises(HpcnasError, match="run 1: the training loss is nan at step 2; try --precision fp32"):
+        found.extend(result for _, result in train_runs(tasks, Group(RankInfo()), RunOptions()))
+    assert [result.run for result in found] == [0]
+    assert are_same(tmp_path / "run-0", calm[0] / "run-0")
+    assert checkpoints(tmp_path / "run-1") == []
+
+
+def test_memory_that_runs_out_halves_the_runs_and_then_leaves_them_to_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[int] = []
+
+    def too_large(self: KernelSteps, plan: object, trainings: list[FullTraining], *rest: object) -> None:
+        tried.append(len(trainings))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(together.KernelSteps, "__init__", too_large)
+    assert [result.run for result in trained(tmp_path, [0, 1])] == [0, 1]
+    assert tried == [2, 1]
+    said = capsys.readouterr().err
+    assert "2 runs do not fit into memory together: going on with 1 at a time" in said
+    assert "the runs are trained one after the other: one does not fit (CUDA out of memory)" in said
+
+
+def test_how_many_fit_is_known_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = together._plan(TrainingTask(tiny("smallest"), RECIPE, 0, Path()), 10, 1, 32)
+    group, window = Group(RankInfo()), 3
+    data = type("Data", (), {"images": window * RECIPE.batch})()
+    for at_once, wanted in ((5, 5), (3, 5), (1, 2)):
+        need = plan.memory_bytes(at_once, window) + together.MEMORY_MARGIN
+        monkeypatch.setattr(together, "free_bytes", lambda device, need=need: need)
+        assert together._fitting(plan, data, group, wanted) == at_once
+
+
+@pytest.mark.parametrize("options", [{"compile": True}])
+def test_a_compiled_training_is_torchs(monkeypatch: pytest.MonkeyPatch, options: dict[str, bool]) -> None:
+    seen: list[Callable] = []
+    monkeypatch.setattr(runs, "train_full", lambda *given: seen.append(given[0]))
+    list(train_runs([TrainingTask(tiny("smallest"), RECIPE, 0, Path())], Group(RankInfo()), RunOptions(**options)))
+    assert len(seen) == 1

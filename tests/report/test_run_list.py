@@ -1,0 +1,63 @@
+"""All runs below a folder, read as they are: finished, half done, damaged, and what is no run."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from hpcnas.cli import main
+from hpcnas.report.run_list import WIDTH
+
+HEAD = ["head", "--preset", "smoke", "--cluster", "debug", "--workers", "1", "--fitness", "synthetic", "--steps", "6"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("runs")
+    for name in ("short", "group/with-a-name-that-goes-on-and-on-and-is-longer-than-any-table-can-bear-it-to-be"):
+        assert main([*HEAD, "--run", str(top / name)]) == 0
+    (top / "damaged").mkdir()
+    (top / "damaged/run.toml").write_text("x = ")
+    (top / ".hidden/run").mkdir(parents=True)
+    (top / ".hidden/run/run.toml").write_text("x = ")
+    (top / "notes").mkdir()
+    os.symlink(top / "short", top / "link")
+    return top
+
+
+def test_each_run_is_listed_once_and_a_damaged_one_with_its_reason(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", str(runs), "--json"]) == 0
+    listed = {Path(one["run"]).relative_to(runs).parts[0]: one for one in json.loads(capsys.readouterr().out)}
+    assert set(listed) == {"short", "group", "damaged"}
+    assert (listed["short"]["state"], listed["short"]["evaluated"]) == ("finished", 6)
+    assert listed["damaged"]["state"] == "unreadable"
+    assert "not valid TOML" in listed["damaged"]["trouble"]
+
+
+def test_the_table_fits_a_terminal_and_keeps_the_end_of_long_names(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = [line for line in lines if not line.startswith(str(runs))]
+    assert max(map(len, table)) <= WIDTH
+    assert any(line.startswith("...") and "it-to-be " in line for line in table)
+    assert sum("6/6" in line for line in table) == 2
+
+
+def test_looking_changes_nothing(runs: Path) -> None:
+    def kept() -> dict[Path, bytes]:
+        """All files but the ones that SQLite keeps beside an open database."""
+        return {
+            path: path.read_bytes() for path in runs.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))
+        }
+
+    before = kept()
+    assert main(["runs", str(runs)]) == 0
+    assert kept() == before
+
+
+def test_a_folder_without_runs_and_one_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", str(tmp_path)]) == 0
+    assert "no run below" in capsys.readouterr().out
+    assert main(["runs", str(tmp_path / "nowhere")]) == 2
+    assert "is no folder" in capsys.readouterr().err
