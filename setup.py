@@ -63,9 +63,9 @@ setup(
         "submitit>=1.5.3,<1.6",  # it writes the batch scripts; the newest is tested every night
         "filelock>=4.0",
         "tabulate>=0.9",
-        "typer>=0.19",
+        "typer>=0.26",
         "rich>=13.9",
-        "matplotlib>=3.9",
+        "matplotlib>=3.10.8",
     ],
     extras_require={
         "postgres": postgres,

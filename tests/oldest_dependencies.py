@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 OF_USERS = ("install_requires", "postgres", "digits", "page", "weights", "examples")
 LIMITED_BY_TORCH = {"setuptools"}  # torch 2.11 wants an older one than the newest torch does
-LOWER_BOUND = re.compile(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)")
+LOWER_BOUND = re.compile(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)(?:,<[\w.]+)?")
 
 
 def requirements(setup: str) -> Iterator[str]:

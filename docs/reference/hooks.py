@@ -46,7 +46,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             is_code = not is_code
             line = _MARK.sub(r"```\1", line)
         elif not is_code:
-            line = without_references(with_site_links(line, page.file.src_uri))
+            line = with_plain_brackets(with_site_links(line, page.file.src_uri))
         lines.append(line)
     return "\n".join(lines)
 
@@ -66,10 +66,15 @@ def with_site_links(line: str, uri: str) -> str:
     return _SOURCE.sub(source, _LINK.sub(link, line))
 
 
-def without_references(line: str) -> str:
-    """The line with G[i][j] as text: no page has links of the form [text][name], which mkdocstrings looks up."""
+def with_plain_brackets(line: str) -> str:
+    """The line with G[i][j] as text and with a|b in the code of a table, both as a forge shows them.
+
+    No page has links of the form [text][name], which mkdocstrings would look up. Indented lines are code.
+    """
+    if line.startswith("    "):
+        return line
     parts = line.split("`")
-    return "`".join(part.replace("][", "]\\[") if place % 2 == 0 else part for place, part in enumerate(parts))
+    return "`".join(part.replace("\\|", "|") if place % 2 else part.replace("][", "]\\[") for place, part in enumerate(parts))
 
 
 def site_target(target: str, uri: str) -> str | None:

@@ -15,7 +15,7 @@ from tests.processes import ENVIRONMENT, ROOT
 from tests.processes import hpcnas as command
 
 EXAMPLES = ROOT / "docs/examples"
-TESTED = {"plot_run.py", "untrained.py", "other_scheduler.sh"}
+TESTED = {"plot_run.py", "untrained.py", "image_folder.py", "other_scheduler.sh"}
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -62,6 +62,30 @@ def test_a_fitness_without_training_follows_from_its_seed(monkeypatch: pytest.Mo
     assert first == again != other
     assert 0 <= first <= 1
     assert seen == [0.5] * 3
+
+
+def test_a_folder_of_images_is_trained_on(run_folder: RunFolder, tmp_path: Path) -> None:
+    """The folder that the script writes is a data set of ten classes, with images to test on."""
+    images = tmp_path / "images"
+    script = [sys.executable, str(EXAMPLES / "image_folder.py"), str(images)]
+    done = subprocess.run(script, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    counted = {part: len(list((images / part).rglob("*.png"))) for part in ("train", "test")}
+    assert done.stdout == f"train: {counted['train']} images\ntest: {counted['test']} images\n"
+    assert sum(counted.values()) == 1797
+    small = ("--preset", "smoke", "--steps", "1", "--population", "1", "--train-steps", "2", "--workers", "1")
+    where = ("--cluster", "local", "--dataset", f"folder:{images}", "--run", run_folder.path)
+    searched = command(
+        "head",
+        *small,
+        *where,
+        cwd=tmp_path,
+        timeout_s=250,
+        environment={"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)},
+    )
+    assert searched.returncode == 0, searched.stderr
+    with Population.open(run_folder.path) as population:
+        assert population.config.recipe.classes == 10
+        assert population.counts().evaluated == 1
 
 
 @pytest.mark.parametrize("start", ["", "setsid --fork"], ids=["here", "by a command that returns"])

@@ -94,6 +94,13 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
     assert "A genotype from a file, from JSON text, or by name." in text
 
 
+def test_no_page_shows_an_escape_of_markdown(site: Path) -> None:
+    """Such as a backslash before | in the code of a table, which a forge needs and hides."""
+    assert [page.name for page in site.rglob("*.html") if re.search(r"\\[|\[\]*]", text_of(page))] == []
+    assert "auto|slurm|local|debug" in text_of(site / "reference/commands.html")
+    assert "o_{G[i][j]}(x_j)" in text_of(site / "paper.html")
+
+
 def test_no_page_fetches_anything_from_a_network(site: Path) -> None:
     fetched = {page.name: FETCHED.findall(page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
     assert len(fetched) > 20
