@@ -21,7 +21,7 @@ from hpcnas.representation.canonical import digest
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import PUBLISHED
-from hpcnas.training.full_size.result import FullResult, write_result
+from hpcnas.training.full_size.result import final_of, write_result
 
 FLAT = Genotype(((Motif(((4,), (2, 0), (0, 5, 3))),),))
 # A dead motif, an unused one, a node that leads nowhere.
@@ -120,18 +120,9 @@ def leave_training(folder, run, error, dataset="digits"):
     settings = {"model": "cifar", "dataset": dataset, "channels": 4, "cells": 1, "tail": "none"}
     of_training = {"tested": 10, "skipped": 0, "parameters": 1, "train_loss": 0.5, "seconds": 1.0, "images_per_s": 1.0}
     of_machine = {"gpu_hours": 0.0, "world_size": 1, "micro_batch": 4, "devices": "1 x cpu", "restarts": 0, "commit": ""}
-    result = FullResult(
-        settings=settings,
-        digest=digest(PUBLISHED),
-        genotype="",
-        individual_id=None,
-        run=run,
-        seed=run,
-        error_top1=error,
-        error_top5=None,
-        **of_training,
-        **of_machine,
-    )
+    of_genotype = {"digest": digest(PUBLISHED), "genotype": "", "individual_id": None, "versions": {}}
+    of_run = {"run": run, "seed": run, "error_top1": error, "error_top5": None}
+    result = final_of({"settings": settings, **of_genotype, **of_run, **of_training, **of_machine})
     write_result(folder, result)
     return weights
 
