@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from hpcnas.cluster.signals import StopFlag
-from hpcnas.cluster.task import Deadline, this_task
+from hpcnas.cluster.task import SAFETY, Deadline, this_task
 from hpcnas.config import RunConfig, read_config
 from hpcnas.errors import HpcnasError, StoreUnavailable, UnfitHostError
 from hpcnas.population import open_queue
@@ -34,7 +34,6 @@ from hpcnas.worker.watchdog import Watchdog
 log = logging.getLogger("hpcnas.worker")  # its name is __main__ as a process of its own
 
 FAILURES_IN_A_ROW = 3  # then it is this process or its machine
-SAFETY = 1.2  # a genotype is not begun unless this many times its expected duration is left
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
 LOOK_AGAIN_S = 30.0  # between two looks into the database of a run without a head: 200 workers share one disk
 STOP_S = 28.0  # Slurm kills 30 s after SIGTERM

@@ -30,7 +30,7 @@ from hpcnas.training.fitness.repeats import RepeatsEngine, device_label, is_out_
 
 log = logging.getLogger(__name__)
 
-EVALUATION_BATCH = 500  # at most
+MOST_EVALUATED = 500  # images of one pass through the kernels
 MOST_AT_ONCE = 4  # repeats that are trained together; else 2, else 1
 MEMORY_MARGIN = 512 << 20  # compiled kernels, the graph, fragments
 
@@ -46,7 +46,7 @@ class TogetherEngine:
     def __init__(self, recipe: RecipeConfig, data: Dataset, device: torch.device) -> None:
         self.recipe, self.device, self.dataset = recipe, device, data
         self.data = DeviceData.of(data, device)
-        self.evaluation_batch = min(EVALUATION_BATCH, len(data.validation.labels))
+        self.evaluation_batch = min(MOST_EVALUATED, len(data.validation.labels))
         self.dtype = "float32" if is_interpreted() else "bfloat16"
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
