@@ -145,7 +145,7 @@ def test_the_front_door_loads_nothing():
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        ("hpcnas.worker.loop, hpcnas.training.fitness.synthetic", "torch numpy typer rich submitit matplotlib"),
+        ("hpcnas.worker.process, hpcnas.training.fitness.synthetic", "torch numpy typer rich submitit matplotlib"),
         ("hpcnas.evolution.breeding, hpcnas.networks.counts, hpcnas.representation.canonical", "torch numpy sqlite3 submitit"),
         ("hpcnas.head.breeder, hpcnas.population.queries", "torch numpy submitit matplotlib"),
     ],

@@ -11,7 +11,7 @@ from hpcnas.benchmarks.genotypes import PUBLISHED, is_flat
 from hpcnas.config import RecipeConfig
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.data.datasets import Dataset, Images
-from hpcnas.training.fitness.engine import make_engine
+from hpcnas.training.fitness.trained import make_engine
 
 WARM_UP, SHORT, LONG = 10, 100, 300  # steps
 
@@ -43,7 +43,7 @@ def _training_s(genotype: Genotype, steps: int, data: Dataset, device: torch.dev
     recipe = replace(RecipeConfig(), train_steps=steps)
     engine = make_engine(recipe, data, device)
     start = time.perf_counter()
-    list(engine.train(genotype, dict.fromkeys(range(recipe.repeats), 1), progress=lambda share: None))
+    list(engine.evaluate(genotype, dict.fromkeys(range(recipe.repeats), 1), progress=lambda share: None))
     return time.perf_counter() - start
 
 

@@ -14,7 +14,7 @@ from hpcnas.config import RecipeConfig
 from hpcnas.networks.plan import PlannedNetwork, build_planned_network
 from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.genotype import Genotype
-from hpcnas.training.fitness.recipe import make_optimizer
+from hpcnas.training.fitness.loop import make_optimizer
 
 
 @dataclass(frozen=True, slots=True)

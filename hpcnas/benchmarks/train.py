@@ -14,7 +14,7 @@ from hpcnas.benchmarks.step import LEVERS, Setting, Step, make_step
 from hpcnas.errors import UsageError
 from hpcnas.networks.gpu.support import reason_against
 from hpcnas.representation.genotype import Genotype
-from hpcnas.training.fitness.engine import choose_device
+from hpcnas.training.fitness.trained import choose_device
 from hpcnas.training.full_size.result import versions
 
 

@@ -17,6 +17,7 @@ from hpcnas.cluster.slurm.arrays import SlurmLauncher
 from hpcnas.cluster.slurm.batch import time_limit_s
 from hpcnas.cluster.slurm.command import SlurmFailed, ask_slurm, run_slurm
 from hpcnas.cluster.slurm.queries import Partition
+from hpcnas.cluster.task import SAFETY
 from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError
 from hpcnas.run_folder import RunFolder
@@ -26,7 +27,6 @@ from hpcnas.system.network import check_own, own_addresses
 
 LEAST_FREE_BYTES = 2 << 30  # population, logs and backups of a full search stay below
 IMAGENET_GPUS = 8  # of a node, unless HPCNAS_GPUS_PER_NODE says otherwise
-SAFETY = 1.2  # a worker begins no repeat for which this many times its duration is not left
 
 
 class Level(StrEnum):

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from hpcnas.system.processes import end_process
 
-WORKER = ("hpcnas.worker.loop", "run_worker")  # named, not imported: the worker stands above this room
-COMMAND = ("hpcnas.worker.loop", "main")  # the same as a process of its own
+WORKER = ("hpcnas.worker.process", "run_worker")  # named, not imported: the worker stands above this room
+COMMAND = ("hpcnas.worker.process", "main")  # the same as a process of its own
 
 
 class Launcher(ABC):

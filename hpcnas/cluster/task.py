@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hpcnas.cluster.gpus import visible_gpus
 
 SQUEUE_TIMEOUT_S = 30.0
+SAFETY = 1.2  # a repeat is not begun unless this many times its expected duration is left
 LIMIT_VARIABLE = "HPCNAS_TIME_LIMIT_S"  # in the batch script of a worker: its wall time
 
 

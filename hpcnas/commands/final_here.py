@@ -17,13 +17,14 @@ from hpcnas.commands.final_preparation import Preparation
 from hpcnas.commands.final_record import deliver_final
 from hpcnas.commands.final_start import leave
 from hpcnas.errors import StoppedBySignal, UsageError
+from hpcnas.records import Final
 from hpcnas.representation.canonical import digest as digest_of
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.run_folder import RunFolder
 from hpcnas.training.full_size.distributed import Group, RankLost, StoppedElsewhere
 from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import FullRecipe
-from hpcnas.training.full_size.result import WEIGHTS_NAME, FullResult, safetensors_writer
+from hpcnas.training.full_size.result import WEIGHTS_NAME, safetensors_writer
 from hpcnas.training.full_size.runs import train_runs
 from hpcnas.training.full_size.task import RunOptions, TrainingTask
 
@@ -127,11 +128,11 @@ def _check_weights_out(options: FinalOptions, task: TrainingTask) -> None:
         raise UsageError(f"--weights-out {target} is there already; give another name, or move it away")
 
 
-def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result: FullResult) -> None:
+def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result: Final) -> None:
     """What rank 0 does with a finished run; all of it may be done twice."""
     top5 = "" if result.error_top5 is None else f", top-5 {result.error_top5:.2f} %"
     print(
-        f"{task.recipe.folder_name} run {task.run}: error {result.error_top1:.2f} %{top5} on {result.tested} images "
+        f"{task.recipe.folder_name} run {task.run}: error {result.error_top1:.2f} %{top5} on {result.details['tested']} images "
         f"({result.parameters:,} parameters, {result.devices}); {task.folder / 'result.json'}",
         flush=True,
     )
@@ -142,12 +143,12 @@ def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result
             beside = target.with_name(f".{target.name}.{os.getpid()}")
             shutil.copyfile(source, beside)
             os.replace(beside, target)
-    told = deliver_final(options.folder, result.as_final(), is_stopping=lambda: bool(stop))
+    told = deliver_final(options.folder, result, is_stopping=lambda: bool(stop))
     if told:
         print(told, flush=True)
 
 
-def _summary(results: list[FullResult]) -> str:
+def _summary(results: list[Final]) -> str:
     errors = [result.error_top1 for result in results]
     mean, deviation = statistics.mean(errors), statistics.stdev(errors)
     return f"error {mean:.2f} ± {deviation:.2f} % (n = {len(errors)}, sample standard deviation)"

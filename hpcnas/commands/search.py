@@ -56,7 +56,7 @@ def head(
     folder = RunFolder.from_option(run)
     from hpcnas.cluster.launch import settle_workers
     from hpcnas.head.create import stored_config
-    from hpcnas.head.loop import run_head
+    from hpcnas.head.process import run_head
 
     stored = stored_config(folder)
     layers: list[Layer] = [file_layer(config)] if config is not None else []
@@ -70,7 +70,7 @@ def head(
 @shown(groups.RUN, "hpcnas worker", "hpcnas worker --run runs/first")
 def worker(run: RunOption = None) -> None:
     """Run one worker by hand, for any other scheduler: it claims, trains and records until the run is finished."""
-    from hpcnas.worker.loop import run_worker
+    from hpcnas.worker.process import run_worker
 
     raise typer.Exit(run_worker(str(RunFolder.from_option(run).require().path)))
 

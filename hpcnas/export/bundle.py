@@ -117,7 +117,7 @@ def _weights(
 
 def _skeleton(asked: ExportOptions, weights: Weights | None, recipe: RecipeConfig | None) -> tuple[Blueprint, int]:
     """The skeleton asked for, filled up with what the training of the weights had, then with what the run has."""
-    settings = weights.result.settings if weights and weights.result else {}
+    settings = weights.result.details["settings"] if weights and weights.result else {}
 
     model = asked.model or settings.get("model") or "cifar"
     sizes = run_sizes(recipe, model)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from hpcnas.errors import UsageError
 from hpcnas.export.model_file import read_safetensors
+from hpcnas.records import Final
 from hpcnas.run_folder import RunFolder
-from hpcnas.training.full_size.result import WEIGHTS_NAME, FullResult, read_result
+from hpcnas.training.full_size.result import WEIGHTS_NAME, read_result
 
 # What a file that is no weights, or half of them, makes the two readers raise.
 _DAMAGED = (
@@ -36,7 +37,7 @@ class Weights:
 
     path: Path
     tensors: dict[str, Tensor]
-    result: FullResult | None
+    result: Final | None
 
     @property
     def classes(self) -> int:
@@ -54,15 +55,15 @@ class Weighed:
     """A full-size training and the file of its weights."""
 
     path: Path
-    result: FullResult
+    result: Final
 
     @property
     def dataset(self) -> str:
         """What it was trained on."""
-        return str(self.result.settings["dataset"])
+        return self.result.dataset
 
 
-def read_weights(path: Path, result: FullResult | None = None) -> Weights:
+def read_weights(path: Path, result: Final | None = None) -> Weights:
     """The tensors of a .safetensors file, or of a .pt file with a state dict; nothing in it is executed.
 
     Raises:
@@ -87,7 +88,7 @@ def find_trainings(folder: RunFolder, digest: str, model: str | None) -> list[We
     found = []
     for path in sorted((folder.path / "final").glob(f"*/*/*/{WEIGHTS_NAME}")):
         result = read_result(path.parent)
-        if result is not None and result.digest == digest and model in (None, result.settings.get("model")):
+        if result is not None and result.digest == digest and model in (None, result.model):
             found.append(Weighed(path, result))
     return found
 

@@ -1,38 +1,32 @@
 """Algorithm 1: the head breeds a child whenever a worker asks, keeps workers running, and stops at exactly --steps evaluated.
 
 It keeps no state of its own: killed at any line and started again with the same command, it goes on
-with what the population holds. `python -m hpcnas.head` is `hpcnas head`.
+with what the population holds.
 """
 
 import logging
-import signal
-import threading
 import time
 from collections.abc import Callable
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import this_task
-from hpcnas.config import RunConfig
 from hpcnas.errors import ClusterError, HpcnasError, RunHeldError, StoreUnavailable, UsageError
 from hpcnas.head.budget import Budget
 from hpcnas.head.cancellation import Cancellation
-from hpcnas.head.display import Display, Snapshot, make_display
+from hpcnas.head.display import Display, Snapshot
 from hpcnas.head.maintenance import Maintenance
-from hpcnas.head.notification import Ending, notify
+from hpcnas.head.notification import Ending
 from hpcnas.head.requests import DRAIN, RETRY, Requests
-from hpcnas.head.start import OpenRun, open_run, show_plan
+from hpcnas.head.start import OpenRun
+from hpcnas.head.trouble import PATIENCE_S, SIGNALLED_S, Trouble
 from hpcnas.population.pace import remaining_s
-from hpcnas.run_folder import RunFolder
 from hpcnas.system.durations import duration
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
-PATIENCE_S = 600.0  # with a population that cannot be written
-SIGNALLED_S = 5.0  # the same after a signal: what cannot be written is not drained
 FINISHED_FIRST = ": what is being trained is finished first"
 FINISHING = "finishing: workers are leaving"
-COMPLAIN_EVERY_S = 60.0  # about one and the same trouble
 FAREWELL_S = 15.0  # for workers to hear that the run is finished, and leave
 
 
@@ -66,8 +60,7 @@ class Head:
         self._claims_end = False  # whether the population knows that the run drains
         self._cancellation: Cancellation | None = None
         self._started_s = clock()
-        self._troubled_s: float | None = None
-        self._complained_s: dict[str, float] = {}  # what -> when it was said last
+        self._trouble = Trouble(display, clock)
 
     def search(self) -> int:
         """Go round until the run is finished, drained or left; the exit code.
@@ -78,7 +71,7 @@ class Head:
         while True:
             try:
                 code = self._go_round()
-                self._troubled_s = None
+                self._trouble.end()
             except (StoreUnavailable, OSError) as error:
                 code = self._endure(error)
             if code is not None:
@@ -116,22 +109,13 @@ class Head:
 
     def _endure(self, error: StoreUnavailable | OSError) -> int | None:
         """A disk that is full or a database that is busy passes; what workers have to say waits with them meanwhile."""
-        now = self.clock()
-        self._troubled_s = now if self._troubled_s is None else self._troubled_s
-        if self._must_leave() or (self.flag and now - self._troubled_s > SIGNALLED_S):
+        lasts_s = self._trouble.lasts_s()
+        if self._must_leave() or (self.flag and lasts_s > SIGNALLED_S):
             return self._abandon()
-        if now - self._troubled_s > PATIENCE_S:
+        if lasts_s > PATIENCE_S:
             raise HpcnasError(f"{error}; this has lasted {duration(PATIENCE_S)}, so the head leaves") from error
-        self._complain(f"{error}; trying again")
+        self._trouble.report(f"{error}; trying again")
         return None
-
-    def _complain(self, what: str) -> None:
-        """Say it, the same thing once a minute."""
-        now = self.clock()
-        if now - self._complained_s.get(what, -COMPLAIN_EVERY_S) >= COMPLAIN_EVERY_S:
-            self._complained_s[what] = now
-            log.error("%s", what)
-            self.display.log(what)
 
     def _tick(self) -> None:
         if not self.run.lock.is_held():
@@ -210,7 +194,7 @@ class Head:
             self._cancellation = None
             return True
         if self._cancellation.trouble:
-            self._complain(f"asked to cancel: {self._cancellation.trouble}; asking the cluster again")
+            self._trouble.report(f"asked to cancel: {self._cancellation.trouble}; asking the cluster again")
         return False
 
     def _is_cancelling(self) -> bool:
@@ -284,49 +268,3 @@ class Head:
 
 def _draining(why: str) -> str:
     return f"draining ({why}){FINISHED_FIRST}"
-
-
-def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dry_run: bool = False, address: str = "") -> int:
-    """Search, from wherever the run stands, until it is finished, drained or left.
-
-    Args:
-        download: fetch the data set first if it is not there.
-        dry_run: only print the configuration and what would be submitted; `download` is done all the same.
-        address: of this machine, which workers are to try first; "" for its name.
-    Returns:
-        0, or 128 + n after signal n.
-    Raises:
-        HpcnasError: see its children; a refused start leaves nothing behind.
-    """
-    if dry_run:
-        print(show_plan(folder, config, download=download))
-        return 0
-    flag = StopFlag(exit_on_second=False).install()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that drops ends the display, not the search
-    endings: list[Ending] = []
-    try:
-        with open_run(folder, config, download=download, address=address, flag=flag) as run:
-            if run.is_done:
-                print(f"nothing to do: {folder.path} has its {config.search.steps} evaluated genotypes; raise --steps to go on")
-                return 0
-            return _search(run, flag, endings.append)
-    finally:  # not under the run's lock: nobody waits for a command of the user there
-        for ending in endings:
-            notify(config.cluster.on_failure if ending.state == "failed" else config.cluster.on_end, ending)
-
-
-def _search(run: OpenRun, flag: StopFlag, leave: Callable[[Ending], None]) -> int:
-    """Search, and say to `leave` how it ended; a head that goes on in its next job has not ended."""
-    display = make_display()
-    head = Head(run, flag, display)
-    try:
-        code = head.search()
-    except Exception as error:
-        leave(head.ending(error))
-        raise
-    finally:
-        display.close()
-    if head.state != "left":
-        leave(head.ending())
-    return code

@@ -82,15 +82,6 @@ def count(
     return NetworkCounts(plan.model, plan.channels, plan.cells, trainable, trainable + 2 * normalised, macs, tuple(widths))
 
 
-def cell_width(genotype: Genotype, channels: int) -> int:
-    """Channels that the cell emits when `channels` enter it.
-
-    Raises:
-        GenotypeError: the cell's sink cannot be reached from its source.
-    """
-    return _cell_cost(genotype, channels).width
-
-
 def _layer_cost(genotype: Genotype, layer: Convolution | Cell | Separable, width: int) -> _Cost:
     if isinstance(layer, Cell):
         return _cell_cost(genotype, layer.channels)

@@ -1,25 +1,22 @@
 """Algorithm 2: claim a genotype, train its missing repeats, record each accuracy, claim again.
 
-`python -m hpcnas.worker --run RUN` is one worker. It imports torch before its first claim, and only when genotypes
-are really trained: what is wrong with its machine or its data set is found before it holds a genotype.
+A worker imports torch before its first claim, and only when genotypes are really trained: what is wrong with its
+machine or its data set is found before it holds a genotype.
 """
 
-import argparse
 import importlib
 import json
 import logging
 import os
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
 from hpcnas.cluster.signals import StopFlag
-from hpcnas.cluster.task import Deadline, this_task
-from hpcnas.config import RunConfig, read_config
+from hpcnas.cluster.task import SAFETY, Deadline, this_task
+from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError, StoreUnavailable, UnfitHostError
-from hpcnas.population import open_queue
 from hpcnas.population.queries import Population
 from hpcnas.population.store import WorkQueue
 from hpcnas.records import UNFIT_HOST, Lease, Verdict, WorkerInfo
@@ -35,7 +32,6 @@ from hpcnas.worker.watchdog import Watchdog
 log = logging.getLogger("hpcnas.worker")  # its name is __main__ as a process of its own
 
 FAILURES_IN_A_ROW = 3  # then it is this process or its machine
-SAFETY = 1.2  # a genotype is not begun unless this many times its expected duration is left
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
 LOOK_AGAIN_S = 30.0  # between two looks into the database of a run without a head: 200 workers share one disk
 STOP_S = 28.0  # Slurm kills 30 s after SIGTERM
@@ -227,44 +223,3 @@ class Worker:
         """Sleep, and how long to sleep the next time; workers of one array drift apart by their ids."""
         self.flag.wait(wait_s * (0.75 + int(self.id[:2], 16) / 512))
         return min(LONGEST_WAIT_S, 1.5 * wait_s)
-
-
-def run_worker(run: str) -> int:
-    """One worker for the run in folder `run`, until it leaves.
-
-    Returns:
-        0, 1 when this worker cannot work (three failures in a row, no head), 128 + n after signal n.
-    Raises:
-        HpcnasError: there is no such run, its secret is readable by others, the data set is missing, ...
-    """
-    _log_to_stderr()
-    flag = StopFlag().install()  # after submitit's own handlers, which ignore SIGTERM
-    folder = RunFolder.from_option(run).require()
-    config = RunConfig.from_dict(read_config(folder.config))
-    queue = open_queue(folder, config)
-    return Worker(folder, config, queue, flag, Deadline.of_this_task()).run()
-
-
-def _log_to_stderr() -> None:
-    """Into submitit's log of the task, or the terminal of a worker started by hand; no further file."""
-    root = logging.getLogger("hpcnas")
-    if not root.handlers:  # in a debug head's process the head has its own
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        root.addHandler(handler)
-        root.setLevel(logging.INFO)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command `python -m hpcnas.worker`; argparse, which starts faster than typer."""
-    parser = argparse.ArgumentParser(prog="python -m hpcnas.worker", description="One worker of a run.")
-    parser.add_argument("--run", default=None, help="the run folder (default $HPCNAS_RUN, else runs/default)")
-    given = parser.parse_args(arguments)
-    try:
-        return run_worker(str(RunFolder.from_option(given.run).path))
-    except HpcnasError as error:
-        print(f"hpcnas worker: {error}", file=sys.stderr)
-        return error.exit_code
-    except Exception:
-        log.exception("this worker ends by a bug")
-        return EXIT_UNFIT

@@ -17,8 +17,7 @@ from hpcnas.training.data.augment import crop_and_flip, draw_choices
 from hpcnas.training.data.datasets import Dataset, Images
 from hpcnas.training.fitness.cuda_graph import capture_step
 from hpcnas.training.fitness.evaluator import EvaluationFailed
-from hpcnas.training.fitness.loop import DeviceData, TrainingStep
-from hpcnas.training.fitness.recipe import make_optimizer
+from hpcnas.training.fitness.loop import DeviceData, TrainingStep, make_optimizer
 from hpcnas.training.fitness.repeats import RepeatsEngine
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")]
@@ -63,7 +62,7 @@ def test_plan_equals_reference_in_float64():
 def test_training_learns(precision, graph, monkeypatch):
     monkeypatch.setenv("HPCNAS_CUDA_GRAPH", graph)
     engine = RepeatsEngine(replace(RECIPE, precision=precision), noise(), cuda())
-    (result,) = engine.train(PUBLISHED, {0: 3}, progress=lambda share: None)
+    (result,) = engine.evaluate(PUBLISHED, {0: 3}, progress=lambda share: None)
     assert result.accuracy > 0.95
 
 
@@ -100,5 +99,5 @@ def test_a_step_does_not_wait_for_the_device(forbid_waiting):
 def test_out_of_memory_is_a_finding():
     engine = RepeatsEngine(replace(RECIPE, channels=20_000), noise(), cuda())
     with pytest.raises(EvaluationFailed) as caught:
-        list(engine.train(PUBLISHED, {0: 3}, progress=lambda share: None))
+        list(engine.evaluate(PUBLISHED, {0: 3}, progress=lambda share: None))
     assert caught.value.kind is FailureKind.OUT_OF_MEMORY

@@ -95,7 +95,7 @@ def test_no_step_waits_for_the_device(forbid_waiting):
 
 
 def test_all_repeats_learn():
-    found = list(TogetherEngine(RECIPE, bright_and_dark(), CUDA).train(PUBLISHED, {0: 3, 2: 5}, progress=lambda share: None))
+    found = list(TogetherEngine(RECIPE, bright_and_dark(), CUDA).evaluate(PUBLISHED, {0: 3, 2: 5}, progress=lambda share: None))
     assert [fitness.repeat for fitness in found] == [0, 2]
     assert min(fitness.accuracy for fitness in found) > 0.95
 
@@ -116,11 +116,11 @@ def test_memory_goes_down_a_step_at_a_time_and_only_then_is_a_finding(monkeypatc
     torch.cuda.empty_cache()
     try:
         torch.cuda.set_per_process_memory_fraction(1.3 * plan.memory_bytes(1, RECIPE.train_steps) / total)
-        assert len(list(engine.train(PUBLISHED, dict(enumerate(range(4))), progress=lambda share: None))) == 4
+        assert len(list(engine.evaluate(PUBLISHED, dict(enumerate(range(4))), progress=lambda share: None))) == 4
         assert tried == [1, 1, 1, 1]
         torch.cuda.set_per_process_memory_fraction(0.2 * plan.memory_bytes(1, RECIPE.train_steps) / total)
         with pytest.raises(EvaluationFailed) as caught:
-            list(engine.train(PUBLISHED, {0: 1}, progress=lambda share: None))
+            list(engine.evaluate(PUBLISHED, {0: 1}, progress=lambda share: None))
         assert caught.value.kind is FailureKind.OUT_OF_MEMORY
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
@@ -136,7 +136,7 @@ def fashion() -> Dataset:
 
 def accuracies(engine: TogetherEngine | RepeatsEngine, genotype: Genotype, repeats: int) -> list[float]:
     seeds = {repeat: 1000 + repeat for repeat in range(repeats)}
-    return [100 * fitness.accuracy for fitness in engine.train(genotype, seeds, progress=lambda share: None)]
+    return [100 * fitness.accuracy for fitness in engine.evaluate(genotype, seeds, progress=lambda share: None)]
 
 
 @pytest.mark.nightly

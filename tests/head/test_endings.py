@@ -9,7 +9,7 @@ import pytest
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError
-from hpcnas.head.loop import run_head
+from hpcnas.head.process import run_head
 from hpcnas.population.queries import Population
 from hpcnas.run_folder import RunFolder
 

@@ -11,7 +11,7 @@ import pytest
 from hpcnas.config import RunConfig
 from hpcnas.errors import ClusterError, HpcnasError, RunHeldError
 from hpcnas.head.create import create_run
-from hpcnas.head.loop import PATIENCE_S
+from hpcnas.head.trouble import PATIENCE_S
 from hpcnas.population import faultpoints, open_store
 from hpcnas.population.queries import Population
 from hpcnas.population.store import Store

@@ -8,7 +8,7 @@ import torch
 from hypothesis import Phase, given, settings
 
 from hpcnas.errors import GenotypeError, UsageError
-from hpcnas.networks.counts import cell_width, count
+from hpcnas.networks.counts import count
 from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import PUBLISHED, identity_chain
@@ -95,9 +95,9 @@ def test_a_dead_motif_counts_as_none():
     assert count(two_ways).trainable == count(only_alive).trainable
 
 
-def test_cell_width_adds_the_live_inputs_of_the_sink():
-    assert cell_width(PUBLISHED, 16) == 64
-    assert cell_width(CHAIN, 16) == 16
+def test_a_cell_is_as_wide_as_the_live_inputs_of_its_sink():
+    assert count(PUBLISHED, channels=16).output_widths[0] == 64
+    assert count(CHAIN, channels=16).output_widths[0] == 16
 
 
 @pytest.mark.parametrize(

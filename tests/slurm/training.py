@@ -5,7 +5,8 @@ from functools import cache
 
 from hpcnas.config import RecipeConfig
 from hpcnas.representation.genotype import Genotype
-from hpcnas.training.fitness.trained import TrainedEvaluator
+from hpcnas.training.fitness.evaluator import Evaluator
+from hpcnas.training.fitness.trained import training_evaluator
 
 RECIPE = RecipeConfig(dataset="digits", train_steps=4, crop=8, batch=32, repeats=1, channels=2)
 
@@ -17,5 +18,5 @@ def on_digits(genotype: Genotype, *, repeat: int, seed: int, progress: Callable[
 
 
 @cache
-def _evaluator() -> TrainedEvaluator:
-    return TrainedEvaluator(RECIPE, device="cpu")
+def _evaluator() -> Evaluator:
+    return training_evaluator(RECIPE, device="cpu")

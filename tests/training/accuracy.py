@@ -13,7 +13,7 @@ import torch
 
 from hpcnas.benchmarks.genotypes import load_genotypes
 from hpcnas.config import RecipeConfig
-from hpcnas.networks.skeletons import build_network
+from hpcnas.networks.skeletons import Network
 from hpcnas.training.fitness.evaluators import load_evaluator
 
 FIRST_SEED = 1000
@@ -28,7 +28,7 @@ def main() -> None:
     torch.set_num_threads(1)
     recipe = RecipeConfig(dataset="fashion-mnist", train_steps=given.steps, batch=64, repeats=given.repeats, channels=8)
     plan = measure("plan", recipe, given.genotype)
-    with patch("hpcnas.training.fitness.repeats.build_planned_network", build_network):
+    with patch("hpcnas.training.fitness.repeats.PlannedNetwork", Network):
         reference = measure("reference", recipe, given.genotype)
     error = math.sqrt((statistics.variance(plan) + statistics.variance(reference)) / given.repeats)
     print(f"difference {statistics.mean(plan) - statistics.mean(reference):.2f}, standard error {error:.2f}")

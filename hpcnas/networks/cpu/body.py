@@ -1,6 +1,8 @@
 """Runs the body of a network with the compiled kernels: memory, pointers, and the place in autograd."""
 
+import contextlib
 import ctypes
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +13,6 @@ from torch import Tensor
 
 from hpcnas.networks.cpu.build import load_library
 from hpcnas.networks.cpu.layout import NativePlan, native_plan
-from hpcnas.networks.cpu.memory import kernel_memory
 from hpcnas.networks.graph import STEM, NetworkGraph
 from hpcnas.networks.operations import BN_EPS, BN_MOMENTUM, ConvBNReLU
 
@@ -197,3 +198,21 @@ def _thread_pool(library: ctypes.CDLL) -> int:
             raise MemoryError(f"{key[1]} threads could not be started")
         _threads[key] = pool
     return _threads[key]
+
+
+def kernel_memory(elements: int, dtype: torch.dtype) -> Tensor:
+    """Uninitialised memory, mapped in huge pages where the system has them.
+
+    A training step walks through gigabytes; with pages of 4 KiB the processor looks up an address for every 64 lines.
+
+    Raises:
+        MemoryError: there is none left.
+    """
+    size = max(1, elements * dtype.itemsize)
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory gets no huge pages
+    except OSError as error:
+        raise MemoryError(f"no memory left: {size / 2**30:.1f} GiB for one training step") from error
+    with contextlib.suppress(OSError, AttributeError):  # no Linux, or a kernel without them: it is only slower
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype)

@@ -133,8 +133,6 @@ void* hpcnas_start_threads(int count) {
     }
 }
 
-void hpcnas_stop_threads(void* threads) { delete static_cast<Threads*>(threads); }
-
 // 0, or 1 when memory ran out.
 int hpcnas_run(const Call* call, int is_double) {
     try {

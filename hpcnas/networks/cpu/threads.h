@@ -16,7 +16,8 @@ class Threads {
 public:
     using Work = std::function<void(int)>;  // called with the index of a piece
 
-    explicit Threads(int count) {
+    // Delegates, so that the destructor ends those that started where the system refuses one.
+    explicit Threads(int count) : Threads() {
         for (int i = 1; i < count; ++i) workers_.emplace_back([this] { serve(); });
     }
 
@@ -50,6 +51,8 @@ public:
     }
 
 private:
+    Threads() = default;
+
     static constexpr long kRound = 1L << 16;  // a ticket is round * kRound + next piece
     // Kernels follow each other within microseconds: a short spin saves the wake-up, a long one would burn a core that others need.
     static constexpr int kSpins = 2000;

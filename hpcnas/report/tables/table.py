@@ -1,7 +1,7 @@
 """A table before it is written: columns with a kind each, rows with plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from hpcnas.report.tables.formatting import MISSING, Spread, TopErrors, duration, short_count, short_hours
@@ -74,8 +74,6 @@ def write_value(value: Value, kind: ColumnKind) -> str:
 
 def plain_value(value: Value) -> object:
     """One cell as JSON holds it: numbers in full, spreads and error pairs as objects, None when missing."""
-    if isinstance(value, Spread):
-        return {"mean": value.mean, "std": value.std, "n": value.n}
-    if isinstance(value, TopErrors):
-        return {"top1": value.top1, "top5": value.top5, "n": value.n}
+    if isinstance(value, (Spread, TopErrors)):
+        return asdict(value)
     return value

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from hpcnas.errors import DataError
 from hpcnas.system.flock import CannotLock, acquire_lock
 from hpcnas.system.home import expand_home
-from hpcnas.training.data.sources import Arrays, check_name, image_files, read_source
+from hpcnas.training.data.class_folders import image_files
+from hpcnas.training.data.sources import Arrays, check_name, read_source
 
 log = logging.getLogger(__name__)
 

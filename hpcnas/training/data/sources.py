@@ -1,7 +1,6 @@
 """Reads each data set from where it lies into plain uint8 arrays; fetches it when asked."""
 
 import gzip
-import logging
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,25 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcnas.errors import DataError, UsageError
-from hpcnas.training.data.pixels import (
-    IMAGE_SUFFIXES,
-    UNREADABLE,
-    as_rgb,
-    is_class,
-    is_image,
-    left_out,
-    open_image,
-    why_unreadable,
-)
-
-log = logging.getLogger(__name__)
+from hpcnas.training.data.class_folders import Bytes, class_names, read_classes, training_folder
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
-FOLDER_PX = 32  # folder:PATH images are scaled to this
 LEAST_IMAGES = 5  # a fifth of them validate
 _DIGITS_TRAIN = 1500  # of scikit-learn's 1,797; it has no official test set, so the last 297 are it
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,73 +177,14 @@ def _read_folder(path: Path) -> Arrays:
     """PATH/train/CLASS/image and, if there, PATH/test/CLASS/image; or PATH/CLASS/image without a test part."""
     train = training_folder(path)
     names = class_names(train)
-    images, labels = _read_classes(train, names)
+    images, labels = read_classes(train, names)
     if len(labels) < LEAST_IMAGES:
         raise DataError(
             f"{train} holds {len(labels)} images; a search needs at least {LEAST_IMAGES}, a fifth of which validate"
         )
     has_test = train != path and (path / "test").is_dir()
-    test_images, test_labels = _read_classes(path / "test", names) if has_test else (None, None)
+    test_images, test_labels = read_classes(path / "test", names) if has_test else (None, None)
     return Arrays(len(names), images, labels, test_images, test_labels)
-
-
-def training_folder(path: Path) -> Path:
-    """The folder that holds the classes: PATH/train, or PATH itself.
-
-    Raises:
-        DataError: there is no such folder.
-    """
-    if not path.is_dir():
-        raise DataError(f"--dataset folder:{path}: there is no such folder; it must hold one folder of images for each class")
-    return path / "train" if (path / "train").is_dir() else path
-
-
-def class_names(folder: Path) -> list[str]:
-    """Names of the class folders, sorted; hidden folders are none.
-
-    Raises:
-        DataError: fewer than two.
-    """
-    names = sorted(entry.name for entry in folder.iterdir() if is_class(entry.name) and entry.is_dir())
-    if len(names) < 2:
-        raise DataError(f"{folder} has {len(names)} class folders; a data set needs at least 2, with images in each")
-    return names
-
-
-def _read_classes(folder: Path, names: list[str]) -> tuple[Bytes, NDArray[np.int64]]:
-    images: list[Bytes] = []
-    labels: list[int] = []
-    others: list[str] = []
-    for label, name in enumerate(names):
-        files = image_files(folder / name)
-        if not files:
-            raise DataError(
-                f"{folder / name} holds no images ({', '.join(IMAGE_SUFFIXES)}); every class needs some, or remove its folder"
-            )
-        images += [_read_image(file) for file in files]
-        labels += [label] * len(files)
-        others += [entry.name for entry in (folder / name).iterdir() if entry.is_file()]
-    if counted := left_out(others):
-        log.warning("left out what is no image in %s: %s", folder, counted)
-    return np.stack(images), np.array(labels, np.int64)
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The images of one class, in the order of their names; [] when there is no such folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(file for file in folder.iterdir() if is_image(file.name) and not file.is_dir())
-
-
-def _read_image(file: Path) -> Bytes:
-    from PIL import ImageOps
-
-    try:
-        with open_image(file) as image:
-            upright = ImageOps.exif_transpose(image)  # as every viewer shows a photograph
-            return np.asarray(ImageOps.fit(as_rgb(upright), (FOLDER_PX, FOLDER_PX)))
-    except UNREADABLE as error:
-        raise DataError(f"{file} cannot be read as an image ({why_unreadable(error)}); repair or delete it") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -60,9 +60,9 @@ def load_evaluator(recipe: RecipeConfig, *, device: str = "auto", is_gpu_optiona
             DataError, a data set that is missing or damaged, and UnfitHostError, a GPU that cannot be seen.
     """
     if recipe.fitness == "train":
-        from hpcnas.training.fitness.trained import TrainedEvaluator
+        from hpcnas.training.fitness.trained import training_evaluator
 
-        return TrainedEvaluator(recipe, device=device, is_gpu_optional=is_gpu_optional)
+        return training_evaluator(recipe, device=device, is_gpu_optional=is_gpu_optional)
     if recipe.fitness.partition(":")[0] == "synthetic":
         from hpcnas.training.fitness.synthetic import SyntheticEvaluator
 

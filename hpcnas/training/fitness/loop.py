@@ -1,8 +1,8 @@
-"""One training: the step, the schedule around it, and the accuracy at the end (paper section 4.1)."""
+"""One training of the small model: schedule, optimiser, step, and the accuracy at the end (paper section 4.1)."""
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,6 @@ from hpcnas.records import FailureKind
 from hpcnas.training.data.augment import crop_and_flip, draw_choices
 from hpcnas.training.data.datasets import Dataset, Images
 from hpcnas.training.fitness.evaluator import EvaluationFailed, Progress
-from hpcnas.training.fitness.recipe import learning_rate_at, make_optimizer, set_learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +75,34 @@ class TrainingStep:
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+
+def milestone_steps(recipe: RecipeConfig) -> tuple[int, ...]:
+    """The steps from which the learning rate is a further tenth: 4000 and 4500 of 5000, in proportion for other lengths."""
+    return tuple(round(share * recipe.train_steps) for share in recipe.milestones)
+
+
+def learning_rate_at(recipe: RecipeConfig, step: int) -> float:
+    """The learning rate of `step`, counted from 0."""
+    passed = sum(step >= milestone for milestone in milestone_steps(recipe))
+    return recipe.learning_rate / 10**passed
+
+
+def make_optimizer(parameters: Iterable[Tensor], recipe: RecipeConfig, device: torch.device) -> torch.optim.SGD:
+    """SGD with momentum and decay on all weights.
+
+    The learning rate is a tensor on `device`, so that a captured step sees it change:
+    write it with `set_learning_rate`.
+
+    Source: Liu et al. 2018, section 4.1.
+    """
+    rate = torch.tensor(recipe.learning_rate, device=device)
+    return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.SGD, rate: float) -> None:
+    """Change the learning rate in place."""
+    optimizer.param_groups[0]["lr"].fill_(rate)
 
 
 def train(

@@ -9,7 +9,9 @@ from torch import nn
 
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import GenotypeError
-from hpcnas.networks.plan import build_planned_network
+from hpcnas.networks.blueprint import blueprint
+from hpcnas.networks.cpu.build import load_library
+from hpcnas.networks.plan import PlannedNetwork
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.data.datasets import Dataset
@@ -21,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class RepeatsEngine:
-    """Trains one repeat after the other; see `engine.Engine`.
+    """The evaluator that trains one repeat after the other.
 
     Initial weights, order and augmentation of a repeat come from its seed alone, so that it is the
     same repeat wherever and whenever it is trained.
@@ -31,12 +33,16 @@ class RepeatsEngine:
 
     def __init__(self, recipe: RecipeConfig, data: Dataset, device: torch.device) -> None:
         self.recipe, self.device = recipe, device
-        self.classes, self.in_channels = data.classes, data.in_channels
+        self.skeleton = blueprint(
+            "small", channels=recipe.channels, cells=recipe.cells, classes=data.classes, in_channels=data.in_channels
+        )
         self.data = DeviceData.of(data, device)
         self.precision = choose_precision(recipe.precision, device)
+        if device.type == "cpu":
+            load_library()  # compiling takes a minute: not while a genotype is held
 
-    def train(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
-        """See `Engine.train`."""
+    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+        """See `Evaluator.evaluate`."""
         for done, (repeat, seed) in enumerate(seeds.items()):
             start = time.perf_counter()
             accuracy = self._train_one(genotype, seed, share_of(progress, done, len(seeds)))
@@ -57,14 +63,7 @@ class RepeatsEngine:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                network = build_planned_network(
-                    genotype,
-                    "small",
-                    channels=self.recipe.channels,
-                    cells=self.recipe.cells,
-                    classes=self.classes,
-                    in_channels=self.in_channels,
-                )
+                network = PlannedNetwork(genotype, self.skeleton)
             return network.to(self.device).to(memory_format=torch.channels_last)
         except (GenotypeError, RecursionError) as error:
             raise EvaluationFailed(FailureKind.BUILD, f"the network cannot be built: {error}") from error

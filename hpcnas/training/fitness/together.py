@@ -25,18 +25,17 @@ from hpcnas.representation.genotype import Genotype
 from hpcnas.training.data.augment import draw_choices
 from hpcnas.training.data.datasets import Dataset
 from hpcnas.training.fitness.evaluator import EvaluationFailed, Progress
-from hpcnas.training.fitness.loop import STEPS_BETWEEN_CHECKS, DeviceData
-from hpcnas.training.fitness.recipe import learning_rate_at
+from hpcnas.training.fitness.loop import STEPS_BETWEEN_CHECKS, DeviceData, learning_rate_at
 from hpcnas.training.fitness.repeats import RepeatsEngine, device_label, is_out_of_memory, out_of_memory
 
 log = logging.getLogger(__name__)
 
-EVALUATION_BATCH = 500  # at most
+MOST_EVALUATED = 500  # images of one pass through the kernels
 MOST_AT_ONCE = 4  # repeats that are trained together; else 2, else 1
 
 
 class TogetherEngine:
-    """Trains as many repeats at once as fit; see `engine.Engine`.
+    """The evaluator that trains as many repeats at once as fit.
 
     A repeat's bits depend on its seed and on nothing else: neither on how many are trained together, nor on which.
     """
@@ -46,16 +45,16 @@ class TogetherEngine:
     def __init__(self, recipe: RecipeConfig, data: Dataset, device: torch.device) -> None:
         self.recipe, self.device, self.dataset = recipe, device, data
         self.data = DeviceData.of(data, device)
-        self.evaluation_batch = min(EVALUATION_BATCH, len(data.validation.labels))
+        self.evaluation_batch = min(MOST_EVALUATED, len(data.validation.labels))
         self.dtype = "float32" if is_interpreted() else "bfloat16"
 
-    def train(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
-        """See `Engine.train`. Repeats that diverge fail when the others are given."""
+    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+        """See `Evaluator.evaluate`. Repeats that diverge fail when the others are given."""
         plan, structure = self._plan(genotype)
         reason = structure.reason_against()
         if reason:
             log.warning("the repeats of this genotype are trained one after the other: %s", reason)
-            yield from RepeatsEngine(self.recipe, self.dataset, self.device).train(genotype, seeds, progress=progress)
+            yield from RepeatsEngine(self.recipe, self.dataset, self.device).evaluate(genotype, seeds, progress=progress)
             return
         if self.device.type == "cuda":
             major, minor = torch.cuda.get_device_capability(self.device)

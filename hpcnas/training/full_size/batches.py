@@ -12,7 +12,7 @@ from hpcnas.training.data.augment import crop_and_flip, draw_choices
 from hpcnas.training.data.datasets import FinalData
 
 Batch = tuple[Tensor, Tensor]  # images (B, channels, H, W) float32, labels (B,) int64, on the device
-EVALUATION_BATCH = {"cpu": 250, "cuda": 1000}
+TEST_BATCH = {"cpu": 250, "cuda": 1000}
 
 
 class FullData(Protocol):
@@ -118,7 +118,7 @@ class ResidentData:
 
     def test_batches(self) -> Iterator[Batch]:
         """See FullData."""
-        size = EVALUATION_BATCH[self._device.type]
+        size = TEST_BATCH[self._device.type]
         mine = slice(self._shard.rank, None, self._shard.world_size)
         for images, labels in zip(
             torch.split(self._test.images[mine], size), torch.split(self._test.labels[mine], size), strict=True

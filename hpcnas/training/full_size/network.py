@@ -1,7 +1,7 @@
 """The network that a full-size training trains, alike on every rank."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hpcnas.networks.plan import build_planned_network
 from hpcnas.networks.skeletons import build_network
@@ -48,11 +48,3 @@ def suits_planned(recipe: FullRecipe, device: torch.device, is_alone: bool) -> b
     if recipe.sync_bn:
         return False
     return device.type == "cpu" or (is_alone and recipe.model != "imagenet")
-
-
-def reference_state(network: nn.Module) -> dict[str, Tensor]:
-    """Weights and BN statistics under the names and in the shapes of the reference network, which other programs read.
-
-    The planned network has them already.
-    """
-    return dict(network.state_dict())

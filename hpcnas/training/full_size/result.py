@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,74 +24,30 @@ WEIGHTS_NAME = "weights.safetensors"
 MAX_RESULT_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class FullResult:
-    """One finished full-size training, as result.json holds it.
-
-    Attributes:
-        settings: FullRecipe.settings: model, data set, steps, batch, precision and so on.
-        digest: of the genotype.
-        individual_id: in the population; None for a genotype from elsewhere.
-        error_top1, error_top5: percent; top5 is None for CIFAR and its like.
-        tested: test images that were read.
-        skipped: training images that could not be read, on rank 0.
-        parameters: trainable.
-        train_loss: of the last step that was looked at, on rank 0; None where a checkpoint of version 0.1.0 does not say.
-        seconds: training and evaluation over all restarts.
-        images_per_s: of the steps, over all restarts and all ranks; None as for train_loss.
-        gpu_hours: 0 on CPUs.
-        devices: how many, and which, as "8 x NVIDIA H100".
-    """
-
-    settings: dict[str, Any]
-    digest: str
-    genotype: str
-    individual_id: int | None
-    run: int
-    seed: int
-    error_top1: float
-    error_top5: float | None
-    tested: int
-    skipped: int
-    parameters: int
-    train_loss: float | None
-    seconds: float
-    images_per_s: float | None
-    gpu_hours: float
-    world_size: int
-    micro_batch: int
-    devices: str
-    restarts: int
-    commit: str
-    versions: dict[str, str] = field(default_factory=dict)
-
-    def as_final(self) -> Final:
-        """The row of the population."""
-        details = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in ("genotype", "digest", "individual_id", "run", "parameters")
-        }
-        return Final(
-            individual_id=self.individual_id,
-            digest=self.digest,
-            model=str(self.settings["model"]),
-            channels=int(self.settings["channels"]),
-            dataset=str(self.settings["dataset"]),
-            run=self.run,
-            error_top1=self.error_top1,
-            error_top5=self.error_top5,
-            parameters=self.parameters,
-            seconds=self.seconds,
-            devices=self.devices,
-            details=details,
-        )
+# What result.json says: columns of the population's row and its details side by side; `settings` names model and data set.
+_COLUMNS = ("individual_id", "digest", "run", "error_top1", "error_top5", "parameters", "seconds", "devices")
+_DETAILS = (
+    "settings",  # FullRecipe.settings: model, data set, steps, batch, precision and so on
+    "genotype",
+    "seed",
+    "tested",  # test images that were read
+    "skipped",  # training images that could not be read, on rank 0
+    "train_loss",  # of the last step that was looked at, on rank 0; None where a checkpoint of version 0.1.0 does not say
+    "images_per_s",  # of the steps, over all restarts and all ranks; None as for train_loss
+    "gpu_hours",  # 0 on CPUs
+    "world_size",
+    "micro_batch",
+    "restarts",
+    "commit",
+    "versions",
+)
+WEIGHTS_HEADER = ("genotype", "settings", "error_top1")
 
 
-def write_result(folder: Path, result: FullResult) -> Path:
+def write_result(folder: Path, final: Final) -> Path:
     """Write result.json durably, in one piece."""
     path = folder / RESULT_NAME
-    content = {"format": FORMAT, "version": VERSION, **asdict(result)}
+    content = {"format": FORMAT, "version": VERSION, **_content(final)}
     partial = path.with_name(f".{RESULT_NAME}.{os.getpid()}")
     with partial.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=2, allow_nan=False)
@@ -101,8 +57,8 @@ def write_result(folder: Path, result: FullResult) -> Path:
     return path
 
 
-def read_result(folder: Path) -> FullResult | None:
-    """The result in a folder; None when there is none.
+def read_result(folder: Path) -> Final | None:
+    """The result in a folder, as the population keeps it; None when there is none.
 
     Raises:
         UsageError: a file of that name that hpcnas did not write.
@@ -117,9 +73,37 @@ def read_result(folder: Path) -> FullResult | None:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
         if (content.pop("format"), content.pop("version")) != (FORMAT, VERSION):
             raise ValueError("it has another format or version")
-        return FullResult(**content)
+        return final_of(content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is no result of hpcnas ({error}); move it away to train anew") from error
+
+
+def final_of(content: Mapping[str, Any]) -> Final:
+    """The population's record of what result.json says.
+
+    Raises:
+        ValueError: something is missing, or unknown.
+    """
+    if strange := set(content) ^ {*_COLUMNS, *_DETAILS}:
+        raise ValueError(f"{', '.join(sorted(strange))}: missing or unknown")
+    settings = content["settings"]
+    return Final(
+        **{name: content[name] for name in _COLUMNS},
+        model=str(settings["model"]),
+        channels=int(settings["channels"]),
+        dataset=str(settings["dataset"]),
+        details={name: content[name] for name in _DETAILS},
+    )
+
+
+def weights_header(final: Final) -> dict[str, str]:
+    """What a file of weights says of itself: some of what result.json says, so that it can be read alone."""
+    content = _content(final)
+    return {name: str(content[name]) if name == "genotype" else json.dumps(content[name]) for name in WEIGHTS_HEADER}
+
+
+def _content(final: Final) -> dict[str, Any]:
+    return {**{name: getattr(final, name) for name in _COLUMNS}, **final.details}
 
 
 def half_written_results(folder: Path) -> list[Path]:

@@ -3,16 +3,16 @@
 from collections.abc import Generator, Mapping, Sequence
 
 from hpcnas.networks.gpu.support import reason_against
+from hpcnas.records import Final
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.progress import Reporter
-from hpcnas.training.full_size.result import FullResult
 from hpcnas.training.full_size.task import RunOptions, TrainingTask
 from hpcnas.training.full_size.train import train_full
 
 
 def train_runs(
     tasks: Sequence[TrainingTask], group: Group, options: RunOptions
-) -> Generator[tuple[TrainingTask, FullResult], None, None]:
+) -> Generator[tuple[TrainingTask, Final], None, None]:
     """Train every task to its end, or go on with it; all ranks call it. Close it, or its locks stay a while.
 
     A run's bits do not depend on which others are trained with it, so that one alone goes the same way as five.

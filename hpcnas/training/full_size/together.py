@@ -14,6 +14,7 @@ from hpcnas.errors import HpcnasError, StoppedBySignal
 from hpcnas.networks.gpu.kernel_cache import prepare
 from hpcnas.networks.gpu.plans import PassPlan
 from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted
+from hpcnas.records import Final
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.training.fitness.repeats import is_out_of_memory
 from hpcnas.training.full_size.batches import ResidentData
@@ -22,7 +23,6 @@ from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.kernel_steps import KernelSteps
 from hpcnas.training.full_size.loop import Trainer
 from hpcnas.training.full_size.progress import Progress, Reporter, shown, tensorboard_writer
-from hpcnas.training.full_size.result import FullResult
 from hpcnas.training.full_size.runs import choose_runs
 from hpcnas.training.full_size.step import FullTraining, resolve_precision
 from hpcnas.training.full_size.task import RunOptions, TrainingTask
@@ -42,7 +42,7 @@ def reason_against_network(task: TrainingTask) -> str:
 
 def train_together(
     tasks: Sequence[TrainingTask], group: Group, options: RunOptions
-) -> Generator[tuple[TrainingTask, FullResult], None, None]:
+) -> Generator[tuple[TrainingTask, Final], None, None]:
     """See `runs.train_runs`. As many runs at once as fit; where not one does, torch trains them, in smaller pieces."""
     left, reason = list(tasks), ""
     try:
@@ -64,7 +64,7 @@ class _NotTogether(Exception):
 
 def _train(
     tasks: Sequence[TrainingTask], group: Group, options: RunOptions, stack: ExitStack
-) -> Generator[tuple[TrainingTask, FullResult], None, None]:
+) -> Generator[tuple[TrainingTask, Final], None, None]:
     precision = resolve_precision(tasks[0].recipe.precision, group.device)
     waiting: dict[int, TrainingTask] = {}
     for task in tasks:
@@ -180,7 +180,7 @@ class _Runs:
         if self._group.device.type == "cuda":
             torch.cuda.empty_cache()  # the evaluation is torch's
 
-    def conclude(self) -> Generator[tuple[TrainingTask, FullResult], None, None]:
+    def conclude(self) -> Generator[tuple[TrainingTask, Final], None, None]:
         """Evaluate the runs that did not fail, one after the other, and leave their results."""
         for place, (task, trainer, training) in enumerate(zip(self._tasks, self._trainers, self._trainings, strict=True)):
             if place not in self.failures:

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import itertools
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from hpcnas.errors import HpcnasError, StoppedBySignal, UsageError
+from hpcnas.records import Final
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.system.lock_file import training_lock
 from hpcnas.training.data.datasets import load_final_data
@@ -23,14 +23,12 @@ from hpcnas.training.full_size.batches import Batch, FullData, ResidentData, Sha
 from hpcnas.training.full_size.checkpoint import checkpoints, half_written, refuse_other_settings
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.loop import Trainer
-from hpcnas.training.full_size.network import reference_state
 from hpcnas.training.full_size.progress import Reporter
-from hpcnas.training.full_size.result import FullResult
 from hpcnas.training.full_size.step import FullTraining, resolve_precision
 from hpcnas.training.full_size.task import RunOptions, TrainingTask
 
 
-def train_full(task: TrainingTask, group: Group, options: RunOptions) -> FullResult:
+def train_full(task: TrainingTask, group: Group, options: RunOptions) -> Final:
     """Train one run to its end, or go on with it; a finished one is read back.
 
     All ranks call it; all return the same.
@@ -56,7 +54,7 @@ def train_full(task: TrainingTask, group: Group, options: RunOptions) -> FullRes
         return conclude(task, settings, data, group, options, trainer, training)
 
 
-def enter_folder(stack: contextlib.ExitStack, task: TrainingTask, settings: dict[str, Any], group: Group) -> FullResult | None:
+def enter_folder(stack: contextlib.ExitStack, task: TrainingTask, settings: dict[str, Any], group: Group) -> Final | None:
     """Lock the output folder until `stack` ends, and clear it of what nobody needs; the result if there is one."""
     group.first_only(lambda: stack.enter_context(training_lock(task.folder)))
     finished = group.together(lambda: _finished(task.folder, settings))
@@ -72,7 +70,7 @@ def conclude(
     options: RunOptions,
     trainer: Trainer,
     training: FullTraining,
-) -> FullResult:
+) -> Final:
     """Evaluate a training after its last step, and leave its result in the output folder."""
     errors = measure(training, data, group, options.stop_code)
     result = _result(task, settings, data, group, trainer, training, errors)
@@ -80,10 +78,10 @@ def conclude(
     return result
 
 
-def _finished(folder: Path, settings: dict[str, Any]) -> FullResult | None:
+def _finished(folder: Path, settings: dict[str, Any]) -> Final | None:
     result = full_result.read_result(folder)
     if result is not None:
-        refuse_other_settings(folder / full_result.RESULT_NAME, result.settings, settings)
+        refuse_other_settings(folder / full_result.RESULT_NAME, result.details["settings"], settings)
     return result
 
 
@@ -163,43 +161,41 @@ def _result(
     trainer: Trainer,
     training: FullTraining,
     errors: tuple[float, float, int],
-) -> FullResult:
+) -> Final:
     top1, top5, tested = errors
     world, on_gpu = group.rank_info.world_size, group.device.type == "cuda"
     seconds = trainer.seconds
-    return FullResult(
-        settings=settings,
-        digest=task.digest,
-        genotype=genotype_to_json(task.genotype),
-        individual_id=task.individual_id,
-        run=task.run,
-        seed=task.seed,
-        error_top1=top1,
-        error_top5=top5 if task.recipe.model == "imagenet" else None,
-        tested=tested,
-        skipped=data.skipped,
-        parameters=sum(parameter.numel() for parameter in training.network.parameters()),
-        train_loss=None if math.isnan(trainer.loss) else trainer.loss,
-        seconds=seconds,
-        images_per_s=trainer.images_per_s,
-        gpu_hours=seconds * world / 3600 if on_gpu else 0.0,
-        world_size=world,
-        micro_batch=training.micro_batch,
-        devices=f"{world} x {full_result.device_name(group.device)}",
-        restarts=trainer.restarts,
-        commit=full_result.source_commit(),
-        versions=full_result.versions(),
+    return full_result.final_of(
+        {
+            "settings": settings,
+            "digest": task.digest,
+            "genotype": genotype_to_json(task.genotype),
+            "individual_id": task.individual_id,
+            "run": task.run,
+            "seed": task.seed,
+            "error_top1": top1,
+            "error_top5": top5 if task.recipe.model == "imagenet" else None,
+            "tested": tested,
+            "skipped": data.skipped,
+            "parameters": sum(parameter.numel() for parameter in training.network.parameters()),
+            "train_loss": None if math.isnan(trainer.loss) else trainer.loss,
+            "seconds": seconds,
+            "images_per_s": trainer.images_per_s,
+            "gpu_hours": seconds * world / 3600 if on_gpu else 0.0,
+            "world_size": world,
+            "micro_batch": training.micro_batch,
+            "devices": f"{world} x {full_result.device_name(group.device)}",
+            "restarts": trainer.restarts,
+            "commit": full_result.source_commit(),
+            "versions": full_result.versions(),
+        }
     )
 
 
-def _leave(folder: Path, network: nn.Module, result: FullResult) -> None:
+def _leave(folder: Path, network: nn.Module, result: Final) -> None:
     """Weights, then result.json, then the checkpoints go: whatever is killed in between, a restart ends the work."""
     if importlib.util.find_spec("safetensors"):
-        metadata = {
-            "genotype": result.genotype,
-            "settings": json.dumps(result.settings),
-            "error_top1": f"{result.error_top1:.4f}",
-        }
-        full_result.write_weights(folder / full_result.WEIGHTS_NAME, reference_state(network), metadata)
+        header = full_result.weights_header(result)
+        full_result.write_weights(folder / full_result.WEIGHTS_NAME, dict(network.state_dict()), header)
     full_result.write_result(folder, result)
     _clear(folder, is_finished=True)

@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import stat
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -92,3 +94,18 @@ def test_networks_run_without_kernels(monkeypatch):
     network = build_planned_network(PUBLISHED, channels=2)
     network(torch.randn(2, 3, 8, 8)).sum().backward()
     assert all(p.grad is not None for p in network.parameters())
+
+
+def test_threads_that_the_system_refuses_are_a_lack_of_memory():
+    """Those that did start are ended: the process goes on."""
+    need_kernels()
+    code = (
+        "import resource, torch\n"
+        "from hpcnas.networks.cpu.build import load_library\n"
+        "library = load_library()\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))\n"
+        "print(library.hpcnas_start_threads(2000))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr

@@ -9,7 +9,7 @@ import torch
 from hpcnas.config import RecipeConfig
 from hpcnas.networks.gpu import support
 from hpcnas.networks.gpu.support import describe_engine, reason_against
-from hpcnas.training.fitness import engine
+from hpcnas.training.fitness import trained
 from hpcnas.training.fitness.repeats import RepeatsEngine
 
 GPU = torch.device("cuda")
@@ -65,7 +65,7 @@ def test_the_fallback_is_said_in_one_line_on_a_gpu_alone(good_machine, monkeypat
     monkeypatch.setattr(RepeatsEngine, "__init__", lambda self, *arguments: None)
     recipe = RecipeConfig(precision="fp32")
     with caplog.at_level(logging.WARNING):
-        assert isinstance(engine.make_engine(recipe, None, torch.device(device)), RepeatsEngine)
+        assert isinstance(trained.make_engine(recipe, None, torch.device(device)), RepeatsEngine)
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * lines
 
 

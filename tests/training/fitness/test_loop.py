@@ -17,13 +17,12 @@ from hpcnas.representation.presets import identity_chain
 from hpcnas.representation.space import FLAT, HIERARCHICAL
 from hpcnas.training.data.datasets import Dataset, Images
 from hpcnas.training.fitness import repeats
-from hpcnas.training.fitness.engine import choose_device, make_engine
 from hpcnas.training.fitness.evaluator import EvaluationFailed
 from hpcnas.training.fitness.evaluators import load_evaluator
-from hpcnas.training.fitness.loop import DeviceData
+from hpcnas.training.fitness.loop import DeviceData, learning_rate_at, milestone_steps
 from hpcnas.training.fitness.loop import train as train_network
-from hpcnas.training.fitness.recipe import learning_rate_at, milestone_steps
 from hpcnas.training.fitness.repeats import RepeatsEngine
+from hpcnas.training.fitness.trained import choose_device, make_engine
 from tests.compiler import need_kernels
 
 CPU = torch.device("cpu")
@@ -43,7 +42,7 @@ def halves(count=200, px=12) -> Dataset:
 
 
 def train(recipe=RECIPE, genotype=CHAIN, seeds=None, progress=lambda share: None):
-    return list(RepeatsEngine(recipe, halves(), CPU).train(genotype, seeds or {0: 7}, progress=progress))
+    return list(RepeatsEngine(recipe, halves(), CPU).evaluate(genotype, seeds or {0: 7}, progress=progress))
 
 
 def test_milestones_are_the_papers_and_scale_with_the_steps():
@@ -77,6 +76,14 @@ def test_building_leaves_the_global_generator_alone():
     torch.manual_seed(5)
     RepeatsEngine(RECIPE, halves(), CPU)._build(CHAIN, 1)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_kernels_are_compiled_before_a_genotype_is_held(monkeypatch):
+    """A worker makes its engine before its first claim; a compilation after it would count as training."""
+    asked = []
+    monkeypatch.setattr(repeats, "load_library", lambda: asked.append("compiled"))
+    RepeatsEngine(RECIPE, halves(), CPU)
+    assert asked == ["compiled"]
 
 
 def test_progress_is_told_in_rising_shares_over_all_repeats():

@@ -79,8 +79,8 @@ def test_training_stopped_at_any_step_ends_with_the_same_bits(tmp_path: Path) ->
             train_full(disturbed, alone(), RunOptions(stop_code=stopping_after(steps)))
         assert stopped.value.exit_code == 143
     result = train_full(disturbed, alone(), RunOptions())
-    assert result.restarts == 4
-    assert (result.error_top1, result.train_loss) == (undisturbed.error_top1, undisturbed.train_loss)
+    assert result.details["restarts"] == 4
+    assert (result.error_top1, result.details["train_loss"]) == (undisturbed.error_top1, undisturbed.details["train_loss"])
     one, other = weights(tmp_path / "calm"), weights(tmp_path / "disturbed")
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert checkpoints(tmp_path / "disturbed") == []
@@ -133,15 +133,15 @@ def test_result_names_everything(tmp_path: Path) -> None:
     assert (content["tested"], content["error_top5"], content["devices"], content["gpu_hours"]) == (297, None, "1 x cpu", 0.0)
     assert content["images_per_s"] > 0
     assert content["versions"]["torch"] == torch.__version__
-    assert result.as_final().details["settings"]["steps"] == STEPS
+    assert result.details["settings"]["steps"] == STEPS
 
 
 def test_accumulated_batch_is_the_same_training_in_evaluation_of_bn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device on which only half a batch fits: two pieces a step, the rest of the recipe as it is."""
     monkeypatch.setattr("hpcnas.training.full_size.loop.fitting_micro_batch", lambda *_: 8)
     result = train_full(task(tmp_path), alone(), RunOptions())
-    assert result.micro_batch == 8
-    assert result.settings["batch"] == 16
+    assert result.details["micro_batch"] == 8
+    assert result.details["settings"]["batch"] == 16
 
 
 def test_micro_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_image_folder_trains_and_validates_end_to_end(tmp_path: Path) -> None:
     result = train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "other"), alone(), options)
     assert (result.error_top1, result.error_top5) == (undisturbed.error_top1, undisturbed.error_top5)
     assert result.error_top5 is not None
-    assert result.tested == 18
+    assert result.details["tested"] == 18
     one, other = weights(tmp_path / "calm"), weights(tmp_path / "other")
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -203,8 +203,8 @@ def test_signal_to_one_rank_in_the_evaluation_stops_both_and_costs_no_step(tmp_p
     assert run_ranks(2, tmp_path, lambda group: train_full(task(tmp_path / "both"), group, RunOptions())) == [0, 0]
     result = read_result(tmp_path / "both")
     assert result is not None
-    assert (result.restarts, result.tested) == (1, 297)
-    assert result.train_loss is not None
+    assert (result.details["restarts"], result.details["tested"]) == (1, 297)
+    assert result.details["train_loss"] is not None
 
 
 def test_image_that_cannot_be_read_is_counted_once_over_restarts(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_image_that_cannot_be_read_is_counted_once_over_restarts(tmp_path: Path)
     options = RunOptions(loaders=0)
     with pytest.raises(StoppedBySignal):
         train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "out"), alone(), replace(options, stop_code=stopping_after(3)))
-    assert train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "out"), alone(), options).skipped == 1
+    assert train_full(TrainingTask(SMALL, recipe, 0, tmp_path / "out"), alone(), options).details["skipped"] == 1
 
 
 def test_checkpoint_after_the_last_step_of_version_0_1_ends_in_valid_json(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_checkpoint_after_the_last_step_of_version_0_1_ends_in_valid_json(tmp_pa
     later = ("loss", "stepped", "stepping_s", "corrupt")
     save_checkpoint(tmp_path, step, settings, {name: value for name, value in state.items() if name not in later})
     result = train_full(task(tmp_path), alone(), RunOptions())
-    assert (result.train_loss, result.images_per_s) == (None, None)
+    assert (result.details["train_loss"], result.details["images_per_s"]) == (None, None)
     text = (tmp_path / "result.json").read_text()
     json.loads(text, parse_constant=pytest.fail)
     (tmp_path / "result.json").write_text(text.replace('"train_loss": null', '"train_loss": NaN'))

@@ -12,10 +12,9 @@ from hpcnas.config import RecipeConfig
 from hpcnas.networks.gpu.support import MEMORY_MARGIN
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.training.data.datasets import Dataset, Images
-from hpcnas.training.fitness.engine import make_engine
 from hpcnas.training.fitness.evaluator import EvaluationFailed
 from hpcnas.training.fitness.together import TogetherEngine
-from hpcnas.training.fitness.trained import TrainedEvaluator
+from hpcnas.training.fitness.trained import make_engine, training_evaluator
 from tests.networks.gpu.interpreter import mend
 from tests.networks.gpu.material import tiny
 
@@ -41,7 +40,7 @@ def engine() -> TogetherEngine:
 
 def test_an_evaluator_gives_each_missing_repeat_its_own_fitness(monkeypatch):
     monkeypatch.setattr("hpcnas.training.fitness.trained.load_dataset", lambda *args, **kwargs: bright_and_dark())
-    evaluator = TrainedEvaluator(RECIPE, device="cpu")
+    evaluator = training_evaluator(RECIPE, device="cpu")
     shares: list[float] = []
     both = list(evaluator.evaluate(GENOTYPE, {0: 11, 2: 13}, progress=shares.append))
     assert [(fitness.repeat, fitness.seed, fitness.steps) for fitness in both] == [(0, 11, 2), (2, 13, 2)]
@@ -56,7 +55,7 @@ def test_what_progress_raises_ends_a_training(engine):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        next(engine.train(GENOTYPE, {0: 1}, progress=stop))
+        next(engine.evaluate(GENOTYPE, {0: 1}, progress=stop))
 
 
 def test_memory_that_runs_out_halves_the_repeats_and_only_then_is_a_finding(engine, monkeypatch, caplog):
@@ -72,12 +71,12 @@ def test_memory_that_runs_out_halves_the_repeats_and_only_then_is_a_finding(engi
     seeds = dict(enumerate(range(4)))
     most = 1
     with caplog.at_level(logging.WARNING):
-        assert [f.repeat for f in engine.train(GENOTYPE, seeds, progress=lambda share: None)] == [0, 1, 2, 3]
+        assert [f.repeat for f in engine.evaluate(GENOTYPE, seeds, progress=lambda share: None)] == [0, 1, 2, 3]
     assert tried == [4, 2, 1, 1, 1, 1]
     assert len(caplog.records) == 2
     most = 0
     with pytest.raises(EvaluationFailed) as caught:
-        list(engine.train(GENOTYPE, seeds, progress=lambda share: None))
+        list(engine.evaluate(GENOTYPE, seeds, progress=lambda share: None))
     assert caught.value.kind is FailureKind.OUT_OF_MEMORY
 
 
@@ -93,7 +92,7 @@ def test_a_repeat_that_diverged_fails_when_the_others_are_given(engine, monkeypa
     monkeypatch.setattr(TogetherEngine, "_train", lambda *args: [0.5, "the training loss is nan after 50 steps"])
     found = []
     with pytest.raises(EvaluationFailed, match="repeat 3: the training loss is nan after 50 steps") as caught:
-        found.extend(engine.train(GENOTYPE, {1: 5, 3: 6}, progress=lambda share: None))
+        found.extend(engine.evaluate(GENOTYPE, {1: 5, 3: 6}, progress=lambda share: None))
     assert caught.value.kind is FailureKind.NOT_A_NUMBER
     assert [fitness.repeat for fitness in found] == [1]
 
@@ -110,7 +109,7 @@ def test_a_loss_that_is_not_finite_is_seen_for_its_run_alone(engine, monkeypatch
     monkeypatch.setattr(TogetherEngine, "_initial_state", broken)
     given: list[Fitness] = []
     with pytest.raises(EvaluationFailed, match="repeat 3: the training loss is nan"):
-        given.extend(engine.train(GENOTYPE, {1: 5, 3: 6}, progress=lambda share: None))
+        given.extend(engine.evaluate(GENOTYPE, {1: 5, 3: 6}, progress=lambda share: None))
     assert [fitness.repeat for fitness in given] == [1]
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from hpcnas.errors import HpcnasError, StoppedBySignal
+from hpcnas.records import Final
 from hpcnas.training.full_size import runs, together
 from hpcnas.training.full_size.checkpoint import checkpoints
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.kernel_steps import KernelSteps
 from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import full_recipe
-from hpcnas.training.full_size.result import FullResult
 from hpcnas.training.full_size.runs import train_runs
 from hpcnas.training.full_size.step import FullTraining
 from hpcnas.training.full_size.task import RunOptions, TrainingTask
@@ -31,7 +31,7 @@ RECIPE = full_recipe(
 )
 
 
-def trained(folder: Path, numbers: list[int], **options: object) -> list[FullResult]:
+def trained(folder: Path, numbers: list[int], **options: object) -> list[Final]:
     tasks = [TrainingTask(tiny("smallest"), RECIPE, run, folder / f"run-{run}") for run in numbers]
     with closing(train_runs(tasks, Group(RankInfo()), RunOptions(**options))) as found:
         return [result for _, result in found]
@@ -43,14 +43,14 @@ def are_same(one: Path, other: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[FullResult]]:
+def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Final]]:
     """Both runs together, undisturbed."""
     folder = tmp_path_factory.mktemp("calm")
     return folder, trained(folder, [0, 1])
 
 
 def test_two_runs_together_leave_what_each_leaves_alone_to_the_bit(
-    tmp_path: Path, calm: tuple[Path, list[FullResult]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, calm: tuple[Path, list[Final]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FullTraining, "step", None)  # torch makes none of them
     folder, both = calm
@@ -62,7 +62,7 @@ def test_two_runs_together_leave_what_each_leaves_alone_to_the_bit(
     assert trained(folder, [0, 1]) == both  # read back
 
 
-def test_runs_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path, calm: tuple[Path, list[FullResult]]) -> None:
+def test_runs_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path, calm: tuple[Path, list[Final]]) -> None:
     """Checkpoints are written for each run, and taken up together."""
     with pytest.raises(StoppedBySignal, match="SIGTERM stopped the training at step 1 of 2"):
         trained(tmp_path, [0, 1], stop_code=stopping_after(2))
@@ -72,7 +72,7 @@ def test_runs_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path, calm:
     assert all(are_same(tmp_path / f"run-{run}", calm[0] / f"run-{run}") for run in (0, 1))
 
 
-def test_torch_goes_on_with_what_the_kernels_began(tmp_path: Path, calm: tuple[Path, list[FullResult]]) -> None:
+def test_torch_goes_on_with_what_the_kernels_began(tmp_path: Path, calm: tuple[Path, list[Final]]) -> None:
     """And ends where they would have, but for rounding."""
     with pytest.raises(StoppedBySignal):
         trained(tmp_path, [1], stop_code=stopping_after(2))
@@ -82,11 +82,11 @@ def test_torch_goes_on_with_what_the_kernels_began(tmp_path: Path, calm: tuple[P
 
 
 def test_a_run_that_diverges_fails_when_the_others_are_through(
-    tmp_path: Path, calm: tuple[Path, list[FullResult]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, calm: tuple[Path, list[Final]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = KernelSteps.losses
     monkeypatch.setattr(KernelSteps, "losses", lambda self: [losses(self)[0], float("nan")])
-    found: list[FullResult] = []
+    found: list[Final] = []
     tasks = [TrainingTask(tiny("smallest"), RECIPE, run, tmp_path / f"run-{run}") for run in (0, 1)]
     with pytest.raises(HpcnasError, match="run 1: the training loss is nan at step 2; try --precision fp32"):
         found.extend(result for _, result in train_runs(tasks, Group(RankInfo()), RunOptions()))

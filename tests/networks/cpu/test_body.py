@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hpcnas.networks.cpu.memory import kernel_memory
+from hpcnas.networks.cpu.body import kernel_memory
 
 
 @pytest.mark.parametrize(("elements", "dtype"), [(0, torch.uint8), (5_000_000, torch.float32), (3, torch.float64)])

@@ -1,0 +1,59 @@
+"""The process of a head, `python -m hpcnas.head`: its signals, its run and its display, from start to exit code."""
+
+import signal
+import threading
+from collections.abc import Callable
+
+from hpcnas.cluster.signals import StopFlag
+from hpcnas.config import RunConfig
+from hpcnas.head.display import make_display
+from hpcnas.head.loop import Head
+from hpcnas.head.notification import Ending, notify
+from hpcnas.head.start import OpenRun, open_run, show_plan
+from hpcnas.run_folder import RunFolder
+
+
+def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dry_run: bool = False, address: str = "") -> int:
+    """Search, from wherever the run stands, until it is finished, drained or left.
+
+    Args:
+        download: fetch the data set first if it is not there.
+        dry_run: only print the configuration and what would be submitted; `download` is done all the same.
+        address: of this machine, which workers are to try first; "" for its name.
+    Returns:
+        0, or 128 + n after signal n.
+    Raises:
+        HpcnasError: see its children; a refused start leaves nothing behind.
+    """
+    if dry_run:
+        print(show_plan(folder, config, download=download))
+        return 0
+    flag = StopFlag(exit_on_second=False).install()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that drops ends the display, not the search
+    endings: list[Ending] = []
+    try:
+        with open_run(folder, config, download=download, address=address, flag=flag) as run:
+            if run.is_done:
+                print(f"nothing to do: {folder.path} has its {config.search.steps} evaluated genotypes; raise --steps to go on")
+                return 0
+            return _search(run, flag, endings.append)
+    finally:  # not under the run's lock: nobody waits for a command of the user there
+        for ending in endings:
+            notify(config.cluster.on_failure if ending.state == "failed" else config.cluster.on_end, ending)
+
+
+def _search(run: OpenRun, flag: StopFlag, leave: Callable[[Ending], None]) -> int:
+    """Search, and say to `leave` how it ended; a head that goes on in its next job has not ended."""
+    display = make_display()
+    head = Head(run, flag, display)
+    try:
+        code = head.search()
+    except Exception as error:
+        leave(head.ending(error))
+        raise
+    finally:
+        display.close()
+    if head.state != "left":
+        leave(head.ending())
+    return code
