@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hpcnas.config import RunConfig
-from hpcnas.head.loop import run_head
+from hpcnas.head.process import run_head
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.queries import Population
 from hpcnas.population.sql_store import SQLStore
