@@ -147,15 +147,11 @@ class Breeder:
         return self._as_record(checked)
 
     def _as_record(self, checked: CheckedOffspring) -> OffspringRecord:
-        offspring = checked.offspring
-        return OffspringRecord(
-            checked.digest,
-            genotype_to_json(offspring.genotype),
-            offspring.parent_id,
-            offspring.mutation,
-            self._parameters(offspring.genotype),
-            checked.copied_from,
-        )
+        offspring, text = checked.offspring, genotype_to_json(checked.offspring.genotype)
+        # The seed of a repeat follows from run, genotype and repeat: the same genotype would be trained to the same bits.
+        source = checked.copied_from or self.store.find_trained(checked.digest, text)
+        parameters = self._parameters(offspring.genotype)
+        return OffspringRecord(checked.digest, text, offspring.parent_id, offspring.mutation, parameters, source)
 
     def _genotype_of(self, individual_id: int) -> Genotype:
         return _parsed(self.store.genotype(individual_id))

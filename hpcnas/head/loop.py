@@ -221,6 +221,7 @@ class Head:
     def _end_drained(self) -> int:
         self.maintenance.merge()
         self._farewell()
+        self.run.breeder.follow()
         if self._cancellation is not None:
             self.display.log("the cluster did not cancel the workers; ask it again by `hpcnas stop --cancel`")
         evaluated = self.store.counts().evaluated

@@ -175,6 +175,11 @@ class Population:
         """The event log, or one kind of it, in order."""
         return [EventRow(*_decoded(row)) for row in self._rows("list_events", kind=kind or "")]
 
+    def reused(self) -> tuple[int, float]:
+        """Evaluated genotypes that took over the fitness of an earlier one, and the seconds of training that this saved."""
+        count, seconds = self._rows("count_reused")[0]
+        return int(count), float(seconds)
+
     def quarantined_hosts(self) -> list[str]:
         """Hosts that get no more leases."""
         return [str(row[0]) for row in self._rows("read_quarantine")]

@@ -120,6 +120,10 @@ class SQLStore(Store):
         row = self._read(lambda tx: tx.row("find_digest", digest=digest))
         return int(row[0]) if row else None
 
+    def find_trained(self, digest: str, genotype: str) -> int | None:
+        row = self._read(lambda tx: tx.row("find_trained", digest=digest, genotype=genotype))
+        return int(row[0]) if row else None
+
     def counts(self) -> StateCounts:
         return self._read(_counts)
 

@@ -141,6 +141,10 @@ class Store(WorkQueue):
         """The first individual with that digest that did not fail, evaluated ones first; None if there is none."""
 
     @abstractmethod
+    def find_trained(self, digest: str, genotype: str) -> int | None:
+        """The first evaluated individual of the very same genotype, trained to the same bits; None if there is none."""
+
+    @abstractmethod
     def counts(self) -> StateCounts:
         """Individuals by state and live workers, in constant time."""
 

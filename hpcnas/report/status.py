@@ -27,6 +27,8 @@ class RunStatus:
         curve: best fitness so far after every evaluation.
         hosts: live workers by machine.
         outbox: results that wait for a head to merge them, and are not counted yet.
+        reused: evaluated genotypes that took over the fitness of an earlier one instead of being trained.
+        saved_s: seconds of training that this saved, times the GPUs of a worker.
         pending: why waiting jobs wait -> how many, as the cluster says; empty when it was not asked or none wait.
     """
 
@@ -51,6 +53,8 @@ class RunStatus:
     quarantined: tuple[str, ...]
     pending: tuple[tuple[str, int], ...] = ()
     outbox: int = 0
+    reused: int = 0
+    saved_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The shape that scripts depend on (docs/design.md, section 5)."""
@@ -69,6 +73,8 @@ class RunStatus:
             "seconds": round(self.seconds, 3),
             "gpu_seconds": round(self.gpu_seconds, 3),
             "outbox": self.outbox,
+            "reused": self.reused,
+            "saved_gpu_seconds": round(self.saved_s, 3),
         }
 
 
@@ -90,6 +96,7 @@ def _status_of(population: Population, folder: RunFolder, has_head: bool, pendin
     attempts, workers = population.attempts(), population.workers()
     order = population.evaluation_order()
     config = run.config
+    reused, saved_s = population.reused()
     is_done = counts.evaluated >= config.search.steps
     state = "finished" if is_done else "draining" if has_head and run.draining else "running" if has_head else "stopped"
     now = time.time()
@@ -118,6 +125,8 @@ def _status_of(population: Population, folder: RunFolder, has_head: bool, pendin
         quarantined=tuple(population.quarantined_hosts()),
         pending=pending,
         outbox=waiting(folder),
+        reused=reused,
+        saved_s=saved_s * max(1, config.cluster.gpus_per_worker),
     )
 
 

@@ -52,6 +52,7 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
         ("state", status.state),
         ("search", f"{status.search} in the {status.space} space{synthetic}"),
         ("evaluated", f"{status.evaluated} of {status.steps}"),
+        *([("reused", _reused(status))] if status.reused else []),
         ("now", f"{status.leased} in training, {status.queued} queued"),
     ]
     if status.failed:
@@ -69,6 +70,11 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
         rows.append(("ETA", duration(status.eta_s)))
     rows.append(("time", f"{duration(status.seconds)} since the start, {status.gpu_seconds / 3600:.2f} GPU-hours of attempts"))
     return rows
+
+
+def _reused(status: RunStatus) -> str:
+    share = status.reused / status.evaluated
+    return f"{status.reused} of them ({share:.0%}) had been trained before, which saved {status.saved_s / 3600:.2f} GPU-hours"
 
 
 def _workers(status: RunStatus) -> str:

@@ -115,6 +115,10 @@ SELECT sum(queued), sum(leased), sum(evaluated), sum(failed) FROM tally;
 -- read_steps: evaluated genotypes that the run ends with
 SELECT (config::json #>> '{search,steps}')::integer FROM run;
 
+-- count_reused: evaluated genotypes that took over the fitness of an earlier one, and the seconds of its repeats
+SELECT count(DISTINCT i.id), coalesce(sum(f.seconds), 0) FROM individual i JOIN fitness f ON f.individual_id = i.copied_from
+WHERE i.state = 'evaluated';
+
 -- count_workers: workers thought alive
 SELECT count(*) FROM worker WHERE ended IS NULL;
 
@@ -126,6 +130,9 @@ SELECT id, fitness FROM individual WHERE position > %(offset)s ORDER BY position
 
 -- find_digest: the best twin to copy from
 SELECT id FROM individual WHERE digest = %(digest)s AND state <> 'failed' ORDER BY state = 'evaluated' DESC, id LIMIT 1;
+
+-- find_trained: the first of the very same genotype whose fitness is there
+SELECT id FROM individual WHERE digest = %(digest)s AND genotype = %(genotype)s AND state = 'evaluated' ORDER BY id LIMIT 1;
 
 -- read_final: has this training been recorded?
 SELECT error_top1, error_top5 FROM final

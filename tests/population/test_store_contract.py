@@ -97,6 +97,20 @@ def test_a_copy_is_evaluated_at_birth(rig: Rig) -> None:
     assert rig.head.counts().queued == 1
 
 
+def test_the_very_same_genotype_is_found_once_it_is_evaluated(rig: Rig) -> None:
+    ready(rig)
+    claim(rig)
+    same = offspring_record(0)
+    assert rig.head.find_trained(same.digest, same.genotype) is None
+    rig.queue.record(1, 1, fitness(0, 0.25))
+    assert rig.head.find_trained(same.digest, same.genotype) is None
+    rig.queue.record(1, 1, fitness(1, 0.75))
+    assert rig.head.find_trained(same.digest, same.genotype) == 1
+    assert rig.head.find_trained(same.digest, same.genotype + " ") is None, "the same network, written differently: other seeds"
+    rig.head.add([offspring_record(0, copied_from=1)])
+    assert rig.head.find_trained(same.digest, same.genotype) == 1, "the one that was trained"
+
+
 def test_births_are_one_transaction(rig: Rig) -> None:
     rig.head.add([offspring_record(1)])
     with pytest.raises(ValueError):

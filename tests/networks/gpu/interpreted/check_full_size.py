@@ -58,7 +58,11 @@ def test_two_runs_together_leave_what_each_leaves_alone_to_the_bit(
     assert are_same(tmp_path / "run-1", folder / "run-1")
     assert not are_same(folder / "run-0", folder / "run-1")
     assert [result.run for result in both] == [0, 1]
-    assert (alone.error_top1, alone.train_loss, alone.seed) == (both[1].error_top1, both[1].train_loss, both[1].seed)
+    assert (alone.error_top1, alone.details["train_loss"], alone.details["seed"]) == (
+        both[1].error_top1,
+        both[1].details["train_loss"],
+        both[1].details["seed"],
+    )
     assert trained(folder, [0, 1]) == both  # read back
 
 
@@ -68,7 +72,7 @@ def test_runs_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path, calm:
         trained(tmp_path, [0, 1], stop_code=stopping_after(2))
     assert [path.name[:19] for run in (0, 1) for path in checkpoints(tmp_path / f"run-{run}")] == ["checkpoint-00000001"] * 2
     results = trained(tmp_path, [0, 1])
-    assert [result.restarts for result in results] == [1, 1]
+    assert [result.details["restarts"] for result in results] == [1, 1]
     assert all(are_same(tmp_path / f"run-{run}", calm[0] / f"run-{run}") for run in (0, 1))
 
 
