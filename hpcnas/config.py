@@ -5,13 +5,10 @@ configuration; `read_config` and `write_config` are its only reader and writer.
 """
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 import msgspec
-import tomli_w
 
 from hpcnas.errors import UsageError, check_one_of
 from hpcnas.option import check_options, option, type_in_words
@@ -23,7 +20,6 @@ Duplicates = Literal["evaluate", "redraw", "reuse"]
 Precision = Literal["auto", "fp32", "bf16"]
 Where = Literal["auto", "slurm", "local", "debug"]
 Preset = Literal["paper", "quick", "smoke"]
-MAX_CONFIG_BYTES = 1 << 20
 BUDGETS = ("hours", "gpu_hours", "patience")  # of [search]: they may change on resume, like steps
 OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the data set says of itself
 
@@ -201,37 +197,6 @@ def default_space(kind: str) -> SearchSpace:
     spaces: dict[str, SearchSpace] = {space.kind: space for space in (HIERARCHICAL, FLAT, FLAT_CONSTRAINED)}
     check_one_of("--space", kind, spaces)
     return spaces[kind]
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The sections of a TOML file, unchecked but for its size and syntax.
-
-    Raises:
-        UsageError: the file is missing, larger than 1 MiB or no TOML.
-    """
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes; that is no hpcnas configuration")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
-
-
-def config_toml(config: RunConfig) -> str:
-    """The configuration as TOML text that reads back as the same configuration; None is left out.
-
-    Raises:
-        UsageError: it would not read back; nothing may be replaced by such a text.
-    """
-    values = config.to_dict()
-    store = {"store": values.pop("store")}
-    sections = {name: {key: value for key, value in entries.items() if value is not None} for name, entries in values.items()}
-    text = tomli_w.dumps(store | sections)
-    if RunConfig.from_dict(tomllib.loads(text)) != config:
-        raise UsageError("the configuration cannot be kept in run.toml: it reads back as another one")
-    return text
 
 
 def _overlay(section: str, current: Any, given: dict[str, Any]) -> Any:

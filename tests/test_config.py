@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hpcnas.commands.head_options import PLACES
-from hpcnas.config import RunConfig, config_toml, read_config
+from hpcnas.config import RunConfig
+from hpcnas.config_file import config_toml, read_config
 from hpcnas.errors import UsageError
 from hpcnas.head.create import create_run, rewrite_config, stored_config
 from hpcnas.run_folder import RunFolder

@@ -6,7 +6,8 @@ import sqlite3
 import time
 import uuid
 
-from hpcnas.config import RecipeConfig, RunConfig, config_toml
+from hpcnas.config import RecipeConfig, RunConfig
+from hpcnas.config_file import config_toml
 from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.statements import load_statements
@@ -119,8 +120,8 @@ class RawCycles:
 
 def _insert(connection: sqlite3.Connection, statements: dict[str, str], number: int, evaluated: bool) -> None:
     now, digest = time.time(), uuid.uuid4().hex
-    birth = {"id": number, "digest": digest, "genotype": GENOTYPE, "parent_id": None, "mutation": "", "parameters": 535_034}
-    connection.execute(statements["insert_individual"], {**birth, "copied_from": None, "now": now})
+    offspring = {"id": number, "digest": digest, "genotype": GENOTYPE, "parent_id": None, "mutation": "", "parameters": 535_034}
+    connection.execute(statements["insert_individual"], {**offspring, "copied_from": None, "now": now})
     if not evaluated:
         return
     attempt = {"id": number, "token": 1, "claim_id": digest, "worker_id": "bench", "host": "bench", "now": now}

@@ -11,7 +11,8 @@ import typer
 from hpcnas.command_help import MEASURE, TAKE_AWAY, add, shown
 from hpcnas.commands.head_options import option_layer, some_options
 from hpcnas.commands.options import AddressOption, RunOption, offering
-from hpcnas.config import RunConfig, read_config
+from hpcnas.config import RunConfig
+from hpcnas.config_file import read_config
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -112,7 +112,8 @@ def evaluate(
 
 
 def _recipe(folder: RunFolder, run: str | None, layer: dict[str, Any]) -> "RecipeConfig":
-    from hpcnas.config import RunConfig, read_config
+    from hpcnas.config import RunConfig
+    from hpcnas.config_file import read_config
 
     base = RunConfig()
     if run is not None:

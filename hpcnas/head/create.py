@@ -7,7 +7,8 @@ import shutil
 import uuid
 from pathlib import Path
 
-from hpcnas.config import RunConfig, config_toml, read_config
+from hpcnas.config import RunConfig
+from hpcnas.config_file import config_toml, read_config
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population import create_store
 from hpcnas.run_folder import RunFolder

@@ -10,12 +10,11 @@ from collections.abc import Callable
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import this_task
-from hpcnas.errors import ClusterError, HpcnasError, RunHeldError, StoreUnavailable, UsageError
+from hpcnas.errors import HpcnasError, RunHeldError, StoreUnavailable, UsageError
 from hpcnas.head.budget import Budget
 from hpcnas.head.cancellation import Cancellation
 from hpcnas.head.display import Display, Snapshot
 from hpcnas.head.maintenance import Maintenance
-from hpcnas.head.notification import Ending
 from hpcnas.head.requests import DRAIN, RETRY, Requests
 from hpcnas.head.start import OpenRun
 from hpcnas.head.trouble import PATIENCE_S, SIGNALLED_S, Trouble
@@ -25,7 +24,6 @@ from hpcnas.system.durations import duration
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
-FINISHED_FIRST = ": what is being trained is finished first"
 FINISHING = "finishing: workers are leaving"
 FAREWELL_S = 15.0  # for workers to hear that the run is finished, and leave
 
@@ -36,6 +34,7 @@ class Head:
     Attributes:
         flag: signals of this process: the first drains, the second leaves.
         state: searching, then finished, drained or left.
+        reason: why it drains; "" if it does not.
     """
 
     def __init__(self, run: OpenRun, flag: StopFlag, display: Display, clock: Callable[[], float] = time.monotonic) -> None:
@@ -48,7 +47,7 @@ class Head:
         self.clock = clock
         self.maintenance = Maintenance(run, display, clock)
         self.requests = Requests(run.folder)
-        self.state = "searching"
+        self.state, self.reason = "searching", ""
         self._budget = Budget(
             run.config.search,
             run.config.cluster.gpus_per_worker,
@@ -144,18 +143,6 @@ class Head:
             note=self._draining or self.maintenance.note,
         )
 
-    def ending(self, error: Exception | None = None) -> Ending:
-        """How this head ends, or ended by `error`."""
-        reason = "" if self.state == "finished" else self._draining
-        return Ending(
-            run=str(self.folder.path),
-            state="failed" if error else self.state,
-            reason=str(error).partition("\n")[0] if error else reason.removesuffix(FINISHED_FIRST),
-            evaluated=len(self.run.breeder),
-            steps=self.steps,
-            best=self.run.breeder.best,
-        )
-
     def _wanted(self) -> int:
         left = self.steps - self.store.counts().evaluated
         return 0 if self._draining else min(self.run.config.cluster.workers, max(0, left))
@@ -206,6 +193,7 @@ class Head:
         if self._claims_end:
             return
         self._draining = self._draining or _draining(why)
+        self.reason = self.reason or why
         self.store.set_draining(True)
         self.run.breeder.is_open = False
         leased = self.store.counts().leased
@@ -244,21 +232,10 @@ class Head:
     def _farewell(self) -> None:
         """Wait until the workers have left, those that only start among them; end those that do not."""
         until_s = self.clock() + FAREWELL_S
-        while self.clock() < until_s and not self._must_leave() and self._is_anyone_there():
+        while self.clock() < until_s and not self._must_leave() and self.maintenance.is_anyone_there():
             self.display.show(self.snapshot())
             self._sleep()
-        try:
-            if self.run.launcher.alive():
-                self.run.launcher.cancel()
-        except ClusterError as error:
-            log.warning("workers could not be cancelled, they end by themselves: %s", error)
-        self.run.launcher.prune()
-
-    def _is_anyone_there(self) -> bool:
-        """Whether a worker runs, starts or is asked for: one that starts when the head is gone would wait for it in vain."""
-        self.maintenance.reconcile_workers()  # the places of those that left are known before the cluster is asked again
-        alive = self.run.launcher.alive()
-        return self.maintenance.scaling.is_asking or bool(self.store.counts().workers if alive is None else alive)
+        self.maintenance.end_workers()
 
     def _sleep(self) -> None:
         if self.flag:
@@ -268,4 +245,4 @@ class Head:
 
 
 def _draining(why: str) -> str:
-    return f"draining ({why}){FINISHED_FIRST}"
+    return f"draining ({why}): what is being trained is finished first"

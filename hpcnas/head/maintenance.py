@@ -106,6 +106,21 @@ class Maintenance:
         if idle:
             self.store.lost_workers(sorted(idle), "its task ended")
 
+    def is_anyone_there(self) -> bool:
+        """Whether a worker runs, starts or is asked for: one that starts when the head is gone would wait for it in vain."""
+        self.reconcile_workers()  # the places of those that left are known before the cluster is asked again
+        alive = self.run.launcher.alive()
+        return self.scaling.is_asking or bool(self.store.counts().workers if alive is None else alive)
+
+    def end_workers(self) -> None:
+        """Cancel the workers that are still there, and delete what their jobs left."""
+        try:
+            if self.run.launcher.alive():
+                self.run.launcher.cancel()
+        except ClusterError as error:
+            log.warning("workers could not be cancelled, they end by themselves: %s", error)
+        self.run.launcher.prune()
+
     def all_attempts(self) -> list[AttemptRow]:
         """All attempts of the run so far."""
         with Population.open(self.run.folder) as population:

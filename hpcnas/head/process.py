@@ -50,10 +50,22 @@ def _search(run: OpenRun, flag: StopFlag, leave: Callable[[Ending], None]) -> in
     try:
         code = head.search()
     except Exception as error:
-        leave(head.ending(error))
+        leave(_ending(head, error))
         raise
     finally:
         display.close()
     if head.state != "left":
-        leave(head.ending())
+        leave(_ending(head))
     return code
+
+
+def _ending(head: Head, error: Exception | None = None) -> Ending:
+    """How a head ended, by itself or by `error`."""
+    return Ending(
+        run=str(head.folder.path),
+        state="failed" if error else head.state,
+        reason=str(error).partition("\n")[0] if error else "" if head.state == "finished" else head.reason,
+        evaluated=len(head.run.breeder),
+        steps=head.steps,
+        best=head.run.breeder.best,
+    )

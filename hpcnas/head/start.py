@@ -8,7 +8,8 @@ from functools import partial
 
 from hpcnas.cluster import Launcher, make_launcher
 from hpcnas.cluster.signals import StopFlag
-from hpcnas.config import RunConfig, config_toml
+from hpcnas.config import RunConfig
+from hpcnas.config_file import config_toml
 from hpcnas.errors import DataError, StoppedBySignal
 from hpcnas.head.breeder import Breeder, check_limit
 from hpcnas.head.create import check_resumable, create_run, rewrite_config, stored_config

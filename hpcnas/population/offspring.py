@@ -1,4 +1,4 @@
-"""Births and full-size results: what enters the population other than through a lease."""
+"""Offspring and full-size results: what enters the population other than through a lease."""
 
 import json
 from collections.abc import Sequence

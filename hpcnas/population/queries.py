@@ -6,7 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from hpcnas.config import RunConfig, read_config
+from hpcnas.config import RunConfig
+from hpcnas.config_file import read_config
 from hpcnas.errors import UsageError
 from hpcnas.population import open_reader
 from hpcnas.population.reader import Query, Reader

@@ -1,6 +1,7 @@
 """`hpcnas restore`: building a damaged population anew, by the kind of its store."""
 
-from hpcnas.config import RunConfig, read_config
+from hpcnas.config import RunConfig
+from hpcnas.config_file import read_config
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.queries import Population

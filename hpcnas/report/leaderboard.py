@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def rank(individuals: Sequence[Individual]) -> list[Individual]:
-    """The fittest first, then those without a fitness in the order of their birth."""
+    """The fittest first, then those without a fitness by id."""
     return sorted(individuals, key=lambda one: (-one.fitness if one.fitness is not None else 1.0, one.id))
 
 

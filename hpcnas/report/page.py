@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from hpcnas import __version__
-from hpcnas.config import config_toml
+from hpcnas.config_file import config_toml
 from hpcnas.errors import UsageError
 from hpcnas.report.assemble import report_charts, report_tables
 from hpcnas.report.charts.chart import AxesPanel, Chart

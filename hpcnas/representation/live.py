@@ -51,7 +51,7 @@ def live_motif(motif: Motif, is_dead: frozenset[int] = frozenset()) -> LiveMotif
     return LiveMotif(tuple(sorted(live)), kept)
 
 
-@lru_cache(maxsize=256)  # a birth asks for its digest and for three widths of cells
+@lru_cache(maxsize=256)  # breeding asks for its digest and for three widths of cells
 def live_levels(genotype: Genotype) -> tuple[tuple[LiveMotif | None, ...], ...]:
     """Prune every motif of every level, from the lowest up; None marks a motif that counts as none.
 

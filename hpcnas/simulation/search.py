@@ -225,7 +225,7 @@ class _Search:
         self.wake(now)
 
     def wake(self, now: float) -> None:
-        """Somebody who waits can have what was given back, or the birth that replaces a failed genotype."""
+        """Somebody who waits can have what was given back, or the offspring that replaces a failed genotype."""
         if self.waiting:
             worker = next(iter(self.waiting))
             self.outcome.tail_s += now - self.waiting.pop(worker)

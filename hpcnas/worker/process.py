@@ -6,7 +6,8 @@ import sys
 
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import Deadline
-from hpcnas.config import RunConfig, read_config
+from hpcnas.config import RunConfig
+from hpcnas.config_file import read_config
 from hpcnas.errors import HpcnasError
 from hpcnas.population import open_queue
 from hpcnas.run_folder import RunFolder

@@ -30,7 +30,7 @@ UPDATE run SET config = %(config)s;
 -- next_id: steps are dense
 SELECT coalesce(max(id), 0) + 1 FROM individual;
 
--- insert_individual: a birth
+-- insert_individual: an offspring
 INSERT INTO individual (id, step, digest, genotype, parent_id, mutation, parameters, copied_from, born, state)
 VALUES (%(id)s, %(id)s, %(digest)s, %(genotype)s, %(parent_id)s, %(mutation)s, %(parameters)s, %(copied_from)s, clock_s(), 'queued');
 

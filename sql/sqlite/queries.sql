@@ -30,7 +30,7 @@ UPDATE run SET config = :config;
 -- next_id: steps are dense
 SELECT coalesce(max(id), 0) + 1 FROM individual;
 
--- insert_individual: a birth
+-- insert_individual: an offspring
 INSERT INTO individual (id, step, digest, genotype, parent_id, mutation, parameters, copied_from, born, state)
 VALUES (:id, :id, :digest, :genotype, :parent_id, :mutation, :parameters, :copied_from, :now, 'queued');
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from hpcnas.cli import main
-from hpcnas.config import RunConfig, config_toml
+from hpcnas.config import RunConfig
+from hpcnas.config_file import config_toml
 from hpcnas.networks.counts import count
 from hpcnas.population.queries import Population
 from hpcnas.records import Individual

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hpcnas.cli import main
-from hpcnas.config import RunConfig, config_toml
+from hpcnas.config import RunConfig
+from hpcnas.config_file import config_toml
 from hpcnas.export.model_file import read_safetensors
 from hpcnas.networks.skeletons import build_network
 from hpcnas.representation.codec import genotype_from_json

@@ -55,9 +55,9 @@ def test_children_have_evaluated_parents_after_the_initial_population(store: Sto
     parents = []
     add = store.add
 
-    def note(births: list) -> list[int]:  # type: ignore[type-arg]
-        parents.append(births[0].parent_id)
-        return add(births)
+    def note(offspring: list) -> list[int]:  # type: ignore[type-arg]
+        parents.append(offspring[0].parent_id)
+        return add(offspring)
 
     store.add = note  # type: ignore[method-assign, assignment]
     for step in range(config.search.steps):
@@ -74,7 +74,7 @@ def test_nothing_is_born_while_draining(store: Store, config: RunConfig) -> None
 
 
 def test_a_new_head_breeds_what_the_old_one_would_have(store: Store, config: RunConfig) -> None:
-    """Killed between two births: the generator of a step depends on nothing but seed and step."""
+    """Killed between two offspring: the generator of a step depends on nothing but seed and step."""
     breeder = Breeder(store, config)
     for step in range(6):
         evaluate_one(store, breeder, step)
@@ -133,18 +133,18 @@ def breed_one(breeder: Breeder) -> None:
         time.sleep(0.01)
 
 
-def test_the_parameter_constraint_holds_for_every_birth(store: Store, config: RunConfig) -> None:
+def test_the_parameter_constraint_holds_for_all_offspring(store: Store, config: RunConfig) -> None:
     breeder = Breeder(store, limited(config, 20_000))
     added = []
     add = store.add
-    store.add = lambda births: added.extend(births) or add(births)  # type: ignore[assignment, func-returns-value]
+    store.add = lambda offspring: added.extend(offspring) or add(offspring)  # type: ignore[assignment, func-returns-value]
     for _ in range(7):
         breed_one(breeder)
     assert len(added) == 7
-    assert all(birth.parameters <= 20_000 for birth in added)
+    assert all(record.parameters <= 20_000 for record in added)
 
 
-def test_a_birth_that_takes_long_holds_no_lock_and_is_the_same(
+def test_breeding_that_takes_long_holds_no_lock_and_is_the_same(
     store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is drawn beside the claim that asked for it; the store answers others meanwhile."""

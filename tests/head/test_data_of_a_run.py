@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpcnas.config import RunConfig, config_toml
+from hpcnas.config import RunConfig
+from hpcnas.config_file import config_toml
 from hpcnas.errors import DataError
 from hpcnas.head.start import check_recipe
 from tests.processes import hpcnas

@@ -51,7 +51,7 @@ def ask_for_work(head: HeadInProcess, hand: Hand) -> Verdict:
     """A claim as the service handles it: it breeds when nothing is queued."""
     deadline = time.monotonic() + 30
     while (verdict := hand.claim()) is Verdict.WAIT and time.monotonic() < deadline:
-        head.run.breeder.breed()  # on a busy machine a birth takes so long that it is finished in a thread
+        head.run.breeder.breed()  # on a busy machine breeding takes so long that it is finished in a thread
     return verdict
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcnas.config import RecipeConfig, RunConfig, config_toml
+from hpcnas.config import RecipeConfig, RunConfig
+from hpcnas.config_file import config_toml
 from hpcnas.population.invariants import check_invariants
 from hpcnas.population.postgres.store import PostgresStore
 from hpcnas.population.protocol.client import ServiceClient
@@ -101,10 +102,10 @@ class Rig:
         return SQLiteStore.create(self.folder, self.config, network=network)
 
 
-def ready(rig: Rig, births: int = 1) -> None:
+def ready(rig: Rig, offspring: int = 1) -> None:
     """A worker that has joined, and genotypes that wait."""
     rig.queue.join(worker())
-    rig.head.add([offspring_record(number) for number in range(births)])
+    rig.head.add([offspring_record(number) for number in range(offspring)])
 
 
 def claim(rig: Rig, claim_id: str = "c1", name: str = "w1") -> Lease:

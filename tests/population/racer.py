@@ -5,7 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from hpcnas.config import RunConfig, read_config
+from hpcnas.config import RunConfig
+from hpcnas.config_file import read_config
 from hpcnas.population import open_queue
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.records import Fitness, Verdict, WorkerInfo

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("invariants")
 
 
 def test_the_same_claim_again_gives_the_same_lease_even_after_a_restart(rig: Rig) -> None:
-    ready(rig, births=2)
+    ready(rig, offspring=2)
     first = claim(rig)
     assert claim(rig) == first
     rig.restart()
@@ -22,7 +22,7 @@ def test_the_same_claim_again_gives_the_same_lease_even_after_a_restart(rig: Rig
 
 
 def test_a_claim_whose_lease_is_over_is_no_second_lease(rig: Rig) -> None:
-    ready(rig, births=2)
+    ready(rig, offspring=2)
     claim(rig)
     rig.queue.release(1, 1, "time limit")
     assert rig.queue.claim("w1", "c1").verdict is Verdict.WAIT
@@ -61,7 +61,7 @@ def test_at_the_end_idle_workers_go_home_but_for_one_in_reserve(rig: Rig) -> Non
 
 
 def test_draining_ends_claims_and_tells_heartbeats(rig: Rig) -> None:
-    ready(rig, births=2)
+    ready(rig, offspring=2)
     claim(rig)
     rig.head.set_draining(True)
     assert rig.queue.claim("w1", "c2").verdict is Verdict.DRAIN

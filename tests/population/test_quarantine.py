@@ -23,7 +23,7 @@ def test_workers_come_go_and_come_back(rig: Rig) -> None:
 
 
 def test_a_host_where_three_failed_is_suspected_only_while_another_works(rig: Rig) -> None:
-    ready(rig, births=4)
+    ready(rig, offspring=4)
     rig.queue.join(worker("w2", "h2"))
     for number in range(1, 4):
         claim(rig, f"c{number}")
@@ -38,7 +38,7 @@ def test_a_host_where_three_failed_is_suspected_only_while_another_works(rig: Ri
 
 
 def test_quarantine_gives_attempts_back_and_sends_the_host_away(rig: Rig) -> None:
-    ready(rig, births=4)
+    ready(rig, offspring=4)
     for grant in ("a", "b"):
         for number in range(1, 4):
             lease = claim(rig, f"{grant}{number}")
@@ -57,7 +57,7 @@ def test_quarantine_gives_attempts_back_and_sends_the_host_away(rig: Rig) -> Non
 
 def test_what_a_quarantined_host_still_fails_is_no_genotypes_fault(rig: Rig) -> None:
     """Its worker trained when the host was sent away."""
-    ready(rig, births=1)
+    ready(rig, offspring=1)
     for grant in ("a", "b"):
         lease = claim(rig, grant)
         if grant == "a":
@@ -69,7 +69,7 @@ def test_what_a_quarantined_host_still_fails_is_no_genotypes_fault(rig: Rig) -> 
 
 
 def test_a_worker_that_leaves_by_its_machine_has_its_host_quarantined(rig: Rig) -> None:
-    ready(rig, births=1)
+    ready(rig, offspring=1)
     rig.queue.join(worker("w2", "h1"))
     rig.queue.leave("w2", UNFIT_HOST + "no driver")
     rig.queue.leave("w2", UNFIT_HOST + "no driver")

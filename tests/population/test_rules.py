@@ -47,7 +47,7 @@ def test_a_deterministic_error_is_final_at_once(rig: Rig, kind: FailureKind) -> 
 
 
 def test_a_release_goes_to_the_front_without_blame_twenty_times(rig: Rig) -> None:
-    ready(rig, births=2)
+    ready(rig, offspring=2)
     for grant in range(1, 21):
         lease = claim(rig, f"c{grant}")
         assert (lease.individual_id, lease.token) == (1, grant)

@@ -20,7 +20,7 @@ def test_a_join_gives_the_configuration(rig: Rig) -> None:
     assert RunConfig.from_dict(json.loads(rig.queue.join(worker()))) == rig.config
 
 
-def test_a_life_from_birth_to_evaluation(rig: Rig) -> None:
+def test_a_life_from_breeding_to_evaluation(rig: Rig) -> None:
     ready(rig)
     lease = claim(rig)
     assert (lease.individual_id, lease.token, lease.done, lease.digest, lease.parameters) == (1, 1, (), "digest0", 7)
@@ -83,7 +83,7 @@ def test_no_accuracy_outside_0_and_1(rig: Rig, accuracy: float) -> None:
         rig.queue.record(1, 1, fitness(rig.config.recipe.repeats))
 
 
-def test_a_copy_is_evaluated_at_birth(rig: Rig) -> None:
+def test_a_copy_is_evaluated_at_once(rig: Rig) -> None:
     ready(rig)
     claim(rig)
     with pytest.raises(ValueError, match="evaluated"):
@@ -111,7 +111,7 @@ def test_the_very_same_genotype_is_found_once_it_is_evaluated(rig: Rig) -> None:
     assert rig.head.find_trained(same.digest, same.genotype) == 1, "the one that was trained"
 
 
-def test_births_are_one_transaction(rig: Rig) -> None:
+def test_offspring_are_one_transaction(rig: Rig) -> None:
     rig.head.add([offspring_record(1)])
     with pytest.raises(ValueError):
         rig.head.add([offspring_record(2), offspring_record(3, copied_from=1)])

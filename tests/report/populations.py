@@ -5,7 +5,8 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
-from hpcnas.config import RunConfig, SearchConfig, config_toml
+from hpcnas.config import RunConfig, SearchConfig
+from hpcnas.config_file import config_toml
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.report.tables.formatting import Spread
 from hpcnas.representation.codec import genotype_to_json
@@ -34,7 +35,7 @@ def make_run(path: Path, individuals: int, *, population: int = 200, workers: in
 
 def _fill(database: sqlite3.Connection, individuals: int, population: int, workers: int) -> None:
     rng, text = random.Random(1), genotype_to_json(PUBLISHED)
-    births, repeats, attempts = [], [], []
+    offspring, repeats, attempts = [], [], []
     clock = [START + 10.0] * workers
     for step in range(1, individuals + 1):
         worker = step % workers
@@ -45,7 +46,7 @@ def _fill(database: sqlite3.Connection, individuals: int, population: int, worke
         parent = None if step <= population else rng.randrange(1, step)
         mutation = "" if parent is None else "level 2 motif 3: 1-4 none -> conv1x1"
         parameters = rng.randrange(20_000, 900_000)
-        births.append(
+        offspring.append(
             (step, step, f"{step:064x}", text, parent, mutation, parameters, START, "evaluated", 2, spread.mean, step)
         )
         repeats += [(step, k, value, step, 2, 5000, 850.0, "NVIDIA P100", clock[worker]) for k, value in enumerate(accuracies)]
@@ -68,7 +69,7 @@ def _fill(database: sqlite3.Connection, individuals: int, population: int, worke
     many(
         "INSERT INTO individual (id, step, digest, genotype, parent_id, mutation, parameters, born, state, token, fitness,"
         " position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        births,
+        offspring,
     )
     many("INSERT INTO fitness VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", repeats)
     many(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcnas.config import config_toml
+from hpcnas.config_file import config_toml
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population.queries import Population
 from hpcnas.population.sqlite.store import SQLiteStore

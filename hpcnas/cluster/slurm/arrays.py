@@ -19,6 +19,7 @@ from hpcnas.cluster.pruning import prune_folder
 from hpcnas.cluster.slurm import queries as slurm
 from hpcnas.cluster.slurm.batch import batch_parameters, check_time_limit, place_pickles, refusal
 from hpcnas.cluster.slurm.command import SlurmFailed, run_slurm
+from hpcnas.cluster.slurm.leavers import Leavers
 from hpcnas.cluster.slurm.queries import QueuedTask
 from hpcnas.cluster.slurm.submission import BatchExecutor
 from hpcnas.config import ClusterConfig
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 POLL_S = 60.0  # squeue at most once in this time; $HPCNAS_SQUEUE_S for sites that want it rarer
 LOOKS_TO_END = 2  # answers of squeue without a task of an array until it counts as ended: one may be wrong
 SETTLE_S = 10.0  # after which a submission without an answer shows in squeue, or was never made
-FORGET_S = 30.0  # how long squeue may go on showing a task whose worker said that it leaves
 
 
 class SlurmLauncher(Launcher):
@@ -52,7 +52,7 @@ class SlurmLauncher(Launcher):
         self._max_array_size: int | None = None
         self._lock = threading.Lock()
         self._states: dict[str, str] | None = None if self._ledger.open("slurm") else {}
-        self._forgotten: dict[str, float] = {}
+        self._leavers = Leavers()
         self._completing: set[str] = set()
         self._asked_at: dict[str, float] = {}  # intent -> when sbatch was asked
         self._looks: dict[str, int] = {}  # intent -> answers in a row that did not show it
@@ -119,7 +119,7 @@ class SlurmLauncher(Launcher):
             queued = slurm.queue()
             if queued is None:
                 raise ClusterError("Slurm does not answer squeue: nothing was cancelled; try again when it does")
-            names = sorted({task.name for task in self._own(queued) if task.is_active})
+            names = sorted({task.name for task in slurm.own_tasks(queued, self._ledger.all("slurm")) if task.is_active})
         else:
             names = sorted(tasks)
         try:
@@ -132,7 +132,7 @@ class SlurmLauncher(Launcher):
     def forget(self, task: str) -> None:
         """Leave `task` out until squeue shows it waiting again, or running still after half a minute."""
         with self._lock:
-            self._forgotten[task] = time.monotonic()
+            self._leavers.add(task)
             if self._states is not None:
                 self._states.pop(task, None)
 
@@ -227,16 +227,10 @@ class SlurmLauncher(Launcher):
     def _take(self, queued: list[QueuedTask], entries: list[Submission], asked_s: float) -> dict[str, str]:
         self._adopt(queued)
         self._give_up(asked_s)
-        active = {task.name: task.state for task in self._own(queued) if task.is_active}
+        active = {task.name: task.state for task in slurm.own_tasks(queued, self._ledger.all("slurm")) if task.is_active}
         stuck = {name for name, state in active.items() if state == "COMPLETING" and name in self._completing}
         self._completing = {name for name, state in active.items() if state == "COMPLETING"}
-        now = time.monotonic()
-        gone = {
-            name
-            for name, since in self._forgotten.items()
-            if active.get(name) in ("RUNNING", "COMPLETING") and now - since < FORGET_S
-        }
-        self._forgotten = {name: self._forgotten[name] for name in gone}
+        gone = self._leavers.among(active)
         states = {name: state for name, state in active.items() if name not in gone | stuck}
         there = [task for entry in entries if entry.job for task in entry.tasks()]
         self._absent = {task: self._absent.get(task, 0) + 1 for task in there if task not in active}
@@ -252,6 +246,3 @@ class SlurmLauncher(Launcher):
         self._looks[entry.intent] = 0 if is_there else self._looks.get(entry.intent, 0) + 1
         if entry.job and self._looks[entry.intent] >= LOOKS_TO_END:
             self._ledger.write(replace(entry, ended=True))
-
-    def _own(self, queued: list[QueuedTask]) -> list[QueuedTask]:
-        return slurm.own_tasks(queued, self._ledger.all("slurm"))

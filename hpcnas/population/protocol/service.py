@@ -25,7 +25,7 @@ from hpcnas.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-_MAX_BREEDINGS = 100  # for one claim: with duplicates=reuse a child may be evaluated at birth
+_MAX_BREEDINGS = 100  # for one claim: with duplicates=reuse a child may be evaluated at once
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Service:
 
         Args:
             on_claim_empty: called in the service's thread, inside the transaction of the claim, when nothing is
-                queued; breeds with store.add and returns whether it did. If that transaction fails, its births
+                queued; breeds with store.add and returns whether it did. If that transaction fails, its offspring
                 are taken back: what it remembers itself must follow from the store.
             host: interface to listen on; "" for all.
             port: 0 for any free one.

@@ -9,11 +9,19 @@ from torch import Tensor
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.plans import PassPlan
 from hpcnas.networks.gpu.steps import Steps
+from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted
 from hpcnas.networks.gpu.weights import EngineWeights
+from hpcnas.representation.codec import genotype_to_json
 from hpcnas.training.data.augment import draw_choices
 from hpcnas.training.full_size.batches import ResidentData
+from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.recipe import FullRecipe
 from hpcnas.training.full_size.step import FullTraining
+from hpcnas.training.full_size.task import TrainingTask
+
+
+class NotTogether(Exception):
+    """The kernels cannot train even one run, for its data or the device's memory."""
 
 
 class KernelSteps:
@@ -97,3 +105,32 @@ def _epochs(data: ResidentData, recipe: FullRecipe, seeds: Sequence[int], first:
         step += len(epochs[0])
         if step > first:
             yield torch.stack([epoch[skipped:].to(torch.int32) for epoch in epochs], 1)
+
+
+def pass_plan(task: TrainingTask, classes: int, in_channels: int, image_px: int) -> PassPlan:
+    """What the kernels make of a full-size training: one whole batch in bf16."""
+    recipe = task.recipe
+    return PassPlan(
+        genotype_to_json(task.genotype),
+        channels=recipe.channels,
+        cells=recipe.cells,
+        classes=classes,
+        in_channels=in_channels,
+        batch=recipe.batch,
+        crop=recipe.crop,
+        image_px=image_px,
+        evaluation_batch=0,
+        dtype="float32" if is_interpreted() else "bfloat16",
+        model=recipe.model,
+        tail=recipe.tail,
+    )
+
+
+def fitting_runs(plan: PassPlan, data: ResidentData, group: Group, runs: int) -> int:
+    """How many runs fit at once: known before anything is allocated."""
+    free = free_bytes(group.device) - MEMORY_MARGIN
+    window = data.images // plan.batch
+    for at_once in range(runs, 0, -1):
+        if plan.memory_bytes(at_once, window) <= free:
+            return at_once
+    raise NotTogether(f"one needs {plan.memory_bytes(1, window) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")

@@ -19,10 +19,11 @@ from hpcnas.training.full_size.checkpoint import (
     step_of,
 )
 from hpcnas.training.full_size.distributed import Group
+from hpcnas.training.full_size.micro_batch import fitting_micro_batch
 from hpcnas.training.full_size.network import build_full_network
 from hpcnas.training.full_size.progress import Progress, Reporter, shown, tensorboard_writer
 from hpcnas.training.full_size.result import device_name
-from hpcnas.training.full_size.step import FullTraining, fitting_micro_batch
+from hpcnas.training.full_size.step import FullTraining
 from hpcnas.training.full_size.task import RunOptions, TrainingTask
 
 SAVE = MORE  # what a rank asks for before a step in which a checkpoint is due

@@ -1,4 +1,7 @@
-"""The network that a full-size training trains, alike on every rank."""
+"""The network that a full-size training trains, alike on every rank, and by torch.compile if that is asked for."""
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -48,3 +51,26 @@ def suits_planned(recipe: FullRecipe, device: torch.device, is_alone: bool) -> b
     if recipe.sync_bn:
         return False
     return device.type == "cpu" or (is_alone and recipe.model != "imagenet")
+
+
+def compiled(network: nn.Module, try_out: Callable[[Any], object], group: Group, log_line: Callable[[str], None]) -> Any:
+    """The network compiled for the training steps, with one size of batch; if that fails on any rank, itself and one line.
+
+    Args:
+        network: not within DDP, and without collective operations: a rank that fails would leave the others waiting.
+        try_out: a pass forward and backward through what it is given. torch compiles then, not before.
+    """
+    fast: Any = network
+    reason = ""
+    try:
+        fast = torch.compile(network, dynamic=False)
+        try_out(fast)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # of dynamo, of inductor, or of the C++ or Triton compiler behind it
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    if group.least(int(not reason)):
+        return fast
+    if reason:
+        log_line(f"--compile: the network is not compiled ({reason}); it is trained as it is")
+    return network

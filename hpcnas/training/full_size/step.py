@@ -11,8 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hpcnas.errors import HpcnasError, UsageError
 from hpcnas.training.full_size.batches import Batch
-from hpcnas.training.full_size.compile import compiled
 from hpcnas.training.full_size.distributed import Group
+from hpcnas.training.full_size.network import compiled
 from hpcnas.training.full_size.recipe import FullRecipe
 
 LEAST_MICRO_BATCH = 8  # BN statistics of fewer images would be another recipe
@@ -223,46 +223,3 @@ def lay_out_like_gradients(network: nn.Module) -> None:
         if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
             parameter.data = _strided_as(parameter.data, parameter.grad.stride())
     network.zero_grad(set_to_none=True)
-
-
-def fitting_micro_batch(network: nn.Module, precision: str, group: Group, per_rank: int, in_channels: int, crop_px: int) -> int:
-    """The largest part of a rank's batch that fits the device, the same on every rank; on a CPU all of it.
-
-    Tried on the bare network: a rank that ran out of memory within DDP would leave the others waiting.
-
-    Raises:
-        UsageError: not even the smallest part fits.
-    """
-    if group.device.type == "cpu":
-        return per_rank
-    parts = [size for size in range(per_rank, 0, -1) if per_rank % size == 0 and size >= min(LEAST_MICRO_BATCH, per_rank)]
-    while parts:
-        fits = _fits(network, precision, group.device, (parts[0], in_channels, crop_px, crop_px))
-        if group.least(int(fits)):
-            return parts[0]
-        # The next candidate is half of it or less: every try costs seconds.
-        parts = [size for size in parts[1:] if size <= parts[0] // 2] or parts[len(parts) :]
-    raise UsageError(
-        f"the network does not fit {torch.cuda.get_device_name(group.device)}, not even with "
-        f"{min(LEAST_MICRO_BATCH, per_rank)} images at a time; "
-        "choose fewer --channels, a smaller genotype, --precision bf16 or a larger GPU"
-    )
-
-
-def _fits(network: nn.Module, precision: str, device: torch.device, shape: tuple[int, int, int, int]) -> bool:
-    kept = [buffer.clone() for buffer in network.buffers()]
-    try:
-        with torch.autocast(device.type, AUTOCAST.get(precision, torch.bfloat16), enabled=precision in AUTOCAST):
-            logits = network.train()(torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last))
-        logits.float().logsumexp(1).sum().backward()
-        momentum = [torch.empty_like(parameter) for parameter in network.parameters()]  # room for what the first step adds
-        torch.cuda.synchronize(device)
-        del momentum
-        fits = True
-    except torch.OutOfMemoryError:
-        fits = False
-    for buffer, value in zip(network.buffers(), kept, strict=True):
-        buffer.copy_(value)
-    network.zero_grad(set_to_none=True)
-    torch.cuda.empty_cache()
-    return fits

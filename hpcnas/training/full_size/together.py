@@ -12,15 +12,12 @@ import torch
 
 from hpcnas.errors import HpcnasError, StoppedBySignal
 from hpcnas.networks.gpu.kernel_cache import prepare
-from hpcnas.networks.gpu.plans import PassPlan
-from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted
 from hpcnas.records import Final
-from hpcnas.representation.codec import genotype_to_json
 from hpcnas.training.fitness.repeats import is_out_of_memory
 from hpcnas.training.full_size.batches import ResidentData
 from hpcnas.training.full_size.checkpoint import sound_checkpoints, step_of
 from hpcnas.training.full_size.distributed import Group
-from hpcnas.training.full_size.kernel_steps import KernelSteps
+from hpcnas.training.full_size.kernel_steps import KernelSteps, NotTogether, fitting_runs, pass_plan
 from hpcnas.training.full_size.loop import Trainer
 from hpcnas.training.full_size.progress import Progress, Reporter, shown, tensorboard_writer
 from hpcnas.training.full_size.runs import choose_runs
@@ -37,7 +34,7 @@ def reason_against_network(task: TrainingTask) -> str:
     Raises:
         GenotypeError: the cell's sink cannot be reached from its source.
     """
-    return _plan(task, classes=10, in_channels=3, image_px=32).structure().reason_against()
+    return pass_plan(task, classes=10, in_channels=3, image_px=32).structure().reason_against()
 
 
 def train_together(
@@ -50,16 +47,12 @@ def train_together(
             for task, result in _train(tasks, group, options, stack):
                 left.remove(task)
                 yield task, result
-    except _NotTogether as error:
+    except NotTogether as error:
         reason = str(error)  # the exception itself would keep memory
     if reason:
         Reporter(0, 1)(f"the runs are trained one after the other: {reason}")
         for task in left:
             yield task, train_full(task, group, options)
-
-
-class _NotTogether(Exception):
-    """The kernels cannot train even one run, for its data or the device's memory."""
 
 
 def _train(
@@ -78,11 +71,11 @@ def _train(
     with options.preparing():
         data = stack.enter_context(closing(open_data(next(iter(waiting.values())), group, options, Reporter(0, 1))))
         assert isinstance(data, ResidentData), "the CIFAR model's data sets lie on the device"
-        plan = _plan(tasks[0], data.classes, data.in_channels, data.image_px)
+        plan = pass_plan(tasks[0], data.classes, data.in_channels, data.image_px)
         reason = plan.structure().reason_against()
         if reason:
-            raise _NotTogether(reason)
-        at_once = _fitting(plan, data, group, len(waiting))
+            raise NotTogether(reason)
+        at_once = fitting_runs(plan, data, group, len(waiting))
     failures: list[HpcnasError] = []
     while waiting:
         chosen, first = choose_runs({run: _kept_steps(task) for run, task in waiting.items()}, at_once)
@@ -145,7 +138,7 @@ class _Runs:
             self._trainings = [trainer.prepare_at(first) for trainer in self._trainers]
             if first == self._recipe.steps:
                 return
-            plan = _plan(self._tasks[0], data.classes, data.in_channels, data.image_px)
+            plan = pass_plan(self._tasks[0], data.classes, data.in_channels, data.image_px)
             if device.type == "cuda":
                 major, minor = torch.cuda.get_device_capability(device)
                 prepare(plan, 10 * major + minor)
@@ -241,42 +234,14 @@ class _Scalars:
             writer.add_scalar(name, own, step)  # type: ignore[attr-defined]
 
 
-def _plan(task: TrainingTask, classes: int, in_channels: int, image_px: int) -> PassPlan:
-    recipe = task.recipe
-    return PassPlan(
-        genotype_to_json(task.genotype),
-        channels=recipe.channels,
-        cells=recipe.cells,
-        classes=classes,
-        in_channels=in_channels,
-        batch=recipe.batch,
-        crop=recipe.crop,
-        image_px=image_px,
-        evaluation_batch=0,
-        dtype="float32" if is_interpreted() else "bfloat16",
-        model=recipe.model,
-        tail=recipe.tail,
-    )
-
-
 def _kept_steps(task: TrainingTask) -> list[int]:
     """Those of the sound checkpoints; [0] for a run that begins."""
     return [step_of(path.name) for path in sound_checkpoints(task.folder, Reporter(0, 1, task.run))] or [0]
 
 
-def _fitting(plan: PassPlan, data: ResidentData, group: Group, runs: int) -> int:
-    """How many runs fit at once: known before anything is allocated."""
-    free = free_bytes(group.device) - MEMORY_MARGIN
-    window = data.images // plan.batch
-    for at_once in range(runs, 0, -1):
-        if plan.memory_bytes(at_once, window) <= free:
-            return at_once
-    raise _NotTogether(f"one needs {plan.memory_bytes(1, window) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
-
-
 def _fewer(at_once: int, error: BaseException) -> int:
     torch.cuda.empty_cache()
     if at_once == 1:
-        raise _NotTogether(f"one does not fit ({str(error).splitlines()[0][:200]})") from error
+        raise NotTogether(f"one does not fit ({str(error).splitlines()[0][:200]})") from error
     Reporter(0, 1)(f"{at_once} runs do not fit into memory together: going on with {at_once // 2} at a time")
     return at_once // 2

@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from hpcnas.config import RecipeConfig, RunConfig, config_toml
+from hpcnas.config import RecipeConfig, RunConfig
+from hpcnas.config_file import config_toml
 from hpcnas.errors import DamagedRunError, StoreUnavailable, UsageError
 from hpcnas.population import create_store, open_queue, open_store
 from hpcnas.population.invariants import check_invariants

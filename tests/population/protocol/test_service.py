@@ -70,7 +70,7 @@ def test_a_bug_in_breeding_ends_the_service_and_is_told_to_the_head(served: Rig)
     assert "bug" in str(served.service.error)
 
 
-def test_a_limit_that_no_birth_meets_is_told_to_the_head(served: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_no_genotype_meets_is_told_to_the_head(served: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker can do anything about it."""
 
     def breed() -> bool:

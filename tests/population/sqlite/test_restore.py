@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from hpcnas.cli import build_app
-from hpcnas.config import RunConfig, config_toml
+from hpcnas.config import RunConfig
+from hpcnas.config_file import config_toml
 from hpcnas.errors import DamagedRunError, RunHeldError, StoreUnavailable, UsageError
 from hpcnas.population import backup, faultpoints, rules
 from hpcnas.population.invariants import check_database, check_invariants

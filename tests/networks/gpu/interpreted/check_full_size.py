@@ -9,7 +9,7 @@ import torch
 
 from hpcnas.errors import HpcnasError, StoppedBySignal
 from hpcnas.records import Final
-from hpcnas.training.full_size import runs, together
+from hpcnas.training.full_size import kernel_steps, runs, together
 from hpcnas.training.full_size.checkpoint import checkpoints
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.kernel_steps import KernelSteps
@@ -117,13 +117,13 @@ def test_memory_that_runs_out_halves_the_runs_and_then_leaves_them_to_torch(
 
 
 def test_how_many_fit_is_known_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = together._plan(TrainingTask(tiny("smallest"), RECIPE, 0, Path()), 10, 1, 32)
+    plan = kernel_steps.pass_plan(TrainingTask(tiny("smallest"), RECIPE, 0, Path()), 10, 1, 32)
     group, window = Group(RankInfo()), 3
     data = type("Data", (), {"images": window * RECIPE.batch})()
     for at_once, wanted in ((5, 5), (3, 5), (1, 2)):
-        need = plan.memory_bytes(at_once, window) + together.MEMORY_MARGIN
-        monkeypatch.setattr(together, "free_bytes", lambda device, need=need: need)
-        assert together._fitting(plan, data, group, wanted) == at_once
+        need = plan.memory_bytes(at_once, window) + kernel_steps.MEMORY_MARGIN
+        monkeypatch.setattr(kernel_steps, "free_bytes", lambda device, need=need: need)
+        assert kernel_steps.fitting_runs(plan, data, group, wanted) == at_once
 
 
 @pytest.mark.parametrize("options", [{"compile": True}])
