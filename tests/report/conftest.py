@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from hpcnas.config import RunConfig, SearchConfig, default_space
 from hpcnas.records import Final, StateCounts
@@ -82,6 +83,6 @@ def make_finals() -> Callable[..., tuple[Final, ...]]:
         first = Final(
             individual, f"{individual:064x}", "cifar", 64, "cifar10", 0, 0.0, None, 15_543_498, 7200.0, "1 x NVIDIA H100", {}
         )
-        return tuple(replace(first, run=run, error_top1=error, **changes) for run, error in enumerate(errors))
+        return tuple(structs.replace(first, run=run, error_top1=error, **changes) for run, error in enumerate(errors))
 
     return make

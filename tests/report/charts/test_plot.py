@@ -26,7 +26,7 @@ def charts(make_rows, make_finals):
 def test_every_figure_is_written_as_svg_pdf_png_and_csv(charts, tmp_path):
     paths = save_charts(charts, tmp_path / "figures")
     assert sorted(path.name for path in paths) == sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert len(paths) == 4 * 6
+    assert len(paths) == 4 * 7
     for path in paths:
         start = path.read_bytes()[:64]
         assert start.startswith({".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG", ".csv": b"run,"}[path.suffix])
