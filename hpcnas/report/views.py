@@ -115,7 +115,7 @@ class RunRows:
 
     @property
     def label(self) -> str:
-        """The name, marked if nothing was trained, and if genotypes were given to begin with, which is not the paper's method."""
+        """The name, marked if nothing was trained, or if genotypes were given to begin with: that is not the paper's method."""
         marks = [*(["synthetic"] if self.is_synthetic else []), *(["initial given"] if self.config.search.initial else [])]
         return f"{self.name} ({', '.join(marks)})" if marks else self.name
 
