@@ -21,6 +21,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Where = Literal["auto", "slurm", "local", "debug"]
 Preset = Literal["paper", "quick", "smoke"]
 BUDGETS = ("hours", "gpu_hours", "patience")  # of [search]: they may change on resume, like steps
+OF_INITIAL = ("initial_genotypes", "initial_origins")  # of [search]: what its sources held when the run began
 OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the data set says of itself
 
 
@@ -37,6 +38,11 @@ class SearchConfig:
         1000, "Mutations of a trivial genotype that make a random one.", metavar="N", least=0
     )  # section 3.2
     seed: int = option(0, "Seed of the search and of all trainings.", metavar="N", least=0)
+    initial: tuple[str, ...] = option(
+        (), "Genotypes to begin with: published, a file, RUN, RUN:best or RUN:topN; once per source.", metavar="SOURCE"
+    )
+    initial_genotypes: tuple[str, ...] = ()  # what `initial` held when the run began, as JSON
+    initial_origins: tuple[str, ...] = ()  # of each of them
     hours: float = option(0.0, "Drain after so many hours of searching.", metavar="H", least=0, shown="no limit")
     gpu_hours: float = option(0.0, "Drain after so many GPU-hours of attempts.", metavar="H", least=0, shown="no limit")
     patience: int = option(
@@ -162,7 +168,10 @@ class RunConfig:
         """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
         mine, theirs = self.to_dict(), other.to_dict()
         # What the data set says of itself is compared when the data are there.
-        free = {*(("search", key) for key in ("steps", *BUDGETS)), *(("recipe", key) for key in ("data", *OF_THE_DATA))}
+        free = {
+            *(("search", key) for key in ("steps", *BUDGETS, *OF_INITIAL)),
+            *(("recipe", key) for key in ("data", *OF_THE_DATA)),
+        }
         return [
             f"{section}.{key}"
             for section in ("space", "search", "recipe")

@@ -9,8 +9,11 @@ from hpcnas.config import SearchConfig
 from hpcnas.evolution.initialization import random_genotype
 from hpcnas.evolution.mutation import Admits, mutate
 from hpcnas.evolution.selection import RankedPopulation
+from hpcnas.representation.codec import genotype_from_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.space import SearchSpace
+
+INITIAL = "initial: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Offspring:
 
     Attributes:
         parent_id: the winner of the tournament; None for a random genotype.
-        mutation: Mutation.describe(), or "" for a random genotype.
+        mutation: Mutation.describe(), "" for a random genotype, or "initial: ..." with where it is from.
     """
 
     genotype: Genotype
@@ -47,8 +50,9 @@ def breed(
 ) -> Offspring:
     """Breed the genotype of one evolution step.
 
-    Random are: every genotype of random search, the first `search.population` of evolution, and a later one
-    that is asked for before any has been evaluated (more workers than initial genotypes): no worker waits.
+    The first are those of `--initial`, if there are any. Random are: every other genotype of random search, the first
+    `search.population` of evolution, and a later one that is asked for before any has been evaluated (more workers than
+    initial genotypes): no worker waits.
 
     Args:
         step: from 1.
@@ -60,6 +64,9 @@ def breed(
         UsageError: no valid genotype is admitted.
     Source: Liu et al. 2018, sections 3.2 to 3.4, algorithm 1.
     """
+    if step <= len(search.initial_genotypes):
+        genotype = genotype_from_json(search.initial_genotypes[step - 1])
+        return Offspring(genotype, None, f"{INITIAL}{search.initial_origins[step - 1]}")
     if search.algorithm == "random" or step <= search.population or not len(population):
         return Offspring(random_genotype(space, rng, search.initial_mutations, admits), None, "")
     parent = population.tournament(rng, search.tournament)

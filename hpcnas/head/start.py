@@ -13,6 +13,7 @@ from hpcnas.config_file import config_toml
 from hpcnas.errors import DataError, StoppedBySignal
 from hpcnas.head.breeder import Breeder, check_limit
 from hpcnas.head.create import check_resumable, create_run, rewrite_config, stored_config
+from hpcnas.head.initial import with_initial_genotypes
 from hpcnas.head.log import log_to_file
 from hpcnas.head.refill import RefillThread
 from hpcnas.head.requests import drop_stops
@@ -118,6 +119,8 @@ def _checked(folder: RunFolder, config: RunConfig, download: bool) -> tuple[RunC
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
+    else:
+        config = with_initial_genotypes(config)
     launcher = make_launcher(folder, config)
     config, classes, in_channels = check_recipe(config, stored, download=download)
     if stored is None:

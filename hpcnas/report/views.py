@@ -115,8 +115,9 @@ class RunRows:
 
     @property
     def label(self) -> str:
-        """The name, marked when nothing was trained."""
-        return f"{self.name} (synthetic)" if self.is_synthetic else self.name
+        """The name, marked if nothing was trained, or if genotypes were given to begin with: that is not the paper's method."""
+        marks = [*(["synthetic"] if self.is_synthetic else []), *(["initial given"] if self.config.search.initial else [])]
+        return f"{self.name} ({', '.join(marks)})" if marks else self.name
 
     @property
     def space(self) -> str:

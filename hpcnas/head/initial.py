@@ -1,0 +1,85 @@
+"""`--initial`: genotypes that a search begins with, from files, the paper, or another run."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hpcnas.config import RunConfig
+from hpcnas.errors import UsageError
+from hpcnas.population.queries import Population
+from hpcnas.records import State
+from hpcnas.representation.codec import genotype_to_json, read_genotype
+from hpcnas.representation.genotype import Genotype
+from hpcnas.representation.presets import PUBLISHED
+from hpcnas.representation.space import SearchSpace
+from hpcnas.run_folder import RunFolder
+
+BEST, TOP = "best", "top"
+
+
+def with_initial_genotypes(config: RunConfig) -> RunConfig:
+    """The configuration with what the sources of `--initial` hold now; resumed, a run keeps what they held at its begin.
+
+    Raises:
+        UsageError: a source is none, a genotype is of another space, or there are more than --population.
+    """
+    search = config.search
+    if not search.initial or search.initial_genotypes:
+        return config
+    found: dict[str, str] = {}  # genotype -> origin; each genotype once
+    for source in search.initial:
+        for genotype, origin in _read(source, config.space):
+            found.setdefault(genotype, origin)
+    if len(found) > search.population:
+        raise UsageError(f"--initial names {len(found)} genotypes, more than --population {search.population}; raise that")
+    search = replace(search, initial_genotypes=tuple(found), initial_origins=tuple(found.values()))
+    return replace(config, search=search)
+
+
+def _read(source: str, space: SearchSpace) -> list[tuple[str, str]]:
+    """The genotypes of a source as JSON, each with where it is from."""
+    folder, number = _run_of(source)
+    if folder is not None:
+        return [(text, f"{folder.path.name} {one}") for one, text in _of_run(folder, number, source, space)]
+    genotype = PUBLISHED if source == "published" else _of_file(source)
+    _check_space(genotype, source, space)
+    return [(genotype_to_json(genotype), source)]
+
+
+def _run_of(source: str) -> tuple[RunFolder | None, int]:
+    """The run that RUN, RUN:best or RUN:topN names and how many of its genotypes; None for what is no run."""
+    name, _, which = source.rpartition(":")
+    number = which.removeprefix(TOP)
+    if name and (which == BEST or (which.startswith(TOP) and number.isdecimal() and int(number[:9]) > 0)):
+        return RunFolder(Path(name).absolute()).require(), 1 if which == BEST else int(number[:9])
+    folder = RunFolder(Path(source).absolute())
+    return (folder, 1) if folder.config.is_file() else (None, 0)
+
+
+def _of_run(folder: RunFolder, number: int, source: str, space: SearchSpace) -> Sequence[tuple[int, str]]:
+    with Population.open(folder) as population:
+        theirs, rows = population.config.space, population.individuals(State.EVALUATED)
+    if replace(theirs, max_parameters=None) != replace(space, max_parameters=None):
+        raise UsageError(f"--initial {source} is of another search space than this run's; name a run of the same space")
+    fittest: dict[str, int] = {}
+    for one in sorted(rows, key=lambda one: (-(one.fitness or 0.0), one.id)):
+        fittest.setdefault(one.genotype, one.id)
+    if not fittest:
+        raise UsageError(f"--initial {source} has no evaluated genotype yet; wait, or name another run")
+    return [(one, text) for text, one in fittest.items()][:number]
+
+
+def _of_file(source: str) -> Genotype:
+    path = Path(source)
+    if not path.is_file():
+        raise UsageError(f"--initial {source} is no source; give published, a genotype file, RUN, RUN:best or RUN:top20")
+    return read_genotype(path)
+
+
+def _check_space(genotype: Genotype, source: str, space: SearchSpace) -> None:
+    motifs = tuple(len(level) for level in genotype.levels)
+    nodes = [{motif.nodes for motif in level} for level in genotype.levels]
+    if motifs != space.motifs or nodes != [{number} for number in space.nodes]:
+        raise UsageError(
+            f"--initial {source} is of another search space than this run's; give --space, --motifs and --nodes of it"
+        )
