@@ -86,17 +86,17 @@ class Patient:
         return max(after - before for before, after in itertools.pairwise([start, *sorted(claims), end]))
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(320)
 def test_searches_go_on_while_commands_fail_and_hang_for_a_minute(
     on_plain: Cluster, accounted: Cluster, tmp_path: Path, heads: list[subprocess.Popen[str]]
 ) -> None:
     """Four searches at once, two of them on a cluster without accounting; each loses a worker as its commands fall ill."""
     patients = [
-        Patient("all-hang", on_plain, {"sbatch": HANGS, "squeue": HANGS, "sacct": HANGS}, 80, UNKNOWN),
+        Patient("all-hang", on_plain, {"sbatch": HANGS, "squeue": HANGS, "sacct": HANGS}, 110, UNKNOWN),
         # The replacement is started, by a submission of which nobody hears: two workers do this minute's work.
-        Patient("answer-lost", on_plain, {"sbatch": ANSWERS_TOO_LATE}, 120, "Slurm: "),
-        Patient("all-fail", accounted, {"sbatch": FAILS, "squeue": FAILS, "sacct": FAILS}, 80, UNKNOWN),
-        Patient("no-submission", accounted, {"sbatch": FAILS, "sacct": HANGS}, 80, "Slurm: 1 running (n"),
+        Patient("answer-lost", on_plain, {"sbatch": ANSWERS_TOO_LATE}, 180, "Slurm: "),
+        Patient("all-fail", accounted, {"sbatch": FAILS, "squeue": FAILS, "sacct": FAILS}, 110, UNKNOWN),
+        Patient("no-submission", accounted, {"sbatch": FAILS, "sacct": HANGS}, 110, "Slurm: 1 running (n"),
     ]
     heads += [patient.start(tmp_path) for patient in patients]
     for patient in patients:
@@ -114,7 +114,7 @@ def test_searches_go_on_while_commands_fail_and_hang_for_a_minute(
         patient.commands.recover()
         assert evaluated(patient.run) < patient.steps, "the minute was over before the search was"
     for patient, head in zip(patients, heads, strict=True):
-        assert head.wait(100) == 0, head_output(patient.run)
+        assert head.wait(150) == 0, head_output(patient.run)
         assert_sound(patient.run, patient.steps)
         assert patient.longest_pause_s(begun, ended) < 10, patient.name
         assert len(patient.tasks()) <= WORKERS + 1, f"{patient.name}: more were started than one was lost"
