@@ -14,6 +14,7 @@ from hpcnas.networks.counts import count
 from hpcnas.representation.canonical import digest
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.system.lock_file import TRAINING_LOCK
+from hpcnas.training.full_size import micro_batch
 from hpcnas.training.full_size import step as full_loop
 from hpcnas.training.full_size.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from hpcnas.training.full_size.distributed import Group
@@ -151,18 +152,18 @@ def test_micro_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) ->
         tried.append(shape[0])
         return shape[0] <= limit
 
-    monkeypatch.setattr(full_loop, "_fits", fits)
+    monkeypatch.setattr(micro_batch, "_fits", fits)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a small GPU")
     group = alone()
     group.device = torch.device("cuda", 0)
     limit = 20
-    assert full_loop.fitting_micro_batch(torch.nn.Identity(), "bf16", group, 128, 3, 24) == 16
+    assert micro_batch.fitting_micro_batch(torch.nn.Identity(), "bf16", group, 128, 3, 24) == 16
     assert tried == [128, 64, 32, 16]
     limit = 0
     with pytest.raises(
         UsageError, match="the network does not fit a small GPU, not even with 8 images at a time; choose fewer"
     ):
-        full_loop.fitting_micro_batch(torch.nn.Identity(), "bf16", group, 128, 3, 24)
+        micro_batch.fitting_micro_batch(torch.nn.Identity(), "bf16", group, 128, 3, 24)
 
 
 def test_image_folder_trains_and_validates_end_to_end(tmp_path: Path) -> None:
