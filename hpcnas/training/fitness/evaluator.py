@@ -8,7 +8,7 @@ from hpcnas.errors import HpcnasError
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
 
-Progress = Callable[[float], None]
+ProgressCallback = Callable[[float], None]
 
 
 class Evaluator(Protocol):
@@ -23,7 +23,7 @@ class Evaluator(Protocol):
         """See the class."""
         ...
 
-    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """Evaluate the repeats in `seeds`.
 
         Args:
@@ -54,6 +54,6 @@ def repeat_seed(run_seed: int, genotype_json: str, repeat: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def share_of(progress: Progress, done: int, total: int) -> Progress:
+def share_of(progress: ProgressCallback, done: int, total: int) -> ProgressCallback:
     """The progress callback of one repeat: its share, from 0 to 1, becomes that of all `total`, of which `done` are done."""
     return lambda share: progress((done + min(max(share, 0.0), 1.0)) / total)

@@ -17,7 +17,7 @@ from hpcnas.config import RecipeConfig
 from hpcnas.errors import UsageError
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
-from hpcnas.training.fitness.evaluator import EvaluationFailed, Evaluator, Progress, share_of
+from hpcnas.training.fitness.evaluator import EvaluationFailed, Evaluator, ProgressCallback, share_of
 
 
 class FunctionEvaluator:
@@ -29,7 +29,7 @@ class FunctionEvaluator:
         self._function = function
         self._name = name
 
-    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`; an exception of the function itself goes through."""
         for done, (repeat, seed) in enumerate(seeds.items()):
             start = time.perf_counter()

@@ -13,7 +13,7 @@ from hpcnas.config import RecipeConfig
 from hpcnas.records import FailureKind
 from hpcnas.training.data.augment import crop_and_flip, draw_choices
 from hpcnas.training.data.datasets import Dataset, Images
-from hpcnas.training.fitness.evaluator import EvaluationFailed, Progress
+from hpcnas.training.fitness.evaluator import EvaluationFailed, ProgressCallback
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def train(
     data: DeviceData,
     recipe: RecipeConfig,
     seed: int,
-    progress: Progress,
+    progress: ProgressCallback,
     precision: str = "fp32",
     capture: Callable[[TrainingStep, Tensor], Callable[[Tensor], Tensor]] | None = None,
 ) -> float:

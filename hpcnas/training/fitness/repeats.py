@@ -16,7 +16,7 @@ from hpcnas.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.data.datasets import Dataset
 from hpcnas.training.fitness.cuda_graph import capture_step, is_wanted
-from hpcnas.training.fitness.evaluator import EvaluationFailed, Progress, share_of
+from hpcnas.training.fitness.evaluator import EvaluationFailed, ProgressCallback, share_of
 from hpcnas.training.fitness.loop import DeviceData, train
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class RepeatsEngine:
         if device.type == "cpu":
             load_library()  # compiling takes a minute: not while a genotype is held
 
-    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`."""
         for done, (repeat, seed) in enumerate(seeds.items()):
             start = time.perf_counter()
@@ -49,7 +49,7 @@ class RepeatsEngine:
             seconds = time.perf_counter() - start
             yield Fitness(repeat, accuracy, seed, self.recipe.train_steps, seconds, device_label(self.device))
 
-    def _train_one(self, genotype: Genotype, seed: int, progress: Progress) -> float:
+    def _train_one(self, genotype: Genotype, seed: int, progress: ProgressCallback) -> float:
         try:
             network = self._build(genotype, seed)
             capture = capture_step if self.device.type == "cuda" and is_wanted() else None

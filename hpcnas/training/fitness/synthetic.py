@@ -14,7 +14,7 @@ from hpcnas.records import Fitness
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.operators import OperatorGraph, operator_graph
 from hpcnas.representation.primitives import AVGPOOL3X3, CONV1X1, DEPTHWISE3X3, MAXPOOL3X3, PRIMITIVES, SEPARABLE3X3
-from hpcnas.training.fitness.evaluator import Progress
+from hpcnas.training.fitness.evaluator import ProgressCallback
 
 NOISE = 0.002  # standard deviation of one training setup, section 4.2
 _REPORT_S = 0.1
@@ -37,7 +37,7 @@ class SyntheticEvaluator:
     def __init__(self, seconds: float = 0.0) -> None:
         self._seconds = seconds
 
-    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`. Repeats come one after the other; nothing depends on the time they take.
 
         Raises:

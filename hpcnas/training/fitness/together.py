@@ -24,7 +24,7 @@ from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.data.augment import draw_choices
 from hpcnas.training.data.datasets import Dataset
-from hpcnas.training.fitness.evaluator import EvaluationFailed, Progress
+from hpcnas.training.fitness.evaluator import EvaluationFailed, ProgressCallback
 from hpcnas.training.fitness.loop import STEPS_BETWEEN_CHECKS, DeviceData, learning_rate_at
 from hpcnas.training.fitness.repeats import RepeatsEngine, device_label, is_out_of_memory, out_of_memory
 
@@ -48,7 +48,7 @@ class TogetherEngine:
         self.evaluation_batch = min(MOST_EVALUATED, len(data.validation.labels))
         self.dtype = "float32" if is_interpreted() else "bfloat16"
 
-    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: Progress) -> Iterator[Fitness]:
+    def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`. Repeats that diverge fail when the others are given."""
         plan, structure = self._plan(genotype)
         reason = structure.reason_against()
@@ -122,7 +122,9 @@ class TogetherEngine:
             torch.cuda.empty_cache()
         return at_once // 2
 
-    def _train(self, genotype: Genotype, structure: Structure, seeds: Sequence[int], progress: Progress) -> list[float | str]:
+    def _train(
+        self, genotype: Genotype, structure: Structure, seeds: Sequence[int], progress: ProgressCallback
+    ) -> list[float | str]:
         """The accuracy of each seed's repeat, or how it diverged."""
         with self._on_device():
             weights = EngineWeights(structure, len(seeds), self.device, getattr(torch, self.dtype))
@@ -152,7 +154,7 @@ class TogetherEngine:
             )
         return network.state_dict()
 
-    def _descend(self, weights: EngineWeights, seeds: Sequence[int], progress: Progress) -> dict[int, str]:
+    def _descend(self, weights: EngineWeights, seeds: Sequence[int], progress: ProgressCallback) -> dict[int, str]:
         """All steps; which runs diverged, and how."""
         recipe, data = self.recipe, self.data
         images = ImageBytes(data.train.images, data.train.labels, data.scale, data.shift)
@@ -186,7 +188,7 @@ class TogetherEngine:
         ]
         return torch.stack([torch.cat(list(epochs)).to(torch.int32) for epochs in drawn], 1)
 
-    def _evaluate(self, weights: EngineWeights, progress: Progress) -> list[float]:
+    def _evaluate(self, weights: EngineWeights, progress: ProgressCallback) -> list[float]:
         """The share of validation images that each run classifies rightly."""
         images, labels = self.data.validation.images, self.data.validation.labels
         data = ImageBytes(images, labels, self.data.scale, self.data.shift)
@@ -203,6 +205,6 @@ class TogetherEngine:
         return [count / len(labels) for count in right.tolist()]
 
 
-def share_of_group(progress: Progress, done: int, size: int, total: int) -> Progress:
+def share_of_group(progress: ProgressCallback, done: int, size: int, total: int) -> ProgressCallback:
     """The progress callback of `size` repeats that are trained together, of `total`, of which `done` are done."""
     return lambda share: progress((done + size * min(max(share, 0.0), 1.0)) / total)
