@@ -36,8 +36,9 @@ def measure_together(
         rounds: how often STEPS steps are timed.
         profile: whether to add `kinds`, the share of each kind of kernel.
     Returns:
-        ms (median), spread, launches, gigabytes (what must be moved, each block once), terabytes_per_s, fitness_s (4 x 5000
-        steps at this rate, evaluation excluded), compile_s, capture_s, memory_gigabytes; by kind ms, launches, gigabytes.
+        ms (median), spread, launches, gigabytes, terabytes_per_s, fitness_s, compile_s, capture_s, memory_gigabytes.
+        Gigabytes must be moved, each block once. fitness_s is 4 x 5000 steps at this rate, evaluation excluded. By kind: ms,
+        launches, gigabytes.
     """
     with _clock(setting.device) as clock:
         plan = _plan(genotype, setting)

@@ -1,8 +1,7 @@
 """The stand-alone model file, as a module: `standalone.py` replaces this text and the data below, and copies the rest.
 
-It imports torch and the standard library alone, and spells out again what networks/ says in parts, because the file must be
-readable and run where hpcnas is not installed. Its modules have the reference network's names, so that the
-state dicts are the same; a test compares the outputs.
+It imports torch and the standard library alone, since it must run where hpcnas is not installed. It repeats networks/ in one
+readable file. Its modules have the reference network's names, so the state dicts are the same; a test compares the outputs.
 """
 
 import json

@@ -21,7 +21,7 @@ from hpcnas.representation.genotype import Genotype
 class PlannedNetwork(Network):
     """A network that runs as a flat list of operations, see `graph`; its state dict is the reference's.
 
-    On a CPU compiled kernels run it where a C++ compiler is at hand; elsewhere, and in every other case, torch's operators do.
+    On a CPU compiled kernels run it if there is a C++ compiler. Otherwise torch's operators run it.
     """
 
     def __init__(self, genotype: Genotype, plan: Blueprint) -> None:

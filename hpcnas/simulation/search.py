@@ -58,7 +58,7 @@ class SimulationResult:
     Attributes:
         busy_s: training that became fitness. lost_s: training that was thrown away.
         starting_s: start-up of workers. idle_s: waiting for a genotype while some were still to be bred.
-        tail_s: waiting in reserve at the end, when the last genotypes are with other workers; the rest has gone home.
+        tail_s: waiting in reserve at the end, when the last genotypes are with other workers; the rest has left.
         head_s: the head answering claims.
         best: fitness of the fittest genotype; synthetic.
     """
@@ -162,7 +162,7 @@ class _Search:
         self.train(task, min(ends_s, fails_s))
 
     def retire(self, worker: int, now: float) -> None:
-        """At the end a worker that finds nothing waits in reserve, or goes home where others do."""
+        """At the end a worker without a genotype waits in reserve, or leaves if others do."""
         since = self.asked.pop(worker)
         if len(self.waiting) < RESERVE:
             self.waiting[worker] = since
