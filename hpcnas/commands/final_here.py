@@ -58,7 +58,7 @@ def train_here(
         return stopped.exit_code
     except RankLost as lost:
         # At once: closing connections to a dead rank may hang. Python also removes its signal handlers while it ends.
-        # srun's SIGTERM would then show as the cause (143), and hide the killed rank (137). The script would not requeue the job.
+        # srun's SIGTERM (143) would then hide the killed rank (137), and the script would not requeue the job.
         os._exit(_leave_without(lost, stop, rank_info))
     finally:
         group.close()
