@@ -88,7 +88,7 @@ def settle_workers(config: ClusterConfig, *, is_asked: bool) -> ClusterConfig:
     if config.workers > most and is_asked and not is_told:
         raise UsageError(
             f"--workers {config.workers} is more than the {most} that fit here, and {why}; start the head where sbatch "
-            "is, or add --cluster local to start all of them here"
+            "is, or add --cluster local to start them all here"
         )
     return config if is_asked else replace(config, workers=min(config.workers, most))
 
