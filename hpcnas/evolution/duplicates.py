@@ -41,12 +41,14 @@ def resolve_duplicate(
     """
     checked = _checked(draw)
     if policy == "redraw":
+        # A small space may have no new network left, so drawing has to end.
         for _ in range(MAX_REDRAWS - 1):
             if find(checked.digest) is None:
                 break
             checked = _checked(draw)
     elif policy == "reuse":
         twin = find(checked.digest)
+        # A twin still in training may fail, and a worker is free now.
         if twin is not None and is_evaluated(twin):
             return CheckedOffspring(checked.offspring, checked.digest, twin)
     return checked

@@ -45,6 +45,7 @@ def _walk(start: Genotype, mutations: int, rng: Random) -> Genotype:
         for j in range(len(row))
     ]
     chances = list(accumulate(chance for _, _, _, chance in edges))
+    # Sorted, so that one seed gives one genotype whatever the order of a set.
     for hit in sorted(set(rng.choices(range(len(edges)), cum_weights=chances, k=mutations))):
         row, j, pool, _ = edges[hit]
         row[j] = rng.randrange(pool)

@@ -43,6 +43,7 @@ def standalone_source(genotype: Genotype, plan: Blueprint, *, in_channels: int, 
 
 
 def _docstring(title: str, file: str, genotype: Genotype, plan: Blueprint, counts: NetworkCounts, in_channels: int) -> str:
+    # A quote would end the docstring, a backslash would escape in it.
     first_line = " ".join(title.replace("\\", "/").replace('"', "'").split())
     return f'''"""{first_line}
 

@@ -75,7 +75,7 @@ class _Builder:
             raise GenotypeError("the cell's sink cannot be reached from its source, so that there is no network to build")
         self.operations: list[Operation] = []
         self.widths: list[int] = []
-        self.pooled: dict[tuple[str, int], int] = {}
+        self.pooled: dict[tuple[str, int], int] = {}  # pools have no weights, so equal ones are one
 
     def layer(self, layer: Convolution | Cell | Separable, values: ValueTuple) -> ValueTuple:
         if isinstance(layer, Convolution):
