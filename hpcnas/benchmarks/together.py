@@ -95,6 +95,7 @@ def _steps(genotype: Genotype, setting: Setting, plan: PassPlan, runs: int) -> S
 
 def _timed(steps: Steps, device: torch.device, rounds: int) -> dict[str, float]:
     times = []
+    # Elsewhere the kernels run in Triton's interpreter, whose single step is slow enough to measure.
     count = STEPS if device.type == "cuda" else 1
     for _ in range(rounds):
         steps.layout.step.zero_()
