@@ -23,7 +23,7 @@ class HeadAddress(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         host: name of the machine, or the address that its user named; its port is open on all its interfaces.
         addresses: of all its interfaces, as its name may resolve nowhere, or to one that others do not see.
-        boot_id: of the machine's kernel, to know one's own machine by.
+        boot_id: of the machine's kernel, by which a process on the same machine recognises it.
     """
 
     host: str

@@ -1,7 +1,7 @@
 """What passes a connection: frames, each with its proof; and the service's end, one message of a worker at a time.
 
-A frame is a length (4 bytes, big-endian) and that many bytes. After the handshake every frame starts with an HMAC of
-its direction, number and content under the connection's key: nothing can be replayed, reordered or put in between.
+A frame is a length (4 bytes, big-endian) and that many bytes. After the handshake every frame starts with an HMAC of its
+direction, number and content. The connection's key makes it, so nothing can be replayed, reordered or put in between.
 """
 
 import contextlib
@@ -104,7 +104,7 @@ class Limits:
 
     Attributes:
         connections: in all.
-        unproved: connections that have not proved that they know the secret.
+        unproved: connections that have not proved yet that they have the secret.
         message_bytes: longest message of a worker (a traceback, a genotype).
         proof_s: time for the handshake.
         message_s: time from the first byte of a message to its last, and for taking an answer.
@@ -150,7 +150,7 @@ class Connection:
 
     @property
     def is_proved(self) -> bool:
-        """Whether the other side knows the secret."""
+        """Whether the other side has proved that it has the secret."""
         return self._seal is not None
 
     def receive(self, now: float) -> bool:
@@ -168,7 +168,7 @@ class Connection:
         try:
             return self._advance(now)
         except MessageError as error:
-            log.warning("closed a connection: %s", error)  # the other side is told nothing
+            log.warning("closed a connection: %s", error)  # the other side gets no reason
             return False
 
     def take_message(self) -> Message:

@@ -28,7 +28,7 @@ class Listener:
         """Listen.
 
         Args:
-            selector: tells when somebody waits.
+            selector: reports when a connection waits.
             host: interface to listen on; "" for all.
             port: 0 for any free one.
             connections: for how many the limit of open files is raised, where the system allows it.

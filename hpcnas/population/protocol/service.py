@@ -1,8 +1,8 @@
 """The head's TCP service: workers' messages to the one owner of the database, in turn.
 
-One thread reads what has arrived, at most one message of every connection, handles the lot in one
-durable transaction, and answers only after the commit. So the service is fair (nobody is heard twice
-while another waits) and its rate does not hang on the disk's: 200 messages share one flush.
+One thread reads at most one message of every connection and handles all of them in one durable transaction.
+It answers only after the commit. So the service is fair: no worker is served twice while another waits. Its rate
+does not depend on the disk's, since 200 messages share one flush.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class Service:
         Args:
             on_claim_empty: called in the service's thread, inside the transaction of the claim, when nothing is
                 queued; breeds with store.add and returns whether it did. If that transaction fails, its offspring
-                are taken back: what it remembers itself must follow from the store.
+                are taken back, so its own state must follow from the store.
             host: interface to listen on; "" for all.
             port: 0 for any free one.
         """
@@ -133,7 +133,7 @@ class Service:
             with self._store.batch():
                 answers = [_Answer(connection, self._handle(connection.take_message())) for connection in ready]
         except HpcnasError as error:
-            # Nothing of the turn was made durable, so nobody may hear otherwise.
+            # Nothing of the turn was made durable, so every answer is the error.
             answers = [_Answer(connection, encode_error(error)) for connection in ready]
             self._consider(error)
         for answer in answers:
