@@ -29,7 +29,7 @@ CLUSTER, SEARCH = RunConfig().cluster, RunConfig().search
 OTHERS = {
     *("--array", "--dependency", "--export", "--exclude", "--nodes", "--nproc-per-node"),
     *("--headless", "--hide-scrollbars", "--window-size", "--screenshot"),
-    *("--scale", "--no-imagenet", "--minutes", "--gpus", "--faults"),
+    *("--scale", "--no-imagenet", "--minutes", "--gpus", "--faults", "--genotypes", "--searches", "--full-steps"),
 }
 
 
