@@ -30,6 +30,7 @@ OTHERS = {
     *("--array", "--dependency", "--export", "--exclude", "--nodes", "--nproc-per-node"),
     *("--headless", "--hide-scrollbars", "--window-size", "--screenshot"),
     *("--scale", "--no-imagenet", "--minutes", "--gpus", "--faults", "--seconds", "--picture"),
+    *("--genotypes", "--searches", "--full-steps"),
 }
 
 
