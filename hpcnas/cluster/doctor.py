@@ -143,12 +143,12 @@ def check_genotype_time(config: RunConfig, repeat_s: float | None) -> list[Findi
         return [ok("workers have no time limit")]
     if repeat_s is None:
         return [ok(f"a worker may run {duration(limit)}; how long a genotype takes is not known before the first")]
-    told = f"a worker may run {duration(limit)}, one repeat takes {duration(repeat_s)}"
+    times = f"a worker may run {duration(limit)}, one repeat takes {duration(repeat_s)}"
     if limit < SAFETY * repeat_s:
-        return [Finding(Level.FAILED, told, f"no repeat can be finished: ask for --time of at least {duration(2 * repeat_s)}")]
+        return [Finding(Level.FAILED, times, f"no repeat can be finished: ask for --time of at least {duration(2 * repeat_s)}")]
     if limit < 10 * repeat_s:
-        return [Finding(Level.WARNING, told, "much of it goes into starting; a longer --time is better")]
-    return [ok(told)]
+        return [Finding(Level.WARNING, times, "much of it goes into starting; a longer --time is better")]
+    return [ok(times)]
 
 
 def _accounting() -> Finding:

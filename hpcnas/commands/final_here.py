@@ -143,9 +143,9 @@ def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result
             beside = target.with_name(f".{target.name}.{os.getpid()}")
             shutil.copyfile(source, beside)
             os.replace(beside, target)
-    told = deliver_final(options.folder, result, is_stopping=lambda: bool(stop))
-    if told:
-        print(told, flush=True)
+    line = deliver_final(options.folder, result, is_stopping=lambda: bool(stop))
+    if line:
+        print(line, flush=True)
 
 
 def _summary(results: list[Final]) -> str:

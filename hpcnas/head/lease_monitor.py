@@ -14,7 +14,7 @@ class _Observation:
     token: int
     heartbeat: int
     progress: float
-    heard_s: float  # when (token, heartbeat) last changed
+    beat_s: float  # when (token, heartbeat) last changed
     moved_s: float  # when (token, progress) last changed
 
 
@@ -64,13 +64,13 @@ class LeaseWatch:
         if seen is None or seen.token != lease.token:
             return _Observation(lease.token, lease.heartbeat, lease.progress, now, now)
         if seen.heartbeat != lease.heartbeat:
-            seen.heartbeat, seen.heard_s = lease.heartbeat, now
+            seen.heartbeat, seen.beat_s = lease.heartbeat, now
         if seen.progress != lease.progress:
             seen.progress, seen.moved_s = lease.progress, now
         return seen
 
     def _silent_s(self, lease: LeaseView, now: float) -> float:
-        return now - self._seen[lease.individual_id].heard_s
+        return now - self._seen[lease.individual_id].beat_s
 
     def _still_s(self, lease: LeaseView, now: float) -> float:
         return now - self._seen[lease.individual_id].moved_s

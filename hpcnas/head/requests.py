@@ -51,11 +51,11 @@ def failed_genotypes(folder: RunFolder, cause: str = "") -> list[int]:
     """
     with Population.open(folder) as population:
         failed = population.individuals(State.FAILED)
-        told = {one.id: one.reason for one in failed}
+        causes = {one.id: one.reason for one in failed}
         for attempt in population.attempts() if cause else ():
-            if attempt.individual_id in told:
-                told[attempt.individual_id] += f"\n{attempt.outcome}: {attempt.error}"
-    found = [one for one, text in told.items() if cause.lower() in text.lower()]
+            if attempt.individual_id in causes:
+                causes[attempt.individual_id] += f"\n{attempt.outcome}: {attempt.error}"
+    found = [one for one, text in causes.items() if cause.lower() in text.lower()]
     if not found:
         of_cause = f" with {cause!r} in its reason or in an error" if cause else ""
         raise UsageError(f"{folder.path} has no failed genotype{of_cause}; `hpcnas failures` lists them by cause")

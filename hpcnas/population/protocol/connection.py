@@ -136,7 +136,7 @@ class Connection:
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self.socket, self.heard, self.closed = accepted, now, False
+        self.socket, self.received_s, self.closed = accepted, now, False
         self.message: Message | None = None
         self.answered = 0
         self._limits, self._frames, self._seal = limits, Frames(), None
@@ -163,7 +163,7 @@ class Connection:
             return False
         if not data or self.message is not None:  # the end, or a second message before the first was answered
             return False
-        self.heard = now
+        self.received_s = now
         self._frames.feed(data)
         try:
             return self._advance(now)
@@ -190,7 +190,7 @@ class Connection:
             while self.outgoing:
                 del self.outgoing[: faultpoints.send(self.socket, bytes(self.outgoing[:_CHUNK]))]
         except (BlockingIOError, InterruptedError):
-            self._unsent_since = self._unsent_since or self.heard
+            self._unsent_since = self._unsent_since or self.received_s
             return True
         except OSError:
             return False
@@ -203,7 +203,7 @@ class Connection:
             return now - self._opened > self._limits.proof_s
         if any(since is not None and now - since > self._limits.message_s for since in (self._begun, self._unsent_since)):
             return True
-        return now - self.heard > self._limits.idle_s
+        return now - self.received_s > self._limits.idle_s
 
     def close(self) -> None:
         """Close the socket."""

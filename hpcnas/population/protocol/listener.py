@@ -21,7 +21,7 @@ class Listener:
 
     Attributes:
         socket: where it listens.
-        deaf_until: while nobody is accepted, until when, in monotonic seconds; else None.
+        closed_until: while nobody is accepted, until when, in monotonic seconds; else None.
     """
 
     def __init__(self, selector: selectors.BaseSelector, host: str, port: int, *, connections: int, pause_s: float) -> None:
@@ -36,9 +36,9 @@ class Listener:
         """
         _allow_files(connections + _SPARE_FILES)
         self.socket = listen(host, port)
-        self.deaf_until: float | None = None
+        self.closed_until: float | None = None
         self._selector, self._pause_s, self._next_complaint = selector, pause_s, 0.0
-        self.hear_again()
+        self.listen_again()
 
     @property
     def port(self) -> int:
@@ -54,16 +54,16 @@ class Listener:
                 self._back_off(error)
             return None
 
-    def hear_again(self) -> None:
+    def listen_again(self) -> None:
         """Accept from now on."""
-        self.deaf_until = None
+        self.closed_until = None
         self._selector.register(self.socket, selectors.EVENT_READ)
 
     def _back_off(self, error: OSError) -> None:
         """Accept nobody for a while: who waits stays readable, and would be looked at without pause."""
         self._selector.unregister(self.socket)
         now = time.monotonic()
-        self.deaf_until = now + self._pause_s
+        self.closed_until = now + self._pause_s
         if now >= self._next_complaint:
             self._next_complaint = now + _EXHAUSTED_EVERY_S
             connected = len(self._selector.get_map() or ()) - 1  # but for the service's own wake-up

@@ -197,7 +197,7 @@ class Service:
         if len(unproved) >= self._limits.unproved:
             self._drop(unproved[0])
         if len(self._connections) >= self._limits.connections:
-            self._drop(min(self._connections.values(), key=lambda connection: (connection.is_proved, connection.heard)))
+            self._drop(min(self._connections.values(), key=lambda connection: (connection.is_proved, connection.received_s)))
 
     def _exchange(self, connection: Connection) -> None:
         if connection.closed or not connection.receive(time.monotonic()):
@@ -220,8 +220,8 @@ class Service:
         if now < self._next_sweep:
             return
         self._next_sweep = now + self._limits.sweep_s
-        if self._listener.deaf_until is not None and now >= self._listener.deaf_until:
-            self._listener.hear_again()
+        if self._listener.closed_until is not None and now >= self._listener.closed_until:
+            self._listener.listen_again()
         for connection in [connection for connection in self._connections.values() if connection.is_overdue(now)]:
             self._drop(connection)
 

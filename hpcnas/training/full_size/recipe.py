@@ -132,9 +132,9 @@ def full_recipe(model: str, **changes: Any) -> FullRecipe:
 
 def recipe_options() -> list[Option]:
     """The options of FullRecipe; the help shows the default of ImageNet too where it is another one."""
-    told = []
+    found = []
     for one in options_of(FullRecipe):
         cifar, imagenet = (shown_default(getattr(PAPER[model], one.field)) for model in ("cifar", "imagenet"))
         is_own = one.shown is None and one.name != "model" and cifar != imagenet
-        told.append(replace(one, shown=f"{cifar}, imagenet {imagenet}") if is_own else one)
-    return told
+        found.append(replace(one, shown=f"{cifar}, imagenet {imagenet}") if is_own else one)
+    return found
