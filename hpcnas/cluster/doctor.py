@@ -30,7 +30,7 @@ IMAGENET_GPUS = 8  # of a node, unless HPCNAS_GPUS_PER_NODE says otherwise
 
 
 class Level(StrEnum):
-    """How good or bad a finding is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"  # works, with a disadvantage
@@ -100,7 +100,7 @@ def check_network(address: str = "") -> list[Finding]:
 
 
 def check_local(config: RunConfig) -> list[Finding]:
-    """What workers on this machine would have."""
+    """Check the cores and GPUs of workers on this machine."""
     cores, gpus, workers = len(os.sched_getaffinity(0)), visible_gpus(), config.cluster.workers
     found = ok(f"workers would run here: {cores} cores, {len(gpus)} GPU{'s' * (len(gpus) != 1)}")
     if workers > max(cores, len(gpus)):

@@ -1,4 +1,4 @@
-"""What a worker has to say reaches the population: at once, a little later, or by the outbox."""
+"""Delivers a worker's messages to the population: at once, a little later, or by the outbox."""
 
 import logging
 import socket

@@ -115,7 +115,7 @@ class Worker:
         return None
 
     def _ask(self, question: Callable[[], T]) -> T | None:
-        """What the head answers, when there is one; None when it is time to leave instead."""
+        """The answer of the head, if there is one; None when it is time to leave instead."""
         asked_s, wait_s = time.monotonic(), FIRST_WAIT_S
         while not self.flag:
             try:

@@ -1,4 +1,4 @@
-"""What passes a connection: frames, each with its proof; and the service's end, one message of a worker at a time.
+"""Frames of a connection, each with its proof; and the service's end, one message of a worker at a time.
 
 A frame is a length (4 bytes, big-endian) and that many bytes. After the handshake every frame starts with an HMAC of its
 direction, number and content. The connection's key makes it, so nothing can be replayed, reordered or put in between.
@@ -100,7 +100,7 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the service puts up with.
+    """The limits of the service.
 
     Attributes:
         connections: in all.

@@ -43,7 +43,7 @@ class ServerHandshake:
         self._secret, self._nonce = secret, secrets.token_hex(32)
 
     def hello(self) -> bytes:
-        """What is said first on a connection."""
+        """The first message of a connection."""
         return encode(_Hello(PROTOCOL, self._nonce))
 
     def accept(self, content: bytes) -> tuple[bytes, bytes]:
@@ -69,7 +69,7 @@ class ClientHandshake:
         self._secret, self._nonce, self._theirs = secret, secrets.token_hex(32), ""
 
     def answer(self, content: bytes) -> bytes:
-        """What answers the head's hello.
+        """The answer to the head's hello.
 
         Raises:
             MessageError: the program at that port is no head of hpcnas, or has another version.

@@ -42,11 +42,11 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self.socket.getsockname()[1])
 
     def accept(self) -> socket.socket | None:
-        """Whoever waits; None when he is gone again, or there is no room for him."""
+        """The connection that waits; None if it is gone again, or there is no room for it."""
         try:
             return self.socket.accept()[0]
         except OSError as error:

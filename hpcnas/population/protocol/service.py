@@ -73,7 +73,7 @@ class Service:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return self._listener.port
 
     def cpu_s(self) -> float:

@@ -131,7 +131,7 @@ class Group:
         return values
 
     def share(self, text: str) -> str:
-        """What rank 0 says; the others' text is ignored."""
+        """The text of rank 0; the others' is ignored."""
         size = self.greatest(len(text.encode()) if self.is_first else 0)
         content = torch.tensor(list(text.encode()) if self.is_first else [0] * size, dtype=torch.uint8)
         if not self.is_alone:
@@ -140,7 +140,7 @@ class Group:
         return bytes(content.tolist()).decode()
 
     def gather(self, note: str) -> list[str]:
-        """What every rank noted, in rank order; notes are cut at 4 KB."""
+        """The notes of all ranks, in rank order; notes are cut at 4 KB."""
         content = note.encode()[:MAX_NOTE_BYTES]
         mine = torch.zeros(MAX_NOTE_BYTES, dtype=torch.uint8)
         mine[: len(content)] = torch.tensor(list(content), dtype=torch.uint8)
