@@ -106,8 +106,8 @@ class Group:
                 raise
             raise RankLost(
                 f"rank {self.rank_info.rank} of {self.rank_info.world_size} on {socket.gethostname()} lost another rank "
-                f"at step {self.step}; see the job's log; "
-                "the same command resumes at the last checkpoint"
+                f"at step {self.step}; look for the first error in the job's log; "
+                "the same command goes on from the last checkpoint"
             ) from error
 
     def greatest(self, value: int) -> int:
