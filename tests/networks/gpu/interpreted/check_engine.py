@@ -19,14 +19,14 @@ from tests.networks.gpu.interpreter import mend
 from tests.networks.gpu.material import tiny
 
 mend()
-RECIPE = replace(RecipeConfig(), train_steps=2, batch=4, channels=4, crop=5, repeats=3, learning_rate=0.02)
+RECIPE = replace(RecipeConfig(), train_steps=2, batch=4, channels=4, crop=3, repeats=3, learning_rate=0.02)
 GENOTYPE = tiny("smallest")
 
 
 def bright_and_dark() -> Dataset:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(32) % 2
-    images = torch.randint(0, 100, (32, 6, 6, 1), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 100, (32, 4, 4, 1), dtype=torch.uint8, generator=generator)
     images += (100 * labels[:, None, None, None]).to(torch.uint8)
     return Dataset("tiny", 2, Images(images, labels), Images(images[:7], labels[:7]), (0.4,), (0.2,))
 
@@ -114,7 +114,7 @@ def test_a_loss_that_is_not_finite_is_seen_for_its_run_alone(engine, monkeypatch
 
 
 def test_the_bench_reports_the_step_of_all_repeats():
-    setting = Setting(torch.device("cpu"), "small", 4, (4, 3, 5, 5))
+    setting = Setting(torch.device("cpu"), "small", 4, (4, 3, 3, 3))
     row = measure_together(GENOTYPE, setting, rounds=1, runs=2)
     assert set(row) == {
         *("ms", "spread", "launches", "gigabytes", "terabytes_per_s", "fitness_s"),
