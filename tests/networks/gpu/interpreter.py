@@ -42,7 +42,7 @@ def _patch_once() -> None:
 
 
 def _check_addresses() -> None:
-    """What a program reads or writes must lie in a tensor of its launch: a GPU faults elsewhere, or overwrites what is there."""
+    """What a program reads or writes must lie in a tensor of its launch: a GPU faults elsewhere, or overwrites it."""
     execute, load, store, add = (
         *(GridExecutor.__call__, InterpreterBuilder.create_masked_load),
         *(InterpreterBuilder.create_masked_store, InterpreterBuilder.create_atomic_rmw),
@@ -81,5 +81,5 @@ def _check_addresses() -> None:
 
 def _cut_small() -> None:
     """Programs so small that even tiny images make several of them, some of several tiles, and none that is empty."""
-    shapes._PRODUCTS = dict.fromkeys(shapes._PRODUCTS, {16: Shape(16, 2), 64: Shape(16, 1)})
+    shapes._PRODUCTS = {kind: {16: Shape(16, 2), 64: Shape(16, 1)} for kind in shapes._PRODUCTS}
     shapes._ELEMENTS = dict.fromkeys(shapes._ELEMENTS, (128, 1))
