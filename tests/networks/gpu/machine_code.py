@@ -18,7 +18,7 @@ _REGISTERS, _WARPS = 65_536, 64  # of a multiprocessor
 
 @dataclass(frozen=True)
 class Usage:
-    """Registers of a thread, bytes of stack (what did not fit into the registers), and bytes of shared memory of a program."""
+    """Registers of a thread, bytes of stack that were spilled from them, and bytes of shared memory of a program."""
 
     registers: int
     stack: int

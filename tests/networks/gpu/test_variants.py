@@ -52,7 +52,7 @@ def widest_of_each_kernel(arch: int) -> list[KernelVariant]:
 
 
 def misfits(variants: list[KernelVariant], arch: int) -> list[str]:
-    """Those that spill, or want more shared memory than a smaller card has."""
+    """Those that spill, or need more shared memory than a smaller card has."""
     used = {variant.text: usage(compile_variant(variant, arch)) for variant in variants}
     return [f"{text}: {one}" for text, one in used.items() if one.stack > 0 or one.shared > LEAST_SHARED]
 
