@@ -1,4 +1,4 @@
-"""Which leases have lapsed or stalled, by the head's own monotonic clock (docs/reliability.md, section 2)."""
+"""Finds the leases that have lapsed or stalled, by the head's own monotonic clock (docs/reliability.md, section 2)."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class Verdicts:
 
 
 class LeaseWatch:
-    """Remembers when each lease was last heard of. Reads no wall clock, so clocks may jump and differ.
+    """Records when the counter of each lease last changed. Reads no wall clock, so clocks may jump and differ.
 
-    A long gap between two looks (a suspended or stopped head) starts every observation anew:
-    silence that the head itself slept through proves nothing about a worker.
+    After a long gap between two looks (a suspended or stopped head) every observation starts anew: no change in
+    that time proves nothing about a worker.
     """
 
     def __init__(self, lease_s: float, stall_s: float, heartbeat_s: float, clock: Callable[[], float]) -> None:
@@ -45,7 +45,7 @@ class LeaseWatch:
         """Compare the running leases with the last look, and name those that stood still for too long.
 
         Args:
-            gone: workers whose task the cluster does not know any more. That shortens their lease and
+            gone: workers whose task the cluster does not list any more. That shortens their lease and
                 does not end it: a killed job's process may go on, and a cluster may be wrong.
         """
         now = self.clock()
