@@ -158,6 +158,7 @@ class Trainer:
 
     def _micro_batch(self, network: nn.Module, state: dict[str, Any] | None) -> int:
         per_rank = self._task.recipe.batch_per_rank(self._group.rank_info.world_size)
+        # As before the restart: BN statistics of other parts would be those of another training.
         if state is not None and per_rank % state["micro_batch"] == 0:
             return int(state["micro_batch"])
         found = fitting_micro_batch(
