@@ -1,4 +1,4 @@
-"""What decides about the variants of a training and its evaluation, as a value that goes to other processes."""
+"""The numbers that decide the variants of a training and its evaluation, as a value that goes to other processes."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -89,7 +89,7 @@ class PassPlan:
         return Steps(training, choices, [0.0]).launches + evaluating
 
     def memory_bytes(self, runs: int, steps: int) -> int:
-        """What a training of `runs` repeats needs on the device, choices of all steps included, data set excluded."""
+        """The bytes that a training of `runs` repeats needs on the device, choices of all steps included, data set excluded."""
         layouts = self.layouts(runs)
         weights = sum(tensor.nbytes for tensor in layouts[0].weights.tensors().values())
         choices = 4 * runs * 4 * self.batch * steps

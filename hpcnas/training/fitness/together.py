@@ -103,7 +103,7 @@ class TogetherEngine:
             raise EvaluationFailed(FailureKind.BUILD, f"the network cannot be built: {error}") from error
 
     def _fitting(self, plan: PassPlan, repeats: int) -> int:
-        """How many repeats to begin with: known before anything is allocated."""
+        """The number of repeats to begin with, computed before anything is allocated."""
         free = self.free_bytes() - MEMORY_MARGIN
         for at_once in (min(MOST_AT_ONCE, repeats), 2):
             if at_once <= repeats and plan.memory_bytes(at_once, self.recipe.train_steps) <= free:
