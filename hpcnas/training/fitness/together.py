@@ -30,7 +30,7 @@ from hpcnas.training.fitness.repeats import RepeatsEngine, device_label, is_out_
 
 log = logging.getLogger(__name__)
 
-MOST_EVALUATED = 500  # images of one pass through the kernels
+MOST_EVALUATED_PX = 500 * 32 * 32  # pixels of one pass through the kernels: 500 images of CIFAR
 MOST_AT_ONCE = 4  # repeats that are trained together; else 2, else 1
 
 
@@ -45,13 +45,13 @@ class TogetherEngine:
     def __init__(self, recipe: RecipeConfig, data: Dataset, device: torch.device) -> None:
         self.recipe, self.device, self.dataset = recipe, device, data
         self.data = DeviceData.of(data, device)
-        self.evaluation_batch = min(MOST_EVALUATED, len(data.validation.labels))
+        self.evaluation_batch = max(1, min(MOST_EVALUATED_PX // data.image_px**2, len(data.validation.labels)))
         self.dtype = "float32" if is_interpreted() else "bfloat16"
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`. Repeats that diverge fail when the others are given."""
         plan, structure = self._plan(genotype)
-        reason = structure.reason_against()
+        reason = plan.reason_against(structure)
         if reason:
             log.warning("the repeats of this genotype are trained one after the other: %s", reason)
             yield from RepeatsEngine(self.recipe, self.dataset, self.device).evaluate(genotype, seeds, progress=progress)
