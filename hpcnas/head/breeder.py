@@ -1,4 +1,4 @@
-"""OffspringRecord of the next genotype, in the moment a worker asks and nothing is queued (Algorithm 1)."""
+"""Breeds the next genotype, in the moment a worker asks and nothing is queued (Algorithm 1)."""
 
 import threading
 import time
@@ -99,7 +99,7 @@ class Breeder:
                 self._take_in(rows)
 
     def _take_in(self, rows: list[tuple[int, float]]) -> None:
-        """Add `rows`, of which the first is the last one known: another there means that a transaction was taken back."""
+        """Add new rows; read all again if the first of them is not the last one added: a transaction was rolled back."""
         if not self._continues(rows):
             self._population, self._last, self.best = RankedPopulation(), None, None
             self._best_at = self._longest = 0
