@@ -116,6 +116,13 @@ class ClusterConfig:
     stall_s: float = option(
         1800.0, "Seconds without progress after which a training counts as hung.", name="stall_seconds", metavar="S", above=0
     )
+    page_every_s: float = option(
+        300.0,
+        "Seconds between two pages (RUN/report.html), more where a page is dear; 0: none.",
+        name="page_every",
+        metavar="S",
+        least=0,
+    )
     on_end: str = option("", "Shell command to run once when the search has finished or drained.", metavar="CMD")
     on_failure: str = option("", "Shell command to run once when the search fails.", metavar="CMD")
 

@@ -1,7 +1,7 @@
 """What a report knows of one run: plain rows, read once; tables and charts are functions of them."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -78,8 +78,9 @@ class RunRows:
         name: the folder's name, made unique among the runs of a report.
         evaluations: by ascending id.
         devices: what the repeats were trained on: cpu, the name of a GPU, synthetic.
-        best_genotype: JSON of `best`; empty when there is none.
+        genotypes: JSON of those that are evaluated or failed, by id.
         waiting: results in the outbox, which the rows do not hold yet.
+        run_id: as in the folder's run.id.
         started: seconds since 1970.
         ended: when the last attempt ended or began; None before the first.
     """
@@ -94,11 +95,12 @@ class RunRows:
     workers: tuple[WorkerSpan, ...] = field(default=(), repr=False)
     devices: tuple[str, ...] = ()
     failed_permanently: tuple[FailedGenotype, ...] = ()
-    best_genotype: str = field(default="", repr=False)
+    genotypes: Mapping[int, str] = field(default_factory=dict, repr=False)
     started: float = 0.0
     ended: float | None = None
     version: str = ""
     waiting: int = 0
+    run_id: str = ""
 
     @property
     def is_synthetic(self) -> bool:

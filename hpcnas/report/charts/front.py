@@ -28,15 +28,20 @@ def front_of(run: RunRows) -> list[Evaluation]:
 
 def _all(run: RunRows) -> Series:
     rows = sorted(run.evaluations, key=lambda row: row.parameters)
-    return Series(run.label, *_points(rows), "points")
+    return Series(run.label, *_points(rows), "points", ids=_ids(rows))
 
 
 def _front(run: RunRows) -> Series:
-    return Series(f"{run.label}: front", *_points(front_of(run)), "steps")
+    rows = front_of(run)
+    return Series(f"{run.label}: front", *_points(rows), "steps", run=run.label, ids=_ids(rows))
 
 
 def _points(rows: Sequence[Evaluation]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(row.parameters / 1000 for row in rows), tuple(100 * row.fitness.mean for row in rows)
+
+
+def _ids(rows: Sequence[Evaluation]) -> tuple[int, ...]:
+    return tuple(row.id for row in rows)
 
 
 def _records(run: RunRows) -> list[tuple[Scalar, ...]]:
