@@ -18,6 +18,7 @@ COLUMNS = (
     ("std", "std", True),
     ("n", "n", True),
     ("parameters", "parameters", True),
+    ("MACs (M)", "macs", True),
     ("parent", "parent", True),
     ("mutation", "mutation", False),
     ("training (s)", "seconds", True),
@@ -49,8 +50,8 @@ def board(runs: Sequence[RunRows]) -> Board:
     """All evaluated genotypes of all runs, or the best MOST_ROWS of them, the fittest first."""
     everyone = [(index, row) for index, run in enumerate(runs) for row in run.evaluations]
     everyone.sort(key=lambda entry: (-entry[1].fitness.mean, entry[1].id))
-    errors = [_errors(run) for run in runs]
-    rows = [_row(index, row, errors[index].get(row.digest)) for index, row in everyone[:MOST_ROWS]]
+    errors, macs = [_errors(run) for run in runs], [run.macs() for run in runs]
+    rows = [_row(index, row, macs[index].get(row.id), errors[index].get(row.digest)) for index, row in everyone[:MOST_ROWS]]
     listed = [(index, row.id) for index, row in everyone[:MOST_ROWS]]
     shown = f"the best {MOST_ROWS:,} of " if len(everyone) > MOST_ROWS else ""
     note = f"{shown}{len(everyone):,} evaluated genotypes; fitness is the mean over n repeats."
@@ -65,7 +66,7 @@ def _errors(run: RunRows) -> dict[str, float]:
     return {digest: spread.mean for digest, values in by_digest.items() if (spread := Spread.of(values))}
 
 
-def _row(index: int, row: Evaluation, error: float | None) -> list[Cell]:
+def _row(index: int, row: Evaluation, macs: int | None, error: float | None) -> list[Cell]:
     return [
         row.id,
         index,
@@ -73,6 +74,7 @@ def _row(index: int, row: Evaluation, error: float | None) -> list[Cell]:
         None if row.fitness.std is None else round(100 * row.fitness.std, 3),
         row.fitness.n,
         row.parameters,
+        None if macs is None else round(macs / 1e6, 3),
         row.parent_id,
         row.mutation or "random",
         round(row.seconds, 1),

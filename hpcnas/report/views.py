@@ -8,6 +8,7 @@ from itertools import accumulate
 from hpcnas.config import RunConfig
 from hpcnas.population.pace import spent_s
 from hpcnas.records import Final, StateCounts
+from hpcnas.report.macs import small_macs
 from hpcnas.report.tables.formatting import Spread
 
 SPACE_NAMES = {"hierarchical": "Hierarchical", "flat": "Flat", "flat-constrained": "Flat, parameter-constrained"}
@@ -135,6 +136,11 @@ class RunRows:
     def seconds(self) -> float | None:
         """Wall time from the first to the last thing that happened."""
         return None if self.ended is None else max(0.0, self.ended - self.started)
+
+    def macs(self) -> dict[int, int]:
+        """Multiply-adds of the small model of each evaluation whose genotype is known, by id."""
+        known = {row.id: self.genotypes[row.id] for row in self.evaluations if row.id in self.genotypes}
+        return small_macs(known, self.config.recipe)
 
     def gpu_hours(self, through: int | None = None) -> float | None:
         """Hours of a device that attempts on individuals 1..through (None: all) took, lost ones included.

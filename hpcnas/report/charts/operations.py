@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from hpcnas.report.charts.chart import AxesPanel, Chart, Scalar, Series
@@ -96,10 +97,14 @@ def _evenly(rows: Sequence[Evaluation]) -> Sequence[Evaluation]:
 def _mean_shares(rows: Sequence[Evaluation], texts: Mapping[int, str]) -> dict[str, float]:
     total: Counter[str] = Counter()
     for row in rows:
-        counts = primitive_counts(genotype_from_json(texts[row.id]))
-        edges = counts.total()
-        total.update({name: count / edges for name, count in counts.items()})
+        total.update(_shares(texts[row.id]))
     return {name: share / len(rows) for name, share in total.items()}
+
+
+@lru_cache(maxsize=8192)  # late in a search most genotypes are written like an earlier one
+def _shares(genotype: str) -> Mapping[str, float]:
+    counts = primitive_counts(genotype_from_json(genotype))
+    return {name: count / counts.total() for name, count in counts.items()}
 
 
 def primitive_counts(genotype: Genotype) -> Counter[str]:

@@ -25,16 +25,8 @@ MARKERS = ("h0", "m-2-2l4 4m0-4l-4 4", "m0-3l3 5h-6z", "m-2-2h4v4h-4z", "m-3 0h6
 class _Axes:
     x: tuple[float, float]
     y: tuple[float, float]
-    is_counted: bool
-
-    @property
-    def y_ticks(self) -> list[float]:
-        return ticks(*self.y, least_step=1.0 if self.is_counted else 0.0)
-
-    @property
-    def left(self) -> float:
-        """So far that the widest number has room beside the axis' name."""
-        return NAME + 6 + DIGIT * max((len(f"{value:,.6g}") for value in self.y_ticks), default=1)
+    y_ticks: tuple[float, ...]
+    left: float  # px: so far that the widest number has room beside the axis' name
 
     def px(self, value: float) -> float:
         return self.left + (value - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - self.left - RIGHT)
@@ -116,7 +108,9 @@ def _axes(panel: AxesPanel) -> _Axes:
         low = 0.0
     if panel.y_max is not None:
         high = panel.y_max * 1.03
-    return _Axes(x_range, (low, high), panel.is_counted)
+    y_ticks = ticks(low, high, least_step=1.0 if panel.is_counted else 0.0)
+    left = NAME + 6 + DIGIT * max((len(f"{value:,.6g}") for value in y_ticks), default=1)
+    return _Axes(x_range, (low, high), tuple(y_ticks), left)
 
 
 def _padded(low: float, high: float, share: float) -> tuple[float, float]:
