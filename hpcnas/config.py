@@ -147,6 +147,7 @@ class RunConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: str = option("sqlite", "sqlite or postgresql://...")
+    note: str = option("", "What this run is about, in your words; it may change on resume.", metavar="TEXT")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, by section, as run.toml and the run row hold them."""
@@ -161,13 +162,13 @@ class RunConfig:
         """
         config = base or cls()
         for section, given in values.items():
-            if section == "store":
-                config = replace(config, store=_typed("store", given, str))
+            if section in ("store", "note"):
+                config = replace(config, **{section: _typed(section, given, str)})
             elif section in ("space", "search", "recipe", "cluster") and isinstance(given, dict):
                 config = replace(config, **{section: _overlay(section, getattr(config, section), given)})
             else:
                 raise UsageError(
-                    f"[{section}] is no section of a configuration; it has space, search, recipe, cluster and store"
+                    f"[{section}] is no section of a configuration; it has space, search, recipe, cluster, store and note"
                 )
         return config
 

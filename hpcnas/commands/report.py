@@ -48,7 +48,7 @@ def report(
     from hpcnas.report.read_run import read_runs
 
     names: Sequence[str | None] = runs or [run]
-    folders = [RunFolder.from_option(name).require() for name in names]
+    folders = _run_folders([RunFolder.from_option(name) for name in names])
     own_page = folders[0].page if form is ReportFormat.HTML and out is None else None
     if out is not None:
         refuse_existing([out], force=force)
@@ -133,6 +133,17 @@ def _write_figures(runs: "Sequence[RunRows]", folder: Path, *, force: bool) -> N
     for chart in charts:
         if chart.is_empty:
             print(f"left out {chart.name}, which would be empty: {chart.caption}", file=sys.stderr)
+
+
+def _run_folders(given: "Sequence[RunFolder]") -> "list[RunFolder]":
+    """Those of several folders that hold a run: `runs/*` names others too, and files."""
+    found = [folder for folder in given if folder.config.is_file()]
+    if not found:
+        given[0].require()
+    if len(found) < len(given):
+        left = [folder.path.name for folder in given if folder not in found]
+        print(f"left out, as they hold no run: {', '.join(left)}", file=sys.stderr)
+    return found
 
 
 def _is_rewritten(folders: "Sequence[RunFolder]") -> bool:

@@ -132,7 +132,7 @@ def _run(run: RunRows) -> dict[str, Any]:
         "name": run.name,
         "label": run.label,
         "mark": run.fitness_note,
-        "note": "",
+        "note": run.config.note,
         "cards": cards,
         "facts": _facts(run),
         "folder": run.folder,

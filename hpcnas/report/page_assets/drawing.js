@@ -8,7 +8,7 @@ function element(name, attributes, ...children) {
 
 function pen(style) {
   const width = (style.width * INCH) / 72;
-  return `--o:${style.colour};stroke-width:${width.toFixed(2)};stroke-dasharray:${style.dashes.map((part) => (part * width).toFixed(2)).join(" ") || "none"}`;
+  return `--o:${style === data.motif ? "var(--text)" : style.colour};stroke-width:${width.toFixed(2)};stroke-dasharray:${style.dashes.map((part) => (part * width).toFixed(2)).join(" ") || "none"}`;
 }
 
 const styleOf = (edge) => (!edge.isLive ? data.dead : edge.isMotif ? data.motif : data.styles[edge.name]);

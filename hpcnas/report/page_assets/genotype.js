@@ -10,9 +10,9 @@ function fillDrawing(holder, run, id) {
 
 function facts(row) {
   if (!row) return "It has no fitness.";
-  const named = ["fitness", "n", "parameters", "macs", "seconds"].filter((key) => field(row, key) !== null);
-  const names = { fitness: "fitness (%)", n: "repeats", macs: "million MACs", seconds: "seconds of training" };
-  return named.map((key) => `${names[key] || key} ${cellText(row, key)}`).join(", ") + ".";
+  const spread = field(row, "std") === null ? "" : ` ± ${cellText(row, "std")}`;
+  const macs = field(row, "macs") === null ? "" : `, ${cellText(row, "macs")} million MACs`;
+  return `Fitness ${cellText(row, "fitness")}${spread} % over ${cellText(row, "n")} repeats, ${cellText(row, "parameters")} parameters${macs}.`;
 }
 
 function lineage(run, id) {
