@@ -1,7 +1,6 @@
 """The search's own table: what each run searched, how far it came, what it found and what it cost."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from hpcnas.config import RecipeConfig, RunConfig, SearchConfig
 from hpcnas.option import options_of, shown_default
@@ -51,7 +50,7 @@ def different_settings(configs: Sequence[RunConfig]) -> list[str]:
 
 
 def _options(config: RunConfig) -> dict[str, str]:
-    sections: tuple[tuple[type[Any], object], ...] = (
+    sections: tuple[tuple[type, object], ...] = (
         (SearchSpace, config.space),
         (SearchConfig, config.search),
         (RecipeConfig, config.recipe),
