@@ -53,7 +53,7 @@ class UnfitHostError(HpcnasError):
 
 
 class NeverJoined(HpcnasError):
-    """A worker claims that the population does not know: it joins, then claims again."""
+    """The claiming worker is not in the population: it joins, then claims again."""
 
 
 class StoreUnavailable(HpcnasError):
@@ -117,5 +117,5 @@ def check_number(
         or (below is not None and value >= below)
     )
     if broken:
-        told = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
-        raise UsageError(f"{option} {value:g} must be a finite number {told}".rstrip())
+        allowed = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        raise UsageError(f"{option} {value:g} must be a finite number {allowed}".rstrip())

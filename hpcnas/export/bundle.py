@@ -27,7 +27,7 @@ from hpcnas.training.full_size.result import save_tensors
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What the command line asked for; None: what the weights say, else the run, else the paper."""
+    """The options of the command line; None takes the weights' value, else the run's, else the paper's."""
 
     model: str | None = None
     channels: int | None = None
@@ -156,7 +156,7 @@ def _network(genotype: Genotype, plan: Blueprint, in_channels: int, weights: Wei
         except RuntimeError as error:
             raise UsageError(
                 f"{weights.path} does not fit this genotype as a {plan.model} model of c0 = {plan.channels}, N = {plan.cells}; "
-                "give the --model, --channels, --cells and --tail that the weights were trained with"
+                "give the --model, --channels, --cells and --tail of the weights"
             ) from error
     return network.eval()
 

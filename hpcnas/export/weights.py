@@ -59,7 +59,7 @@ class Weighed:
 
     @property
     def dataset(self) -> str:
-        """What it was trained on."""
+        """The data set of the training."""
         return self.result.dataset
 
 
@@ -73,6 +73,7 @@ def read_weights(path: Path, result: Final | None = None) -> Weights:
         if path.suffix == ".safetensors":
             tensors = read_safetensors(str(path))
         else:
+            # weights_only: a pickle from elsewhere may run no code here.
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UsageError(f"cannot read the weights {path}: {error.strerror or error}") from error
@@ -114,5 +115,5 @@ def best_on(trainings: Sequence[Weighed], dataset: str | None) -> Weights | None
 
 
 def datasets(trainings: Sequence[Weighed]) -> list[str]:
-    """What they were trained on, each name once."""
+    """The data sets of the trainings, each name once."""
     return sorted({training.dataset for training in trainings})

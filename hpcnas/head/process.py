@@ -66,7 +66,7 @@ def _search(run: OpenRun, flag: StopFlag, page: PageWriter, leave: Callable[[End
 
 
 def _ending(head: Head, error: Exception | None = None) -> Ending:
-    """How a head ended, by itself or by `error`."""
+    """The outcome of a head that ended by itself or by `error`."""
     return Ending(
         run=str(head.folder.path),
         state="failed" if error else head.state,

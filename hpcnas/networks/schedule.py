@@ -14,7 +14,7 @@ _ALIGNMENT = 64  # elements; at least a cache line
 
 
 class OperationKind(IntEnum):
-    """What a merged operation is; the numbers are those of engine.cpp."""
+    """The kind of a merged operation; the numbers are those of engine.cpp."""
 
     STEM = 0
     PRODUCT = 1
@@ -46,6 +46,7 @@ class Memory:
         size = -(-size // _ALIGNMENT) * _ALIGNMENT
         fitting = [block for block in self._free if block[0] >= size]
         if fitting:
+            # The smallest that fits, of equal ones the first: one graph always gets one layout.
             block = min(fitting)
             self._free.remove(block)
             if block[0] > size:

@@ -1,9 +1,9 @@
 """A lock that is a file: one head per run, one training per output folder, on any file system and any machine.
 
-It holds on file systems where flock and fcntl locks do not (docs/reliability.md). It is never broken by age, and not on
-the word of a cluster: Slurm shows neither the jobs of every user nor those of another cluster on the same disk. It is
-taken over only when its holder is provably gone: same machine, same boot, same process namespace, and no process of that
-id and start time; or the same Slurm job before it was requeued.
+It holds on file systems where flock and fcntl locks do not (docs/reliability.md). It is never broken by age or by a
+cluster's answer: Slurm does not show every user's jobs, or another cluster's on the same disk. It is taken over only if its
+holder is provably gone. That is a process of the same machine, boot and process namespace, if no process has its id and
+start time. The same Slurm job before it was requeued is gone, too.
 """
 
 import fcntl
@@ -70,7 +70,7 @@ class LockFile:
             raise UsageError(
                 f"cannot write into {folder}: {error.strerror}; free its disk, or give another folder with --run or --out"
             ) from error
-        raise self._refusal(_told(None))
+        raise self._refusal(_described(None))
 
     def is_held(self) -> bool:
         """Whether the file still names this holder: somebody may have removed it by hand.
@@ -117,7 +117,7 @@ class LockFile:
                 return False  # it is being written, where there are no hard links
             found = parse_holder(content)
             if found is None or not found.is_provably_dead():
-                raise self._refusal(_told(found))
+                raise self._refusal(_described(found))
             return self._replace(descriptor, found, mine)
         finally:
             os.close(descriptor)
@@ -127,8 +127,8 @@ class LockFile:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False  # another process is taking it over
-        except OSError as error:  # no flock here: two could not be told apart
-            raise self._refusal(_told(found)) from error
+        except OSError as error:  # no flock here: two holders could not be distinguished
+            raise self._refusal(_described(found)) from error
         status = os.fstat(descriptor)
         if _identity(self.path) != (status.st_dev, status.st_ino):
             return False
@@ -167,7 +167,7 @@ def training_lock(folder: Path) -> LockFile:
     return LockFile(folder / TRAINING_LOCK, UsageError, f"{folder} is being trained", "wait for it")
 
 
-def _told(found: Holder | None) -> str:
+def _described(found: Holder | None) -> str:
     return found.describe() if found else "an unreadable record"
 
 

@@ -63,7 +63,7 @@ def _place(series: Series, index: int, runs: Mapping[str, int]) -> int:
 
 
 def panel_data(panel: AxesPanel, runs: Mapping[str, int]) -> dict[str, object]:
-    """What hovering needs: the geometry in view box units, and the points (thinned when there are very many)."""
+    """The data for hovering: the geometry in view box units, and the points (thinned when there are very many)."""
     axes = _axes(panel)
     points = [
         {

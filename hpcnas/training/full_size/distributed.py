@@ -1,7 +1,7 @@
-"""What the ranks of one full-size training say to each other: flags, checks, sums, gradients.
+"""Exchanges flags, checks, sums and gradients between the ranks of one full-size training.
 
-Everything but gradients goes over gloo on the CPU, so that a signal or an error is agreed upon without a GPU, and so
-that a dead rank is noticed at the next step: its connections close, while NCCL would wait for its time-out.
+Everything but gradients goes over gloo on the CPU, so a signal or an error is agreed upon without a GPU. A dead rank
+is noticed at the next step, because its connections close; NCCL would wait for its time-out.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is rank 0, which writes files and speaks."""
+        """Whether this is rank 0, which writes files and the log."""
         return self.rank_info.rank == 0
 
     @property
@@ -131,7 +131,7 @@ class Group:
         return values
 
     def share(self, text: str) -> str:
-        """What rank 0 says; the others' text is ignored."""
+        """The text of rank 0; the others' is ignored."""
         size = self.greatest(len(text.encode()) if self.is_first else 0)
         content = torch.tensor(list(text.encode()) if self.is_first else [0] * size, dtype=torch.uint8)
         if not self.is_alone:
@@ -140,7 +140,7 @@ class Group:
         return bytes(content.tolist()).decode()
 
     def gather(self, note: str) -> list[str]:
-        """What every rank noted, in rank order; notes are cut at 4 KB."""
+        """The notes of all ranks, in rank order; notes are cut at 4 KB."""
         content = note.encode()[:MAX_NOTE_BYTES]
         mine = torch.zeros(MAX_NOTE_BYTES, dtype=torch.uint8)
         mine[: len(content)] = torch.tensor(list(content), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Which GPU, or whether the CPU, a rank of a full-size training computes on."""
+"""Chooses the GPU, or the CPU, that a rank of a full-size training computes on."""
 
 import socket
 from collections.abc import Sequence
@@ -57,6 +57,6 @@ def refuse_shared_gpus(names: Sequence[str]) -> None:
         if first != rank:
             host = name.split(" ")[0]
             raise UsageError(
-                f"ranks {first} and {rank} share one GPU of {host}; give every rank its own: as many GPUs as tasks on a node "
+                f"ranks {first} and {rank} share one GPU of {host}; give every rank its own GPU "
                 "(--gpus-per-node equal to --ntasks-per-node)"
             )
