@@ -116,6 +116,13 @@ class ClusterConfig:
     stall_s: float = option(
         1800.0, "Seconds without progress after which a training counts as hung.", name="stall_seconds", metavar="S", above=0
     )
+    page_every_s: float = option(
+        300.0,
+        "Seconds between two pages (RUN/report.html), more where a page is dear; 0: none.",
+        name="page_every",
+        metavar="S",
+        least=0,
+    )
     on_end: str = option("", "Shell command to run once when the search has finished or drained.", metavar="CMD")
     on_failure: str = option("", "Shell command to run once when the search fails.", metavar="CMD")
 
@@ -140,6 +147,7 @@ class RunConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: str = option("sqlite", "sqlite or postgresql://...")
+    note: str = option("", "What this run is about, in your words; it may change on resume.", metavar="TEXT")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, by section, as run.toml and the run row hold them."""
@@ -154,13 +162,13 @@ class RunConfig:
         """
         config = base or cls()
         for section, given in values.items():
-            if section == "store":
-                config = replace(config, store=_typed("store", given, str))
+            if section in ("store", "note"):
+                config = replace(config, **{section: _typed(section, given, str)})
             elif section in ("space", "search", "recipe", "cluster") and isinstance(given, dict):
                 config = replace(config, **{section: _overlay(section, getattr(config, section), given)})
             else:
                 raise UsageError(
-                    f"[{section}] is no section of a configuration; it has space, search, recipe, cluster and store"
+                    f"[{section}] is no section of a configuration; it has space, search, recipe, cluster, store and note"
                 )
         return config
 

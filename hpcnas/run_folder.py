@@ -70,6 +70,11 @@ class RunFolder:
         """Checked copies of the database."""
         return self.path / "backup"
 
+    @property
+    def page(self) -> Path:
+        """The report as one HTML file."""
+        return self.path / "report.html"
+
     def final(self, model: str, genotype: str, run: int) -> Path:
         """Folder of one full-size training: checkpoints and result.json."""
         return self.path / "final" / model / genotype / f"run-{run}"

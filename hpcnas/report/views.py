@@ -1,13 +1,14 @@
 """The plain rows of one run, read once; tables and charts are functions of them."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from hpcnas.config import RunConfig
 from hpcnas.population.pace import spent_s
 from hpcnas.records import Final, StateCounts
+from hpcnas.report.macs import small_macs
 from hpcnas.report.tables.formatting import Spread
 
 SPACE_NAMES = {"hierarchical": "Hierarchical", "flat": "Flat", "flat-constrained": "Flat, parameter-constrained"}
@@ -78,8 +79,9 @@ class RunRows:
         name: the folder's name, made unique among the runs of a report.
         evaluations: by ascending id.
         devices: what the repeats were trained on: cpu, the name of a GPU, synthetic.
-        best_genotype: JSON of `best`; empty when there is none.
+        genotypes: JSON of those that are evaluated or failed, by id.
         waiting: results in the outbox, which the rows do not hold yet.
+        run_id: as in the folder's run.id.
         started: seconds since 1970.
         ended: when the last attempt ended or began; None before the first.
     """
@@ -94,11 +96,12 @@ class RunRows:
     workers: tuple[WorkerSpan, ...] = field(default=(), repr=False)
     devices: tuple[str, ...] = ()
     failed_permanently: tuple[FailedGenotype, ...] = ()
-    best_genotype: str = field(default="", repr=False)
+    genotypes: Mapping[int, str] = field(default_factory=dict, repr=False)
     started: float = 0.0
     ended: float | None = None
     version: str = ""
     waiting: int = 0
+    run_id: str = ""
 
     @property
     def is_synthetic(self) -> bool:
@@ -133,6 +136,11 @@ class RunRows:
     def seconds(self) -> float | None:
         """Wall time from the first to the last thing that happened."""
         return None if self.ended is None else max(0.0, self.ended - self.started)
+
+    def macs(self) -> dict[int, int]:
+        """Multiply-adds of the small model of each evaluation whose genotype is known, by id."""
+        known = {row.id: self.genotypes[row.id] for row in self.evaluations if row.id in self.genotypes}
+        return small_macs(known, self.config.recipe)
 
     def gpu_hours(self, through: int | None = None) -> float | None:
         """Hours of a device that attempts on individuals 1..through (None: all) took, lost ones included.
