@@ -181,6 +181,10 @@ class Population:
         count, seconds = self._rows("count_reused")[0]
         return int(count), float(seconds)
 
+    def twins(self) -> dict[int, int]:
+        """For each genotype that took a fitness over or waits for it, the genotype that is trained for both."""
+        return {int(row[0]): int(row[1]) for row in self._rows("list_twins")}
+
     def quarantined_hosts(self) -> list[str]:
         """Hosts that get no more leases."""
         return [str(row[0]) for row in self._rows("read_quarantine")]

@@ -36,7 +36,7 @@ def searched(path: Path) -> tuple[list[tuple[Any, ...]], int, tuple[int, float]]
 def test_a_search_with_and_without_reuse_ends_with_the_same_population(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, attempts, (reused, _) = searched(tmp_path / "with")
     with monkeypatch.context() as patch:
-        patch.setattr(SQLStore, "find_trained", lambda *given: None)
+        patch.setattr(SQLStore, "find_twin", lambda *given: None)
         expected, all_attempts, nothing = searched(tmp_path / "without")
     assert rows == expected
     assert (all_attempts, nothing) == (120, (0, 0.0))
