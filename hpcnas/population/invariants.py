@@ -125,7 +125,7 @@ def _check_twins(individuals: dict[int, Individual], twins: dict[int, int]) -> I
     for individual_id, twin_id in twins.items():
         one, twin = individuals[individual_id], individuals[twin_id]
         if one.token or one.state not in (State.QUEUED, State.EVALUATED):
-            yield f"13: genotype {one.id} takes over the fitness of genotype {twin.id} and is {one.state} under token {one.token}"
+            yield f"13: genotype {one.id} takes a fitness over and is {one.state} under token {one.token}"
         if one.state is State.EVALUATED and one.accuracies != twin.accuracies:
             yield f"13: genotype {one.id} has other accuracies than genotype {twin.id}, from which they are"
         if one.state is State.QUEUED and (twin.state not in (State.QUEUED, State.LEASED) or twin.id in twins):

@@ -40,11 +40,10 @@ def close_evaluated(tx: Transaction, individual_id: int, fitness: float) -> None
 
 def hand_over(tx: Transaction, individual_id: int) -> None:
     """After an individual failed: the first that waited for it is trained itself, the others wait for that one."""
-    first, *others = _waiting(tx, individual_id) or [None]
-    if first is not None:
-        tx.run("write_twin", id=first, copied_from=None)
-    for other in others:
-        tx.run("write_twin", id=other, copied_from=first)
+    next_twin: int | None = None
+    for other in _waiting(tx, individual_id):
+        tx.run("write_twin", id=other, copied_from=next_twin)
+        next_twin = next_twin or other
 
 
 def record_final(tx: Transaction, final: Final) -> Verdict:

@@ -145,9 +145,9 @@ class Store(WorkQueue):
 
     @abstractmethod
     def find_twin(self, digest: str, genotype: str) -> int | None:
-        """The first evaluated individual of the very same genotype, else the one that is queued or trained; None if there is none.
+        """The first evaluated individual of the very same genotype, else the one that is queued or leased; else None.
 
-        Its training gives the same to the bit. One that waits for another is not named.
+        Its training gives the same to the bit. One that waits for another is never the answer.
         """
 
     @abstractmethod
