@@ -111,6 +111,8 @@ def _run(run: RunRows) -> dict[str, Any]:
         ("wall time", MISSING if seconds is None else duration(seconds)),
         ("full-size trainings", f"{len(run.finals):,}"),
     ]
+    if run.reused:
+        cards.append(("reused, GPU-hours saved", f"{run.reused:,}, {short_hours(run.saved_h)}"))
     if run.waiting:
         cards.append(("waiting in the outbox", f"{run.waiting:,}"))
     return {"name": run.name, "note": run.fitness_note, "cards": cards, "folder": run.folder, "toml": config_toml(config)}

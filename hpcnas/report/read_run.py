@@ -30,7 +30,7 @@ def read_run(folder: RunFolder, name: str) -> RunRows:
 
 
 def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
-    run = population.run()
+    run, (reused, saved_s) = population.run(), population.reused()
     individuals = population.individuals()
     evaluations = tuple(_evaluations(individuals))
     best = fittest(evaluations)
@@ -55,6 +55,8 @@ def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
         ended=_last_sign(attempts, workers),
         version=run.hpcnas,
         waiting=waiting(folder),
+        reused=reused,
+        saved_h=saved_s * max(1, run.config.cluster.gpus_per_worker) / 3600,
     )
 
 

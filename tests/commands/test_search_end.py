@@ -27,7 +27,8 @@ def test_a_search_ends_with_three_lines(
     found, picture, following = capsys.readouterr().out.splitlines()[-3:]
     with Population.open(tmp_path / "run") as population:
         best = population.best()
-        assert best is not None and best.fitness is not None
+        assert best is not None
+        assert best.fitness is not None
         first = max(one.fitness or 0 for one in population.individuals() if one.parent_id is None)
     assert best.parent_id is not None, "else the line below says nothing of the others"
     assert found.startswith(f"found:   genotype {best.id} with fitness {100 * best.fitness:.2f} %; ")

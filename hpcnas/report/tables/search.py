@@ -63,6 +63,7 @@ def run_notes(runs: Sequence[RunRows], *, fitness: bool = True, full_size: Seque
         f"{run.name}: not counted: {run.waiting} in its outbox, waiting for the next head." for run in runs if run.waiting
     ]
     notes += [f"{run.name}: {note}." for run in runs if fitness and (note := _short_search(run))]
+    notes += [f"{run.name}: {run.reuse_note}." for run in runs if fitness and run.reuse_note]
     notes += [f"{run.name}: {note}." for model in full_size for run in runs if (note := _short_training(run, model))]
     without_gpu = [
         run.name for run in runs if fitness and run.devices and all(device.startswith(NO_GPU) for device in run.devices)
