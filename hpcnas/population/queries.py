@@ -33,9 +33,9 @@ class Population:
     ...     best = population.best()
     ...     rows = population.rows()
     >>> counts.evaluated, counts.failed
-    (24, 0)
+    (60, 0)
     >>> rows[0]["id"], rows[0]["parent"], len(rows)
-    (1, None, 24)
+    (1, None, 60)
     >>> best.fitness == max(row["fitness"] for row in rows)
     True
 
