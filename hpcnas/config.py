@@ -22,7 +22,8 @@ Where = Literal["auto", "slurm", "local", "debug"]
 Preset = Literal["paper", "quick", "smoke"]
 BUDGETS = ("hours", "gpu_hours", "patience")  # of [search]: they may change on resume, like steps
 OF_INITIAL = ("initial_genotypes", "initial_origins")  # of [search]: what its sources held when the run began
-OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the data set says of itself
+DATASETS = "cifar10, cifar100, fashion-mnist, digits, folder:PATH or PACKAGE.MODULE:FUNCTION"
+OF_THE_DATA = ("fingerprint", "classes", "in_channels", "side_px")  # of [recipe]: what the data set says of itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ class RecipeConfig:
     """How a genotype is trained to get its fitness (paper section 4.1, small model)."""
 
     fitness: str = option("train", "train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION.")
-    dataset: str = option("cifar10", "cifar10, cifar100, fashion-mnist, digits or folder:PATH.")
+    dataset: str = option("cifar10", f"{DATASETS}.")
+    image_px: int = option(
+        0, "Side of the images; others are scaled.", shown="32 for folder:, else the data set's", metavar="PX", least=0
+    )
     data: str = option("", "Folder of the data set.", shown="$HPCNAS_DATA, else ~/.cache/hpcnas", metavar="DIR")
     train_steps: int = option(5000, "Training steps of one repeat.", metavar="N", least=1)
     batch: int = option(256, "Images of a training step.", metavar="N", least=1)
@@ -82,6 +86,7 @@ class RecipeConfig:
     fingerprint: str = ""  # of the prepared data set: written when the run begins; "" in runs of 0.1.0 and without training
     classes: int = 0  # of that data set, like its fingerprint; 0 where that is ""
     in_channels: int = 0  # of its images
+    side_px: int = 0  # their height and width
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -73,7 +73,8 @@ class FinalOptions:
         changes = _fields(recipe_options(), self.given)
         model = changes.pop("model", "cifar")
         if model == "cifar" and "dataset" not in changes and config is not None:
-            changes = {"dataset": config.recipe.dataset, "data": config.recipe.data} | changes
+            of_run = {name: getattr(config.recipe, name) for name in ("dataset", "data", "image_px")}
+            changes = of_run | changes
         if changes.get("data"):
             changes["data"] = str(expand_home(changes["data"], "name a folder with --data").absolute())
         recipe = full_recipe(model, **changes)

@@ -58,8 +58,8 @@ def recipe_of(individual_id: int | None, folder: RunFolder) -> "RecipeConfig | N
         return recipe
     from hpcnas.training.data.prepare import prepare
 
-    prepared = prepare(recipe.dataset, recipe.data, fingerprint=recipe.fingerprint)
-    return replace(recipe, classes=prepared.classes, in_channels=prepared.in_channels)
+    prepared = prepare(recipe.dataset, recipe.data, fingerprint=recipe.fingerprint, image_px=recipe.image_px)
+    return replace(recipe, classes=prepared.classes, in_channels=prepared.in_channels, side_px=prepared.side_px)
 
 
 def _is_there(path: Path) -> bool:

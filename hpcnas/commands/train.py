@@ -75,6 +75,7 @@ def _counted(
         classes=sizes.classes,
         in_channels=sizes.in_channels,
         tail=tail,
+        image_px=sizes.image_px,
     )
 
 
@@ -104,7 +105,7 @@ def evaluate(
     if recipe.fitness == "train" and download:
         from hpcnas.training.data.prepare import prepare
 
-        prepare(recipe.dataset, recipe.data, download=True)
+        prepare(recipe.dataset, recipe.data, download=True, image_px=recipe.image_px)
     evaluator = load_evaluator(recipe, device=device)
     seeds = {repeat: repeat_seed(seed, genotype_to_json(found), repeat) for repeat in range(recipe.repeats)}
     results = _evaluate_showing_progress(evaluator, found, seeds)
@@ -112,7 +113,7 @@ def evaluate(
 
 
 def _recipe(folder: RunFolder, run: str | None, layer: dict[str, Any]) -> "RecipeConfig":
-    from hpcnas.config import RunConfig
+    from hpcnas.config import OF_THE_DATA, RecipeConfig, RunConfig
     from hpcnas.config_file import read_config
 
     base = RunConfig()
@@ -121,8 +122,9 @@ def _recipe(folder: RunFolder, run: str | None, layer: dict[str, Any]) -> "Recip
     if folder.config.is_file():
         base = RunConfig.from_dict(read_config(folder.config))
     given = layer.get("recipe", {})
-    if "dataset" in given:
-        given |= {"fingerprint": "", "classes": 0, "in_channels": 0}  # those of the run are of its own data set
+    if "dataset" in given or "image_px" in given:
+        none = {key: getattr(RecipeConfig(), key) for key in OF_THE_DATA}  # those of the run are of its own data set
+        given = {"image_px": 0} | given | none
     return RunConfig.from_dict({"recipe": given}, base).recipe
 
 

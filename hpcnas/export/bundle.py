@@ -1,7 +1,7 @@
 """`hpcnas export`: genotype, stand-alone model file, weights, and on request ONNX and torch.export."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def _skeleton(asked: ExportOptions, weights: Weights | None, recipe: RecipeConfi
         in_channels=in_channels,
         tail=choose(asked.tail, "tail", "none"),
     )
-    return plan, in_channels
+    return replace(plan, image_px=sizes.image_px or plan.image_px), in_channels
 
 
 def _sizes(plan: Blueprint, in_channels: int) -> dict[str, Any]:

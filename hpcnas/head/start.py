@@ -101,16 +101,22 @@ def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool 
     check_fitness(config.recipe.fitness)
     if config.recipe.fitness != "train":
         return config, 10, 3
+    from hpcnas.training.data.arrays import check_sizes
     from hpcnas.training.data.prepare import changed, prepare  # numpy only with real training
 
     # Without the fingerprint: prepared images must not hide that their files have changed.
-    prepared = prepare(config.recipe.dataset, config.recipe.data, download)
+    prepared = prepare(config.recipe.dataset, config.recipe.data, download, image_px=config.recipe.image_px)
     began_with = stored.recipe.fingerprint if stored is not None else ""
     if began_with and began_with != prepared.fingerprint:
         raise DataError(changed(config.recipe.dataset, began_with, prepared.fingerprint))
     recipe = replace(
-        config.recipe, fingerprint=prepared.fingerprint, classes=prepared.classes, in_channels=prepared.in_channels
+        config.recipe,
+        fingerprint=prepared.fingerprint,
+        classes=prepared.classes,
+        in_channels=prepared.in_channels,
+        side_px=prepared.side_px,
     )
+    check_sizes(recipe.dataset, prepared.side_px, prepared.trained_on, crop=recipe.crop, batch=recipe.batch)
     return replace(config, recipe=recipe), recipe.classes, recipe.in_channels
 
 
