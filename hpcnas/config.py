@@ -23,6 +23,7 @@ Preset = Literal["paper", "quick", "smoke"]
 BUDGETS = ("hours", "gpu_hours", "patience")  # of [search]: they may change on resume, like steps
 OF_INITIAL = ("initial_genotypes", "initial_origins")  # of [search]: what its sources held when the run began
 DATASETS = "cifar10, cifar100, fashion-mnist, digits, folder:PATH or PACKAGE.MODULE:FUNCTION"
+OF_PRIMITIVES = ("primitive_names", "primitives_fingerprint")  # of [space]: what the module of --primitives says of itself
 OF_THE_DATA = ("fingerprint", "classes", "in_channels", "side_px")  # of [recipe]: what the data set says of itself
 
 
@@ -172,8 +173,9 @@ class RunConfig:
     def changed_from(self, other: "RunConfig") -> list[str]:
         """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
         mine, theirs = self.to_dict(), other.to_dict()
-        # What the data set says of itself is compared when the data are there.
+        # What data set and primitives say of themselves is compared when they are there.
         free = {
+            *(("space", key) for key in OF_PRIMITIVES),
             *(("search", key) for key in ("steps", *BUDGETS, *OF_INITIAL)),
             *(("recipe", key) for key in ("data", *OF_THE_DATA)),
         }

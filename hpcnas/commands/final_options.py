@@ -35,6 +35,7 @@ class FinalOptions:
     download: bool = option(False, "Fetch a missing data set.", panel=RECIPE)
     run_index: int | None = option(None, "Only this one of --runs, from 0: for job arrays.", panel=RECIPE, metavar="K")
     device: str = option("auto", "auto, cpu or cuda.")
+    primitives: str = option("", "Module with the genotype's own primitives.", shown="the run's", metavar="PACKAGE.MODULE")
     out: str = option("", "Output folder instead of RUN/final/MODEL/GENOTYPE.", metavar="DIR")
     weights_out: str = option("", "Copy the weights (safetensors) there; {run} in it is the run's number.", metavar="FILE")
     checkpoint_minutes: float = option(15.0, "Between two checkpoints.", metavar="MIN", above=0)

@@ -2,20 +2,27 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from hpcnas.errors import UsageError
 from hpcnas.representation.codec import genotype_from_json, read_genotype
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.presets import PUBLISHED
+from hpcnas.representation.primitives import PRIMITIVES
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from hpcnas.config import RecipeConfig
+    from hpcnas.config import RecipeConfig, RunConfig
     from hpcnas.population.queries import Population
     from hpcnas.records import Individual
 
 _LARGEST_ID = (1 << 63) - 1  # what a database can be asked for
+PRIMITIVES_HELP = "Module with the genotype's own primitives. [the run's]"
+PrimitivesOption = Annotated[
+    str | None, typer.Option("--primitives", metavar="PACKAGE.MODULE", help=PRIMITIVES_HELP, show_default=False)
+]
 GENOTYPE_HELP = "An id of the run, best, published, or a genotype file (JSON)."
 
 
@@ -39,6 +46,23 @@ def resolve_genotype(text: str, folder: RunFolder) -> tuple[Genotype, int | None
         shown = line if len(line) <= 60 else f"{line[:57]}..."
         raise UsageError(f"{shown} is no genotype; give an id of the run, best, published, or the path of a genotype file")
     return read_genotype(path), None
+
+
+def use_own_primitives(genotype: Genotype, given: str | None, folder: RunFolder) -> None:
+    """Let a genotype's own primitives, if it has any, mean what the module `given` says, else that of the run in `folder`."""
+    if genotype.primitives == PRIMITIVES:
+        return
+    from hpcnas.head.create import stored_config
+
+    use_primitives_of_run(given, stored_config(folder))
+
+
+def use_primitives_of_run(given: str | None, config: "RunConfig | None") -> None:
+    """Let the names of own primitives mean what the module `given` says, else that of the run."""
+    from hpcnas.networks.own_primitives import use_primitives
+
+    of_run = ("", "") if config is None else (config.space.primitives, config.space.primitives_fingerprint)
+    use_primitives(*(of_run if given in (None, "", of_run[0]) else (str(given), "")))
 
 
 def recipe_of(individual_id: int | None, folder: RunFolder) -> "RecipeConfig | None":

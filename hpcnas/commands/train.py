@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpcnas.command_help import LOOK, MEASURE, add, shown
-from hpcnas.commands.genotype_argument import GENOTYPE_HELP, recipe_of, resolve_genotype
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP, PrimitivesOption, recipe_of, resolve_genotype, use_own_primitives
 from hpcnas.commands.head_options import FITNESS, option_layer, run_options
 from hpcnas.commands.options import RunOption, grouped, offering
 from hpcnas.errors import check_at_least
@@ -45,11 +45,13 @@ def count(
         int | None, typer.Option("--cells", help="N, cells of a group (default: as c0).", show_default=False)
     ] = None,
     tail: Annotated[Tail, typer.Option("--tail", help="Convolution after the last cell.")] = "none",
+    primitives: PrimitivesOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Parameters, multiply-adds and widths of a genotype's network; nothing is built."""
     folder = RunFolder.from_option(run)
     found, individual_id = resolve_genotype(genotype, folder)
+    use_own_primitives(found, primitives, folder)
     recipe = recipe_of(individual_id, folder)
     models = [name.strip() for name in model.split(",")]
     counts = [_counted(found, name, recipe, channels, cells, tail) for name in models]
@@ -89,6 +91,7 @@ def evaluate(
     *,
     download: Annotated[bool, grouped("Fetch the data set first if it is not there.", FITNESS, "--download")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    primitives: PrimitivesOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the trainings, together with genotype and repeat.")] = 0,
     as_json: AsJson = False,
     **given: Any,
@@ -100,6 +103,7 @@ def evaluate(
 
     folder = RunFolder.from_option(run)
     found, _ = resolve_genotype(genotype, folder)
+    use_own_primitives(found, primitives, folder)
     recipe = _recipe(folder, run, option_layer(given))
     check_at_least("--seed", seed, 0)
     if recipe.fitness == "train" and download:

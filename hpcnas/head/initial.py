@@ -79,6 +79,8 @@ def _of_file(source: str) -> Genotype:
 def _check_space(genotype: Genotype, source: str, space: SearchSpace) -> None:
     motifs = tuple(len(level) for level in genotype.levels)
     nodes = [{motif.nodes for motif in level} for level in genotype.levels]
+    if genotype.primitives != space.pool:
+        raise UsageError(f"--initial {source} has other primitives than this run's; give the --primitives of it")
     if motifs != space.motifs or nodes != [{number} for number in space.nodes]:
         raise UsageError(
             f"--initial {source} is of another search space than this run's; give --space, --motifs and --nodes of it"

@@ -17,6 +17,7 @@ from hpcnas.head.initial import with_initial_genotypes
 from hpcnas.head.log import log_to_file
 from hpcnas.head.refill import RefillThread
 from hpcnas.head.requests import drop_stops
+from hpcnas.networks.own_primitives import with_primitives
 from hpcnas.population import open_store
 from hpcnas.population.protocol.outbox import merge_outbox
 from hpcnas.population.protocol.secret import read_secret
@@ -125,7 +126,9 @@ def _checked(folder: RunFolder, config: RunConfig, download: bool) -> tuple[RunC
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
-    else:
+    began_with = stored.space.primitives_fingerprint if stored is not None else ""
+    config = replace(config, space=with_primitives(replace(config.space, primitives_fingerprint=began_with)))
+    if stored is None:
         config = with_initial_genotypes(config)
     launcher = make_launcher(folder, config)
     config, classes, in_channels = check_recipe(config, stored, download=download)

@@ -101,7 +101,7 @@ def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int,
 def _live_panel(genotype: Genotype, levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, m: int) -> GraphPanel:
     motif = levels[level - 2][m - 1]
     assert motif is not None, "a used motif is live"
-    widths = motif_widths(levels, level, m)
+    widths = motif_widths(levels, level, m, genotype.primitives)
     nodes = tuple(Node(number, str(widths[number])) for number in motif.nodes)
     edges = tuple(Edge(j, i, genotype.operation_name(level, k)) for j, i, k in motif.edges)
     name = _name(genotype, level, m)
