@@ -4,7 +4,6 @@ The file spells out the pruned genotype and the skeleton as data and carries the
 modules under the same names, so that its state dict is the reference's (networks/skeletons.py).
 """
 
-import re
 from importlib.resources import files
 
 from hpcnas import __version__
@@ -42,9 +41,7 @@ def standalone_source(genotype: Genotype, plan: Blueprint, *, in_channels: int, 
     imports = text[text.index("import json") : text.index("# --- data ---")]
     modules = _part(text, "modules", "own")
     operations = _part(text, "operations")
-    own = own_source(genotype, re.findall(r"^(?:class |def |)([A-Za-z_]+)\b", text, re.MULTILINE)) or _part(
-        text, "own", "operations"
-    )
+    own = own_source(genotype, text) or _part(text, "own", "operations")
     docstring = _docstring(title, file, genotype, plan, counts, in_channels)
     return f"{docstring}\n{imports}{_data(genotype, plan, in_channels)}{modules}{own}{operations}"
 

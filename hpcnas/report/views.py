@@ -115,8 +115,10 @@ class RunRows:
 
     @property
     def label(self) -> str:
-        """The name, marked if nothing was trained, or if genotypes were given to begin with: that is not the paper's method."""
-        marks = [*(["synthetic"] if self.is_synthetic else []), *(["initial given"] if self.config.search.initial else [])]
+        """The name, marked if the search is not the paper's: nothing trained, genotypes given to begin with, own primitives."""
+        search, space = self.config.search, self.config.space
+        found = {"synthetic": self.is_synthetic, "initial given": search.initial, "own primitives": space.primitives}
+        marks = [mark for mark, is_so in found.items() if is_so]
         return f"{self.name} ({', '.join(marks)})" if marks else self.name
 
     @property

@@ -53,7 +53,9 @@ def import_own_module(option: str, name: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UsageError(f"{option} {name} cannot be imported: {error}; it must be importable where workers run") from error
+        raise UsageError(
+            f"{option} {name} cannot be imported: {error}; it must be installed, or lie where the command is typed"
+        ) from error
     except BaseException as error:
         raise_if_interrupted(error)
         raise UsageError(f"{option} {name} cannot be imported: module {module} {_fault_at_import(error)}") from error

@@ -6,6 +6,7 @@ from hpcnas.errors import GenotypeError
 from hpcnas.report.drawing.widths import motif_widths
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.live import LiveMotif, live_levels, used_motifs
+from hpcnas.representation.primitives import PRIMITIVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,12 @@ class GraphPanel:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Panels to be drawn side by side, and what their signs mean."""
+    """Panels to be drawn side by side, and what their signs mean; `pool` has all primitives of the genotype's space."""
 
     title: str
     panels: tuple[GraphPanel, ...]
     notes: tuple[str, ...]
+    pool: tuple[str, ...] = PRIMITIVES
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -84,7 +86,9 @@ def draw(genotype: Genotype, *, title: str = "", live: bool = False, all_motifs:
                 panels.append(_whole_panel(genotype, levels[level - 2][m - 1], level, m, is_used))
             else:
                 left_out.append(_name(genotype, level, m))
-    return Drawing(title or f"{genotype.space} genotype", tuple(panels), _notes(genotype, panels, left_out, live))
+    return Drawing(
+        title or f"{genotype.space} genotype", tuple(panels), _notes(genotype, panels, left_out, live), genotype.primitives
+    )
 
 
 def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int, is_used: bool) -> GraphPanel:
