@@ -83,7 +83,7 @@ def merge(graph: NetworkGraph, number: Mapping[tuple[str, int], int]) -> list[Me
         elif operation.kind == STEM:
             merged.append(Merged(OperationKind.STEM, operation.inputs, [(operation.outputs[0], module, 0)], operation.stride))
         elif operation.kind == OWN:
-            merged.append(Merged(OperationKind.OWN, operation.inputs, [(operation.outputs[0], -1, 0)]))
+            merged.append(Merged(OperationKind.OWN, operation.inputs, [(output, -1, 0) for output in operation.outputs]))
         else:
             for v, output, channel in _slices(operation, graph.widths):
                 if operation.kind == DEPTHWISE:
