@@ -27,9 +27,9 @@ SLURM = {"sbatch": "exit 0", "srun": "exit 0", "scontrol": "exit 1", "squeue": "
 PREPARE, DIGITS = prepare.prepare, prepare.prepare("digits")
 
 
-def _prepare(name: str, folder: str = "", download: bool = False, fingerprint: str = "") -> prepare.Prepared:
+def _prepare(name: str, folder: str = "", download: bool = False, fingerprint: str = "", image_px: int = 0) -> prepare.Prepared:
     check_name(name)
-    return PREPARE(name, folder) if name.startswith("folder:") else DIGITS
+    return PREPARE(name, folder, image_px=image_px) if name.startswith("folder:") else DIGITS
 
 
 def _train(options: Any, recipe: Any, resolve: Callable[[], object]) -> int:
