@@ -78,8 +78,8 @@ class Stage:
             (self.bin / name).chmod(0o755)
         for part in ("train/daisy", "train/rose", "test/daisy", "test/rose"):
             (self.empty / "flowers" / part).mkdir(parents=True)
-            for number in range(5):
-                Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(self.empty / "flowers" / part / f"{number}.png")
+            for number in range(170):  # a batch of 256, and a fifth beside it
+                Image.new("RGB", (8, 8), (number, 0, 0)).save(self.empty / "flowers" / part / f"{number}.png")
         shutil.copytree(self.empty / "flowers", self.searched / "flowers")
         self.run = folder / "run"
         search = "--preset smoke --cluster debug --workers 1 --fitness synthetic --steps 40"
