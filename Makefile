@@ -1,13 +1,14 @@
-# make demo | make quick | make test | make soak | make bench | make docs | make dist; see README.md and CONTRIBUTING.md
+# make demo | make quick | make test | make soak | make bench | make results | make docs | make dist; see README.md and CONTRIBUTING.md
 PYTHON ?= python3
 VENV := .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 DEMO_RUN ?= runs/demo
 SOAK_MINUTES ?= 60
+RESULTS ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo quick test lint types tests nightly docs docs-test dist soak bench install install-test system-packages clean
+.PHONY: demo quick test lint types tests nightly docs docs-test dist soak bench results install install-test system-packages clean
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
@@ -81,6 +82,10 @@ bench: install-test
 	$(BIN)/hpcnas bench loader
 	$(BIN)/hpcnas bench startup
 	$(BIN)/python -m tests.slurm.scale || [ $$? -eq 4 ]
+
+# Evolution and random search at the paper's recipe on one GPU, full size, tables; the same command goes on, also elsewhere.
+results: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash jobs/results.sh $(RESULTS)
 
 clean:
 	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """The `hpcnas` command: parses, wires, exit codes; nothing else.
 
-Each family of commands is a module of hpcnas/commands, imported when one of its commands is used or listed with its
-help; every HpcnasError becomes one sentence on stderr and its exit code.
+Each family of commands is a module of hpcnas/commands. It is imported when one of its commands is used or listed with its
+help. Every HpcnasError becomes one sentence on stderr and its exit code.
 """
 
 import importlib
@@ -153,7 +153,7 @@ def _one_line(text: str) -> str:
 
 
 def _leave_pipe() -> int:
-    """The reader went away (`hpcnas population | head -1`): no error, and none at interpreter exit."""
+    """The reader closed the pipe (`hpcnas population | head -1`): no error, and none at interpreter exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

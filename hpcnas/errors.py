@@ -53,7 +53,7 @@ class UnfitHostError(HpcnasError):
 
 
 class NeverJoined(HpcnasError):
-    """A worker claims that the population does not know: it joins, then claims again."""
+    """The claiming worker is not in the population: it joins, then claims again."""
 
 
 class StoreUnavailable(HpcnasError):

@@ -1,4 +1,4 @@
-"""What the population remembers, and what workers, head and store say to each other."""
+"""Records of the population, and the messages' contents between workers, head and store."""
 
 from dataclasses import dataclass
 from enum import StrEnum

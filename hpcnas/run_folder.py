@@ -1,4 +1,4 @@
-"""The run folder: the one place that knows what lies where in it (docs/design.md)."""
+"""The paths of the files in a run folder, all in this one place (docs/design.md)."""
 
 import os
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 OF_USERS = ("install_requires", "postgres", "digits", "page", "weights", "examples")
-LIMITED_BY_TORCH = {"setuptools"}  # torch 2.11 wants an older one than the newest torch does
+LIMITED_BY_TORCH = {"setuptools"}  # torch 2.11 needs an older one than the newest torch does
 LOWER_BOUND = re.compile(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)(?:,<[\w.]+)?")
 
 

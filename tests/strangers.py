@@ -1,4 +1,4 @@
-"""Commands run by a user whom the system does not know, as in a container: no $HOME, and no entry in passwd."""
+"""Commands run by a user unknown to the system, as in a container: no $HOME, and no entry in passwd."""
 
 import os
 import subprocess

@@ -18,8 +18,8 @@ def read_package() -> dict[str, ast.Module]:
 def silent_names(modules: dict[str, ast.Module]) -> list[str]:
     """Public modules, classes, functions and methods without a docstring.
 
-    What overrides a method whose docstring stands in a base class of the package keeps that one; what lies in a function
-    or behind a name that begins with _ is not public.
+    A method keeps the docstring that it overrides in a base class of the package. Names that begin with _ are not public,
+    and neither are those inside a function.
     """
     classes = {node.name: node for tree in modules.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     silent = [path for path, tree in modules.items() if not ast.get_docstring(tree)]
@@ -61,7 +61,7 @@ def test_every_public_name_has_a_docstring():
 
 
 def test_this_guard_sees_what_is_silent():
-    """Functions under `if`, methods, properties; not what is private, nested or told in a base class."""
+    """Functions under `if`, methods, properties; not the private and nested ones, or those with a docstring in a base class."""
     text = '''
 class Base:
     """Told."""

@@ -110,7 +110,7 @@ def test_only_commands_import_a_bench():
 
 @pytest.mark.parametrize(("source", "target"), ONLY)
 def test_some_rooms_see_one_module_of_another(source, target):
-    """The configuration knows the shape of a space, nothing of its genotypes."""
+    """The configuration has the shape of a space, nothing of its genotypes."""
     seen = {name for path, name in ARROWS if room_of(path) == source and name.startswith(f"hpcnas.{target}")}
     assert seen <= ONLY[source, target]
 

@@ -1,7 +1,7 @@
 """A run folder of hpcnas 0.1.0, half done: read as it is, searched to its end, restored; what was evaluated stays.
 
-`assets/run-0.1.0.tar.gz` was written by the code of 0.1.0: a head and a worker evaluated six genotypes of twelve and were
-drained; then a worker reported that genotype 7 cannot be built, and left the last accuracy of genotype 8 in the outbox.
+`assets/run-0.1.0.tar.gz` was written by the code of 0.1.0. A head and a worker evaluated six genotypes of twelve and were
+drained. Then a worker reported that genotype 7 cannot be built, and left the last accuracy of genotype 8 in the outbox.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Four walks through the code, counted while it runs: how many files must one read to follow one thing?
 
-`python -m tests.walks` prints the table of docs/design.md. Nothing here names a module: parts are found by the name of
-their class or function, so that the same walks can be counted before and after files move.
+`python -m tests.walks` prints the table of docs/design.md. Nothing here names a module. Parts are found by the name of
+their class or function, so the same walks can be counted before and after files move.
 """
 
 import ast

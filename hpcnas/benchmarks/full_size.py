@@ -118,6 +118,7 @@ def _measure(
         seconds.append([_timed(step, steps, device) / steps for _ in range(rounds)])
         del step
         if device.type == "cuda":
+            # Else torch keeps the memory, and the next network of the same size does not fit.
             torch.cuda.empty_cache()
     return seconds
 

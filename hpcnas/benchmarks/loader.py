@@ -38,6 +38,7 @@ def run(images: int = 64, repeats: int = 5) -> dict[str, Any]:
         summary: ratio, images_per_s_per_core.
     """
     threads = torch.get_num_threads()
+    # As in a loader process, to which torch gives one thread.
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -45,8 +45,8 @@ def run(starts: int = 9, *, dataset: str = "", genotypes: int = GENOTYPES) -> di
         dataset: also measure a worker that trains on it, on a CPU; empty: none.
         genotypes: of the run whose status is read.
     Returns:
-        {"machine", "versions", "rows", "summary"}: a row for each process with the median and the spread of its wall time
-        and the median of its processor time; summary: version_s, status_s, claim_s (and claim_train_s).
+        {"machine", "versions", "rows", "summary"}. Each process has a row: median and spread of its wall time, median of its
+        processor time. The summary has version_s, status_s, claim_s (and claim_train_s).
     Raises:
         HpcnasError: a process failed; with its last words.
     """

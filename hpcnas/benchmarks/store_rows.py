@@ -126,6 +126,7 @@ def _insert(connection: sqlite3.Connection, statements: dict[str, str], number: 
         return
     attempt = {"id": number, "token": 1, "claim_id": digest, "worker_id": "bench", "host": "bench", "now": now}
     connection.execute(statements["insert_attempt"], attempt)
+    # Fitnesses that differ and come in no order, as a search gives them to the ranking.
     accuracy = 0.5 + (number * 7919 % 4999) / 10_000
     row = {
         "id": number,

@@ -36,8 +36,9 @@ def measure_together(
         rounds: how often STEPS steps are timed.
         profile: whether to add `kinds`, the share of each kind of kernel.
     Returns:
-        ms (median), spread, launches, gigabytes (what must be moved, each block once), terabytes_per_s, fitness_s (4 x 5000
-        steps at this rate, evaluation excluded), compile_s, capture_s, memory_gigabytes; by kind ms, launches, gigabytes.
+        ms (median), spread, launches, gigabytes, terabytes_per_s, fitness_s, compile_s, capture_s, memory_gigabytes.
+        Gigabytes must be moved, each block once. fitness_s is 4 x 5000 steps at this rate, evaluation excluded. By kind: ms,
+        launches, gigabytes.
     """
     with _clock(setting.device) as clock:
         plan = _plan(genotype, setting)
@@ -94,6 +95,7 @@ def _steps(genotype: Genotype, setting: Setting, plan: PassPlan, runs: int) -> S
 
 def _timed(steps: Steps, device: torch.device, rounds: int) -> dict[str, float]:
     times = []
+    # Elsewhere the kernels run in Triton's interpreter, whose single step is slow enough to measure.
     count = STEPS if device.type == "cuda" else 1
     for _ in range(rounds):
         steps.layout.step.zero_()

@@ -37,10 +37,10 @@ def run(
         threads: of the CPU; None leaves torch's choice.
         profile: whether to measure what each kind of kernel takes, on a GPU.
     Returns:
-        {"machine", "versions", "rows", "summary"}; times are those of the clock, `cpu` ones those of all threads, which
-        a machine busy with other work disturbs less; summary: speedup_geomean and speedup_min of the last variant over
-        the reference, without the flat genotypes, and assembly_s, the longest time before a first step; on a GPU also
-        fitness_s_median and fitness_s_published, one fitness of 4 x 5000 steps extrapolated from shorter trainings.
+        {"machine", "versions", "rows", "summary"}. Times are those of the clock. `cpu` times are those of all threads, which
+        vary less on a busy machine. The summary has speedup_geomean and speedup_min of the last variant over the reference,
+        without the flat genotypes. The longest time before a first step is assembly_s. On a GPU it also has fitness_s_median
+        and fitness_s_published, one fitness of 4 x 5000 steps extrapolated from shorter trainings.
     Raises:
         UsageError: a genotype that is not in the file, rounds below 1, or a device that is not there.
     """

@@ -1,7 +1,7 @@
 """Everything about the machines that can be checked before 200 jobs are submitted.
 
-A check gives findings: ok, a warning (it works, but not as well as it could) or failed (it will not
-work), each with what to do. No check changes anything but by a tiny job of a few seconds.
+A finding of a check says what to do. It is ok, a warning (it works, but not as well as it could) or failed (it will not
+work). No check changes anything but by a tiny job of a few seconds.
 """
 
 import os
@@ -75,7 +75,7 @@ def check_folder(folder: RunFolder) -> list[Finding]:
     if free < LEAST_FREE_BYTES:
         findings.append(
             Finding(
-                Level.WARNING, f"only {free / 2**30:.1f} GiB are free in {place}", "a full search wants about 2 GiB; make room"
+                Level.WARNING, f"only {free / 2**30:.1f} GiB are free in {place}", "a full search needs about 2 GiB; make room"
             )
         )
     return findings
@@ -166,7 +166,7 @@ def _check_partition(part: Partition, config: RunConfig) -> list[Finding]:
         advice = "choose one with GPUs, or --gpus-per-worker 0"
         findings.append(Finding(Level.FAILED, f"partition {part.name} has no GPUs that Slurm counts", advice))
     elif gpus < wanted:
-        text = f"partition {part.name} has {gpus} GPUs for {wanted} that the workers want"
+        text = f"partition {part.name} has {gpus} GPUs for {wanted} that the workers need"
         findings.append(Finding(Level.WARNING, text, "the rest will wait in the queue"))
     else:
         findings.append(ok(f"partition {part.name} has {gpus} GPUs on {part.nodes}"))
@@ -186,7 +186,7 @@ def _check_nodes(part: Partition) -> list[Finding]:
 
 
 def _limits(config: RunConfig) -> list[Finding]:
-    """Limits of the QOS on the number of jobs, where accounting tells them."""
+    """Limits of the QOS on the number of jobs, if accounting has them."""
     name = config.cluster.qos or "normal"
     form = "format=Name,MaxJobsPU,MaxSubmitJobsPU"
     answer = ask_slurm(["sacctmgr", "--noheader", "--parsable2", "show", "qos", name, form])

@@ -81,14 +81,14 @@ def settle_workers(config: ClusterConfig, *, is_asked: bool) -> ClusterConfig:
     for name in SLURM_OPTIONS:
         if getattr(config, name):
             raise UsageError(
-                f"--{name} is an option of Slurm, but {why}; start the head where sbatch answers, or give --cluster local "
-                f"and leave --{name} out (--{name} '' takes it from a run that has it)"
+                f"--{name} is an option of Slurm, but {why}; start the head where sbatch is, "
+                f"or leave --{name} out with --cluster local (--{name} '' removes it from a run)"
             )
     most = _workers_that_fit(config)
     if config.workers > most and is_asked and not is_told:
         raise UsageError(
             f"--workers {config.workers} is more than the {most} that fit here, and {why}; start the head where sbatch "
-            "answers, or give --cluster local too to start as many here"
+            "is, or add --cluster local to start them all here"
         )
     return config if is_asked else replace(config, workers=min(config.workers, most))
 
@@ -116,8 +116,8 @@ def make_launcher(folder: RunFolder, config: RunConfig) -> Launcher:
         return LocalLauncher(folder, config.cluster)
     if not slurm_answers():
         raise ClusterError(
-            "--cluster slurm, but the command sbatch is not there or does not answer; start the head on a login node, "
-            "load the site's slurm module, or use --cluster local"
+            "--cluster slurm, but the command sbatch is not there or does not answer; use a login node, "
+            "load the site's slurm module, or give --cluster local"
         )
     from hpcnas.cluster.slurm.arrays import SlurmLauncher
 

@@ -12,11 +12,11 @@ COMMAND = ("hpcnas.worker.process", "main")  # the same as a process of its own
 
 
 class Launcher(ABC):
-    """Starts workers and says which are there.
+    """Starts workers and lists those that are there.
 
     Promises of every implementation:
-    - Workers live on when the process that started them ends, however it ends (but for DebugLauncher),
-      and a later launcher of the same run folder finds them again.
+    - Workers go on when the process that started them ends, however it ends (but for DebugLauncher). A later launcher of the
+      same run folder finds them again.
     - A task is one worker process. Its name stays the same when Slurm requeues it.
     - "Unknown" is None, never an empty answer: nothing may be concluded from it.
     """
@@ -47,8 +47,8 @@ class Launcher(ABC):
     def alive(self) -> dict[str, str] | None:
         """Task name -> state (RUNNING, PENDING, ...) of every worker that runs or will; None when unknown.
 
-        Asks the cluster at most once a minute; between two answers it gives the last one, plus what
-        was submitted and less what `forget` was told since.
+        Asks the cluster at most once a minute. Between two answers it gives the last one, plus the tasks submitted since and
+        less those passed to `forget`.
         """
 
     @abstractmethod
@@ -56,17 +56,17 @@ class Launcher(ABC):
         """End these workers, or all that any launcher of this run folder started.
 
         Args:
-            waiting_only: leave alone what runs by now: `alive` may call a task PENDING a minute after its start.
+            waiting_only: leave tasks alone that run by now: `alive` may call a task PENDING a minute after its start.
 
         Returns:
-            How many tasks were told to end.
+            How many tasks were asked to end.
 
         Raises:
             ClusterError: the cluster does not answer.
         """
 
     def forget(self, task: str) -> None:
-        """Take note that the worker of `task` left by itself, so that its place can be filled at once."""
+        """Count the worker of `task` as gone, since it left by itself: its place can be filled at once."""
         return
 
     def exclude(self, hosts: Iterable[str]) -> None:
@@ -83,10 +83,10 @@ class Launcher(ABC):
 
 
 def run_task(run: str) -> NoReturn:
-    """What submitit runs in every task: one worker, until it leaves with its exit code.
+    """Run one worker in a task of submitit, and leave with its exit code.
 
-    The process ends here: submitit would write a result file that nobody reads, thousands of them in a run
-    of thousands of tasks, and a thread that a fitness function left would keep the task until its time limit.
+    The process ends here. submitit would write a result file that nobody reads, thousands of them in a run
+    of thousands of tasks. A thread that a fitness function left would keep the task until its time limit.
     """
     module, function = COMMAND
     end_process(getattr(importlib.import_module(module), function)(["--run", run]))

@@ -1,8 +1,8 @@
-"""The ledger of submissions: what was asked of the cluster, kept in the run folder so that any later head finds its workers.
+"""The ledger of submissions, kept in the run folder so that any later head finds its workers.
 
-One line of JSON per change, the last line of an intent wins. An intent is written, and on the disk,
-*before* the cluster is asked: an answer that got lost leaves a line without a job, and the intent's
-name, which the tasks carry as their comment, finds them again.
+One line of JSON per change, the last line of an intent wins. An intent is written, and on the disk, *before* the submission.
+An answer that got lost leaves a line without a job. The tasks have the intent's name as their comment, so they are found
+again.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class Submission:
     Attributes:
         intent: a name given before asking; 12 hex digits.
         job: the array's job id, or the process id of a local worker; "" while the answer is unknown.
-        identity: of a local process, what tells it from another with the same number, its machine first; "" on Slurm.
+        identity: distinguishes a local process from another with the same number, its machine first; "" on Slurm.
         gpus: value of CUDA_VISIBLE_DEVICES that a local worker was given.
         ended: no task of it is there any more, or it was refused.
     """

@@ -119,8 +119,8 @@ class LocalLauncher(Launcher):
 class _DetachedExecutor(submitit.LocalExecutor):
     """submitit's executor, its controller started in a session of its own.
 
-    submitit's start_controller leaves it in the head's process group, where the terminal's Ctrl-C
-    kills it, and with the head's output open, so that a pipe behind the head never ends.
+    submitit's start_controller leaves it in the head's process group, where the terminal's Ctrl-C kills it. It would also
+    keep the head's output open, so that a pipe behind the head never ends.
     """
 
     def __init__(self, folder: Path, intent: str) -> None:
@@ -129,7 +129,7 @@ class _DetachedExecutor(submitit.LocalExecutor):
 
     def _submit_command(self, command: str) -> LocalJob[Any]:
         controller = shlex.join([sys.executable, "-m", "submitit.local._local", str(self.folder)])
-        # exec: the controller names its files by its own process id, which must be the one we know.
+        # exec: the controller names its files by its own process id, which must be the one in the ledger.
         text = "\n".join([*self.parameters["setup"], f"exec {controller}"])
         environment = {
             **os.environ,
@@ -156,7 +156,7 @@ class _DetachedExecutor(submitit.LocalExecutor):
 
 
 def identity(pid: int) -> str:
-    """What tells this process from every other one with its number: boot, start time; "" if it is not there or a zombie."""
+    """The boot and start time of a process, since its number is used again; "" if it is not there or a zombie."""
     started = start_ticks(pid)
     return "" if started is None else f"{_boot()}:{started}"
 

@@ -1,9 +1,12 @@
-"""What a signal asked this process to do: a flag to read between two steps, never work inside the handler.
+"""Signals set a flag that is read between two steps; no work is done inside the handler.
 
-Slurm announces the end of a task in several ways, often more than one at once (docs/reliability.md):
-SIGUSR2 (SIGUSR1 where a person asks for that one) some time before the limit and at a preemption,
-SIGTERM at the limit, at scancel, requeue and preemption, SIGKILL after KillWait. submitit puts its own
-handlers in place before it calls the worker, and they ignore SIGTERM: `StopFlag.install` has to run after them.
+Slurm announces the end of a task in several ways, often more than one at once (docs/scale.md):
+- SIGUSR2 (SIGUSR1 if a person asks for that one) some time before the limit and at a preemption,
+- SIGTERM at the limit, at scancel, requeue and preemption,
+- SIGKILL after KillWait.
+
+submitit installs its own handlers before it calls the worker, and they ignore SIGTERM. So `StopFlag.install`
+has to run after them.
 """
 
 import os
@@ -28,11 +31,11 @@ SAME_EVENT_S = 5.0
 
 
 class StopFlag:
-    """Whether, why and by which signal this process was told to stop.
+    """Whether, why and by which signal this process was asked to stop.
 
-    The first signal sets the flag. A second one leaves at once with 128 + its number, as every
-    saved state of hpcnas allows; but SIGTERM after SIGUSR2, and the same signal again within
-    `SAME_EVENT_S` (other than SIGINT, which a person repeats), belong to the first.
+    The first signal sets the flag. A second one leaves at once with 128 + its number, which every saved state of hpcnas
+    allows. SIGTERM after SIGUSR2 belongs to the first, and so does the same signal again within `SAME_EVENT_S` (other than
+    SIGINT, which a person repeats).
     """
 
     def __init__(self, *, exit_on_second: bool = True) -> None:
@@ -78,7 +81,7 @@ class StopFlag:
         self._wake()
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep at most `timeout_s`, less when told to stop meanwhile; whether to stop."""
+        """Sleep at most `timeout_s`, less when asked to stop meanwhile; whether to stop."""
         if not self:
             select.select([self._read], [], [], max(0.0, timeout_s))
         return bool(self)

@@ -1,4 +1,4 @@
-"""Who and where this worker process is, and how long it may still run, as Slurm tells a task."""
+"""The name and place of this worker process, and its remaining time, from the variables of a Slurm task."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ LIMIT_VARIABLE = "HPCNAS_TIME_LIMIT_S"  # in the batch script of a worker: its w
 
 @dataclass(frozen=True, slots=True)
 class SlurmTask:
-    """This process as Slurm knows it; empty strings outside of a job.
+    """This process by Slurm's names; empty strings outside of a job.
 
     Attributes:
         host: the node's name in Slurm, else this machine's: what a quarantine excludes.
@@ -52,8 +52,8 @@ def this_task(environment: Mapping[str, str] = os.environ) -> SlurmTask:
 class Deadline:
     """When the wall time of this process ends, on its own monotonic clock.
 
-    Clocks of nodes differ, and Slurm's answer is in the controller's: only the difference between
-    its start and end of the job is used, counted from the start of this process.
+    Clocks of nodes differ, and Slurm answers in the controller's time. So only the difference between the start and end of
+    the job is used, counted from the start of this process.
     """
 
     def __init__(self, seconds: float | None = None) -> None:
@@ -97,7 +97,7 @@ def duration_s(text: str) -> float | None:
 
 
 def _time_left_by_squeue(job: str) -> float | None:
-    """For a worker started by hand inside a job of a Slurm that does not tell its times."""
+    """For a worker started by hand inside a job, if Slurm does not give the job's times."""
     try:
         answer = subprocess.run(
             ["squeue", "--noheader", f"--jobs={job}", "--format=%L"],

@@ -82,6 +82,7 @@ def _submit(options: FinalOptions, recipe: "FullRecipe", config: "RunConfig | No
     for _, individual in _resolve(options.genotype, options.folder):
         name = str(individual) if individual is not None else options.genotype
         if individual is None and options.genotype != "published":
+            # The job may begin in another folder than this command.
             name = str(Path(options.genotype).absolute())
         label = f"hpcnas-final-{individual if individual is not None else Path(options.genotype).stem}"
         job = submit_full(options.folder.path / "final" / "slurm", label, shape, options.job_arguments(name))

@@ -57,8 +57,8 @@ def train_here(
     except StoppedElsewhere as stopped:
         return stopped.exit_code
     except RankLost as lost:
-        # At once: closing connections to a dead rank may hang, and Python gives up its signal handlers while it ends, so that
-        # srun's SIGTERM would show as the cause (143) and hide the killed rank (137) from the script that requeues the job.
+        # At once: closing connections to a dead rank may hang. Python also removes its signal handlers while it ends.
+        # srun's SIGTERM (143) would then hide the killed rank (137), and the script would not requeue the job.
         os._exit(_leave_without(lost, stop, rank_info))
     finally:
         group.close()
@@ -155,7 +155,7 @@ def _summary(results: list[Final]) -> str:
 
 
 def _leave_without(lost: RankLost, stop: StopFlag, rank_info: RankInfo) -> int:
-    """Say that another rank is lost, unless all were told to stop, and some of them left sooner."""
+    """Log that another rank is lost, unless all were asked to stop and some of them left sooner."""
     if stop.exit_code:
         return leave(StoppedBySignal.by(stop.exit_code, "the training"), rank_info)
     print(f"hpcnas: {lost}", file=sys.stderr, flush=True)

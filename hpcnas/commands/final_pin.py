@@ -31,6 +31,7 @@ def pinned(folder: Path, word: str, resolve: Callable[[], list[Named]]) -> list[
     if not job or not word.startswith(("best", "front")):
         return resolve()
     note = folder / f".{word}-of-job-{array or job}.json"
+    # Only a requeue and an array have later tasks, and these must train the same genotype.
     is_kept = bool(array) or int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
     is_new = not (is_kept and note.exists())
     if is_new:

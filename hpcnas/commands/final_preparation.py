@@ -1,7 +1,7 @@
-"""A signal while `hpcnas final` prepares: nothing is to be saved yet, so that the process leaves within moments.
+"""A signal while `hpcnas final` prepares ends the process within moments, since nothing is to be saved yet.
 
-Importing torch, listing a data set, opening a GPU and waiting for other ranks take up to minutes, some of it in calls that
-Python does not interrupt: the signal raises StoppedBySignal, and a call that does not come back is cut off.
+Importing torch, listing a data set, opening a GPU and waiting for other ranks take up to minutes. Python does not
+interrupt some of these calls. The signal raises StoppedBySignal, and a call that does not come back is cut off.
 """
 
 import contextlib

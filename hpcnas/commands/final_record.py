@@ -104,6 +104,7 @@ def _as_head(folder: RunFolder, work: Callable[[Store], object]) -> bool:
     try:
         store = open_store(folder, config)
         try:
+            # A head that was suspended while it held the run cannot write after this: its epoch is over.
             store.begin_epoch()
             work(store)
             merge_outbox(folder, store)

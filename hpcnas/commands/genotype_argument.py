@@ -30,8 +30,8 @@ def resolve_genotype(text: str, folder: RunFolder) -> tuple[Genotype, int | None
     """The genotype a user named, and its id in the run if it has one.
 
     Args:
-        text: `published`; `best`, the fittest individual of the run; a number, its individual of
-            that id; anything else is the path of a genotype file (write ./best for a file called best).
+        text: `published`, `best` (the fittest individual of the run), or the id of an individual. Anything else is the path
+            of a genotype file; write ./best for a file called best.
         folder: read only for `best` and ids.
     Raises:
         UsageError: no such individual, nothing evaluated yet, no run there, or no genotype in the file.

@@ -134,5 +134,5 @@ def _write_figures(runs: "Sequence[RunRows]", folder: Path, *, force: bool) -> N
 
 
 def _terminal_width() -> int:
-    """The terminal's width, or $COLUMNS; 0 for a file or pipe, which bear lines of any length."""
+    """The terminal's width, or $COLUMNS; 0 for a file or pipe, in which lines may have any length."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 0

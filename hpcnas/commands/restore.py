@@ -30,6 +30,7 @@ def restore(
 
     folder = RunFolder.from_option(run).require()
     lock = head_lock(folder.lock)
+    # A running head would go on writing into the file that is being replaced.
     lock.acquire()
     try:
         if not force and is_sound(folder):

@@ -33,8 +33,8 @@ class Offspring:
 def rng_for_step(seed: int, step: int) -> Random:
     """The source of randomness of one evolution step.
 
-    Departs: the paper has one stream for a run. Here every step has its own, derived from (seed,
-    step), so that a head that was killed goes on exactly where it was with no state to restore.
+    Departs: the paper has one stream for a run. Here every step has its own, derived from (seed, step). So a head that was
+    killed goes on exactly where it was, with no state to restore.
     """
     return Random(sha256(f"hpcnas breeding {seed} {step}".encode()).digest())
 
@@ -50,9 +50,9 @@ def breed(
 ) -> Offspring:
     """Breed the genotype of one evolution step.
 
-    The first are those of `--initial`, if there are any. Random are: every other genotype of random search, the first
-    `search.population` of evolution, and a later one that is asked for before any has been evaluated (more workers than
-    initial genotypes): no worker waits.
+    The first are those of `--initial`, if there are any. In random search all others are random. In evolution the first
+    `search.population` are random. So is a later one if none has been evaluated yet (more workers than initial genotypes):
+    no worker waits.
 
     Args:
         step: from 1.

@@ -34,8 +34,8 @@ def random_genotype(
 
 
 def _walk(start: Genotype, mutations: int, rng: Random) -> Genotype:
-    # The edges that draw_mutation would hit, each by its probability; only the last operation drawn for an edge
-    # counts, and that one is uniform whatever came before. So 1000 mutations take 0.2 ms instead of 10.
+    # Draws the edges that draw_mutation would hit, each by its probability. Only the last operation drawn for an edge
+    # counts, and it is uniform whatever came before. So 1000 mutations take 0.2 ms instead of 10.
     levels = [[[list(row) for row in motif.rows] for motif in motifs] for motifs in start.levels]
     edges = [
         (row, j, start.pool_size(level) + 1, 1 / (len(motifs) * len(rows) * len(row)))
@@ -45,6 +45,7 @@ def _walk(start: Genotype, mutations: int, rng: Random) -> Genotype:
         for j in range(len(row))
     ]
     chances = list(accumulate(chance for _, _, _, chance in edges))
+    # Sorted, so that one seed gives one genotype whatever the order of a set.
     for hit in sorted(set(rng.choices(range(len(edges)), cum_weights=chances, k=mutations))):
         row, j, pool, _ = edges[hit]
         row[j] = rng.randrange(pool)

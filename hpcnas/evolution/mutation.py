@@ -59,6 +59,7 @@ def mutate(genotype: Genotype, rng: Random, admits: Admits | None = None) -> Mut
         GenotypeError: no child of MAX_DRAWS was valid and admitted.
     Source: Liu et al. 2018, section 3.1, equation (3).
     """
+    # Motifs that the cell does not use are drawn too, as in the paper: a later mutation may use them.
     nodes = tuple([tuple([len(motif.rows) + 1 for motif in motifs]) for motifs in genotype.levels])
     for _ in range(MAX_DRAWS):
         level, m, i, j, new = draw_mutation(nodes, rng, len(genotype.primitives))

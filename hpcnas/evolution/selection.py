@@ -52,6 +52,7 @@ class RankedPopulation:
         """
         if not self._ascending:
             raise IndexError("a tournament needs at least one evaluated genotype")
+        # From 1 - random(), which is never 0: its logarithm is taken.
         winner = winner_rank(len(self), tournament_size(len(self), fraction), 1.0 - rng.random())
         return -self._ascending[-1 - winner][1]
 

@@ -160,7 +160,7 @@ def _network(genotype: Genotype, plan: Blueprint, in_channels: int, weights: Wei
         except RuntimeError as error:
             raise UsageError(
                 f"{weights.path} does not fit this genotype as a {plan.model} model of c0 = {plan.channels}, N = {plan.cells}; "
-                "give the --model, --channels, --cells and --tail that the weights were trained with"
+                "give the --model, --channels, --cells and --tail of the weights"
             ) from error
     return network.eval()
 

@@ -1,8 +1,7 @@
 """The stand-alone model file, as a module: `standalone.py` replaces this text and the data below, and copies the rest.
 
-It imports torch and the standard library alone, and spells out again what networks/ says in parts, because the file must be
-readable and run where hpcnas is not installed. Its modules have the reference network's names, so that the
-state dicts are the same; a test compares the outputs.
+It imports torch and the standard library alone, since it must run where hpcnas is not installed. It repeats networks/ in one
+readable file. Its modules have the reference network's names, so the state dicts are the same; a test compares the outputs.
 """
 
 import json
@@ -105,6 +104,7 @@ class Graph(nn.Module):
         self.inputs: dict[int, list[int]] = {}  # node -> the nodes that it concatenates
         self.edges = nn.ModuleDict()
         widths = {1: c_in}
+        # In order of i, then j: the channels of a node follow its predecessors in ascending order.
         for j, i, operation in sorted(LEVELS[level][name], key=lambda edge: (edge[1], edge[0])):
             if level == 0:
                 self.edges[f"{j}_{i}"], width = make_primitive(operation, widths[j], C)
@@ -198,6 +198,7 @@ def read_safetensors(path: str) -> dict[str, Tensor]:
         if name == "__metadata__":
             continue
         begin, end = entry["data_offsets"]
+        # A copy, which is aligned: a slice may begin at an offset that its type cannot view.
         numbers = (
             torch.frombuffer(data, dtype=torch.uint8)[begin:end].clone() if end > begin else torch.empty(0, dtype=torch.uint8)
         )
@@ -213,6 +214,7 @@ def build_model(weights: str | None = None) -> Model:
         tensors = (
             read_safetensors(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
         )
+        # Weights files have no counters of batches; an evaluation does not read them.
         counters = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
         model.load_state_dict({**counters, **tensors})
         model.eval()

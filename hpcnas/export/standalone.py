@@ -1,7 +1,7 @@
 """A genotype as one readable Python file that needs torch alone.
 
-The file spells out the pruned genotype and the skeleton as data and carries the reference network's
-modules under the same names, so that its state dict is the reference's (networks/skeletons.py).
+The file has the pruned genotype and the skeleton as data. It has the reference network's modules under the same names, so
+its state dict is the reference's (networks/skeletons.py).
 """
 
 from importlib.resources import files
@@ -53,6 +53,7 @@ def _part(text: str, name: str, until: str = "") -> str:
 
 
 def _docstring(title: str, file: str, genotype: Genotype, plan: Blueprint, counts: NetworkCounts, in_channels: int) -> str:
+    # A quote would end the docstring, a backslash would escape in it.
     first_line = " ".join(title.replace("\\", "/").replace('"', "'").split())
     return f'''"""{first_line}
 

@@ -73,6 +73,7 @@ def read_weights(path: Path, result: Final | None = None) -> Weights:
         if path.suffix == ".safetensors":
             tensors = read_safetensors(str(path))
         else:
+            # weights_only: a pickle from elsewhere may run no code here.
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UsageError(f"cannot read the weights {path}: {error.strerror or error}") from error

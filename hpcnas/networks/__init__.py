@@ -1,5 +1,5 @@
-"""What a genotype computes (paper sections 2.3 and 4.1): the networks, and counts of them that need no torch.
+"""Networks of genotypes (paper sections 2.3 and 4.1), and counts of them that need no torch.
 
-Nothing is imported here: `counts` and `blueprint` are stdlib only, so that a head can count parameters;
+Nothing is imported here: `counts` and `blueprint` are stdlib only, so a head can count parameters.
 `skeletons` holds the plain reference network, `plan` the fast one.
 """

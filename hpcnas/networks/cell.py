@@ -28,6 +28,7 @@ def merge(features: Sequence[Tensor]) -> Tensor:
         (B, sum of C_k, H, W), in predecessor order.
     Source: Liu et al. 2018, section 2.1.
     """
+    # torch.cat copies even a single tensor.
     return features[0] if len(features) == 1 else torch.cat(list(features), dim=1)
 
 

@@ -1,12 +1,12 @@
 """A whole network as a flat list of operations on values: pruned, shared, without concatenations. Stdlib only.
 
-A value is a tensor of some channels that one operation wrote. What a node of a motif holds, the concatenation of its
-inputs, is no tensor here but a tuple of values, in channel order; it may name one value twice, where identities meet.
-Operations on channels (depthwise convolutions, pools) give one value for each value they read, so that
+A value is a tensor of some channels that one operation wrote. A node of a motif is the concatenation of its inputs.
+Here that is no tensor but a tuple of values, in channel order. It may name one value twice, where identities meet.
+Operations on channels (depthwise convolutions, pools) give one value for each value they read. So
 - an identity costs nothing,
 - a 1x1 convolution reads the parts where they lie: its weights split by columns, the results summed,
-- a pool is computed once for each value, however many equal pools of however overlapping concatenations ask for it.
-Every operation with weights carries the path of its ConvBNReLU in the reference, so that weights map one to one.
+- a pool is computed once for each value, for all equal pools of overlapping concatenations.
+Every operation with weights has the path of its ConvBNReLU in the reference, so weights map one to one.
 """
 
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class _Builder:
             raise GenotypeError("the cell's sink cannot be reached from its source, so that there is no network to build")
         self.operations: list[Operation] = []
         self.widths: list[int] = []
-        self.pooled: dict[tuple[str, int], int] = {}
+        self.pooled: dict[tuple[str, int], int] = {}  # pools have no weights, so equal ones are one
 
     def layer(self, layer: Convolution | Cell | Separable, values: ValueTuple) -> ValueTuple:
         if isinstance(layer, Convolution):

@@ -60,6 +60,7 @@ def make_primitive(name: str, c_in: int, C: int) -> tuple[nn.Module, int]:
     if name == SEPARABLE3X3:
         return SeparableConv(c_in, C), C
     if name == MAXPOOL3X3:
+        # torch pads with minus infinity, so the border never wins.
         return nn.MaxPool2d(3, stride=1, padding=1), c_in
     if name == AVGPOOL3X3:
         # count_include_pad is a choice; borders then keep the scale of the inside.

@@ -21,7 +21,7 @@ from hpcnas.representation.genotype import Genotype
 class PlannedNetwork(Network):
     """A network that runs as a flat list of operations, see `graph`; its state dict is the reference's.
 
-    On a CPU compiled kernels run it where a C++ compiler is at hand; elsewhere, and in every other case, torch's operators do.
+    On a CPU compiled kernels run it if there is a C++ compiler. Otherwise torch's operators run it.
     """
 
     def __init__(self, genotype: Genotype, plan: Blueprint) -> None:
@@ -97,9 +97,11 @@ class GraphForward:
             for v in operation.outputs:
                 values[v] = _Slice(written, start, self.graph.widths[v])
                 start += self.graph.widths[v]
+            # Freed after the last reader: an evaluation needs no memory for the whole network.
             for v in set(operation.inputs):
                 if self.last_reader[v] == index and v not in self.graph.output:
                     del values[v]
+        # Means first: joining vectors costs nothing, joining maps would write the widest tensor of all.
         means = {v: chunk.mean(dim=(2, 3)) for v in set(self.graph.output) for chunk in _chunks(values, (v,))}
         return torch.cat([means[v] for v in self.graph.output], dim=1)
 

@@ -47,6 +47,7 @@ class Memory:
         size = -(-size // _ALIGNMENT) * _ALIGNMENT
         fitting = [block for block in self._free if block[0] >= size]
         if fitting:
+            # The smallest that fits, of equal ones the first: one graph always gets one layout.
             block = min(fitting)
             self._free.remove(block)
             if block[0] > size:

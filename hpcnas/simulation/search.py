@@ -58,7 +58,7 @@ class SimulationResult:
     Attributes:
         busy_s: training that became fitness. lost_s: training that was thrown away.
         starting_s: start-up of workers. idle_s: waiting for a genotype while some were still to be bred.
-        tail_s: waiting in reserve at the end, when the last genotypes are with other workers; the rest has gone home.
+        tail_s: waiting in reserve at the end, when the last genotypes are with other workers; the rest has left.
         head_s: the head answering claims.
         best: fitness of the fittest genotype; synthetic.
     """
@@ -105,8 +105,10 @@ def simulate(scenario: Scenario) -> SimulationResult:
 class _Search:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
+        # A stream apart from those of breeding: durations must not change the genotypes.
         self.rng = Random(f"hpcnas simulation {scenario.search.seed}")
         self.outcome = SimulationResult()
+        # Events of one time are taken in order of entry, so that a scenario has one outcome.
         self.events: list[tuple[float, int, str, int]] = []  # (time, order of entry, what, worker)
         self.entries = 0
         self.queue: deque[_Task] = deque()
@@ -162,7 +164,7 @@ class _Search:
         self.train(task, min(ends_s, fails_s))
 
     def retire(self, worker: int, now: float) -> None:
-        """At the end a worker that finds nothing waits in reserve, or goes home where others do."""
+        """At the end a worker without a genotype waits in reserve, or leaves if others do."""
         since = self.asked.pop(worker)
         if len(self.waiting) < RESERVE:
             self.waiting[worker] = since
@@ -172,6 +174,7 @@ class _Search:
     def train(self, task: _Task, seconds: float) -> None:
         """Count what is trained until the attempt ends: full repeats are kept, the broken one is lost."""
         each_s = task.total_s / self.scenario.repeats
+        # 1e-9: a repeat that ends with the attempt is finished in spite of rounding.
         kept = min(self.scenario.repeats - task.done, floor(seconds / each_s + 1e-9))
         task.done += kept
         self.outcome.busy_s += kept * each_s
@@ -217,6 +220,7 @@ class _Search:
             self.outcome.failed += 1
         else:
             self.queue.append(task)
+        # A failed genotype is replaced by a new one, so a search in which all fail would go on for ever.
         if self.outcome.failed > 100 + 10 * self.scenario.search.steps:
             raise HpcnasError(
                 f"{self.outcome.failed} genotypes failed and {self.outcome.evaluated} were evaluated: such a search does not "

@@ -1,1 +1,1 @@
-"""What the operating system gives: lock files, processes, new files, addresses, file systems. It knows nothing of a search."""
+"""What the operating system gives: lock files, processes, new files, addresses, file systems; nothing of a search."""

@@ -1,7 +1,7 @@
-"""A lock between processes that holds or says that it cannot: filelock's without its fallback.
+"""A lock between processes that holds or raises CannotLock: filelock's without its fallback.
 
-Where the file system has no flock, as Lustre mounted noflock, filelock would silently take a file's existence for the lock,
-which a killed process leaves closed.
+If the file system has no flock, as Lustre mounted noflock, filelock would silently use a file's existence as the lock.
+A killed process leaves such a lock closed.
 """
 
 import errno

@@ -1,9 +1,9 @@
 """A lock that is a file: one head per run, one training per output folder, on any file system and any machine.
 
-It holds on file systems where flock and fcntl locks do not (docs/reliability.md). It is never broken by age, and not on
-the word of a cluster: Slurm shows neither the jobs of every user nor those of another cluster on the same disk. It is
-taken over only when its holder is provably gone: same machine, same boot, same process namespace, and no process of that
-id and start time; or the same Slurm job before it was requeued.
+It holds on file systems where flock and fcntl locks do not (docs/reliability.md). It is never broken by age or by a
+cluster's answer: Slurm does not show every user's jobs, or another cluster's on the same disk. It is taken over only if its
+holder is provably gone. That is a process of the same machine, boot and process namespace, if no process has its id and
+start time. The same Slurm job before it was requeued is gone, too.
 """
 
 import fcntl
@@ -127,7 +127,7 @@ class LockFile:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False  # another process is taking it over
-        except OSError as error:  # no flock here: two could not be told apart
+        except OSError as error:  # no flock here: two holders could not be distinguished
             raise self._refusal(_told(found)) from error
         status = os.fstat(descriptor)
         if _identity(self.path) != (status.st_dev, status.st_ino):

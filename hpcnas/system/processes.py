@@ -1,6 +1,6 @@
-"""Who a process is, so that another one, perhaps on another machine or days later, can tell whether it is gone.
+"""The identity of a process, by which another one can decide whether it is gone, perhaps on another machine or days later.
 
-And how a process ends that has run the code of others.
+Also ends a process that has run the code of others.
 """
 
 import atexit
@@ -32,7 +32,7 @@ class Holder:
         job: Slurm's job id, or "".
         restarts: how often Slurm requeued that job.
         cluster: Slurm's name of the cluster of that job: another cluster on the same disk counts its jobs from 1 too.
-        nonce: told apart from every other holder, even of the same process.
+        nonce: distinguishes the holder from every other, even of the same process.
     """
 
     host: str
@@ -61,7 +61,7 @@ class Holder:
         )
 
     def is_provably_dead(self) -> bool:
-        """Whether that process is certainly gone; False where this machine cannot know."""
+        """Whether that process is certainly gone; False if this machine cannot decide it."""
         here = Holder.of_this_process()
         if self.job and self.cluster and (self.job, self.cluster) == (here.job, here.cluster) and self.restarts < here.restarts:
             return True  # this job, before Slurm requeued it, perhaps on another node
@@ -126,7 +126,7 @@ def _cut_off(code: int) -> NoReturn:
 
 
 def boot_id() -> str:
-    """What tells this machine since it was switched on from every other; "" where the kernel does not say."""
+    """The kernel's id of this boot of this machine; "" if the kernel has none."""
     return _read("/proc/sys/kernel/random/boot_id")
 
 

@@ -24,7 +24,7 @@ class AttemptOutcome(StrEnum):
 
     DONE = "done"  # every accuracy is said or in the outbox
     FAILED = "failed"  # reported with its cause
-    RELEASED = "released"  # told to stop: given back without blame
+    RELEASED = "released"  # asked to stop: given back without blame
     STALE = "stale"  # the lease is another's by now
 
 
@@ -107,7 +107,7 @@ def _kind(error: BaseException) -> FailureKind:
 
 
 def _message(error: BaseException) -> str:
-    """The last line of the traceback, as far as one line tells it: the head shows the first line of what is said here."""
+    """The kind and text of the error; the head shows its first line."""
     return f"{type(error).__name__}: {str(error).strip()}"[:MAX_ERROR].rstrip(": ")
 
 

@@ -35,10 +35,10 @@ class Undeliverable(HpcnasError):
 class ResultSender:
     """Delivers accuracies, failures and releases of one lease, in order, whatever the head does.
 
-    Every method that speaks may raise Undeliverable: then it is not the genotype's fault, and this worker should end.
+    Every method that sends may raise Undeliverable: then it is not the genotype's fault, and this worker should end.
 
     Attributes:
-        patience_s: how long to try for a head that is away before the outbox takes what there is to say.
+        patience_s: how long to try for a head that is away before messages go into the outbox.
     """
 
     queue: WorkQueue
@@ -60,14 +60,14 @@ class ResultSender:
         self.settle()
 
     def release(self, reason: str) -> None:
-        """Give the genotype back; one try and the outbox when this process was told to stop."""
+        """Give the genotype back; one try and the outbox when this process was asked to stop."""
         self._enqueue(ReleaseMessage(self.lease.individual_id, self.lease.token, reason))
         self.settle()
 
     def settle(self) -> Verdict:
-        """Deliver what still waits: try for `patience_s` or until told to stop, then leave it in the outbox.
+        """Deliver the waiting messages: try for `patience_s` or until asked to stop, then leave them in the outbox.
 
-        What the disk refuses too is held for `HOLD_S`, or until told to stop, and then kept on this machine.
+        If the disk refuses, they are held for `HOLD_S`, or until asked to stop, and then kept on this machine.
         """
         began_s, pause_s = self.clock(), RETRY_S
         verdict = self._send()
@@ -112,7 +112,7 @@ class ResultSender:
             self._keep_here()
 
     def _spool(self, folder: RunFolder) -> bool:
-        """Leave everything in the outbox of `folder`; whether the disk took it. What it does not take still waits."""
+        """Leave everything in the outbox of `folder`; whether the disk took it. The rest still waits."""
         while self._waiting:
             try:
                 path = write_outbox(folder, self._waiting[0])
@@ -120,8 +120,8 @@ class ResultSender:
                 if not self._is_held:
                     self._is_held = True
                     log.error(
-                        "neither head nor outbox takes what there is to say of genotype %d (%s); it is held for %.0f min more, "
-                        "or until this worker is told to end",
+                        "neither head nor outbox takes the messages about genotype %d (%s); they are held for %.0f min more, "
+                        "or until this worker ends",
                         self.lease.individual_id,
                         error,
                         HOLD_S / 60,

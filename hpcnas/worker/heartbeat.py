@@ -78,7 +78,7 @@ class Heartbeat:
 
     @property
     def must_stop(self) -> bool:
-        """Whether the training should end now: its lease is another's, or this process was told to stop."""
+        """Whether the training should end now: its lease is another's, or this process was asked to stop."""
         return self.verdict is Verdict.STALE or bool(self.flag)
 
     def report(self, share: float) -> None:
@@ -111,7 +111,7 @@ class Heartbeat:
                 self.verdict = verdict
         except StoreUnavailable:
             return  # the head is away: go on training, the result finds its way
-        except DamagedRunError as error:  # a restored older database does not know this lease
+        except DamagedRunError as error:  # a restored older database lacks this lease
             log.error("%s", error)
             self.verdict = Verdict.STALE
         except HpcnasError as error:

@@ -1,7 +1,7 @@
 """Algorithm 2: claim a genotype, train its missing repeats, record each accuracy, claim again.
 
-A worker imports torch before its first claim, and only when genotypes are really trained: what is wrong with its
-machine or its data set is found before it holds a genotype.
+A worker imports torch before its first claim, and only if genotypes are really trained. So a fault of its machine or data
+set is found before it holds a genotype.
 """
 
 import importlib
@@ -60,10 +60,10 @@ class Worker:
         self._look_again_s = 0.0
 
     def run(self) -> int:
-        """Work until there is none, or until told to stop; the exit code.
+        """Work until there is none, or until asked to stop; returns the exit code.
 
         Raises:
-            HpcnasError: this worker cannot work at all; it has said goodbye first.
+            HpcnasError: this worker cannot work at all; it has left the run first.
         """
         with Watchdog(lambda: bool(self.flag), self._end, STOP_S):
             return self._serve() if self._join() else self._exit_code()
@@ -199,7 +199,7 @@ class Worker:
     def _leave(self, reason: str) -> int:
         log.info("worker %s leaves: %s", self.id[:8], reason)
         goodbye = ask(lambda: self._say_goodbye(reason))
-        if not is_answered(goodbye, GOODBYE_S):  # the cluster kills soon after it has told a worker to end
+        if not is_answered(goodbye, GOODBYE_S):  # the cluster kills a worker soon after it has asked it to end
             log.info("left without a word: the head does not answer within %g s", GOODBYE_S)
         else:
             goodbye.result()

@@ -1,4 +1,4 @@
-"""A process that was told to stop ends, whatever hangs in it."""
+"""A process that was asked to stop ends, whatever hangs in it."""
 
 import threading
 import time

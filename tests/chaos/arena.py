@@ -127,7 +127,7 @@ class Arena:
         connection.close()
 
     def restore(self) -> None:
-        """What the head's refusal of a damaged database tells to do."""
+        """Runs the command that the head's refusal of a damaged database names."""
         command = [sys.executable, "-m", "hpcnas", "restore", "--run", str(self.run.path)]
         subprocess.run(command, cwd=ROOT, stdout=self.log, stderr=self.log, check=True)
 

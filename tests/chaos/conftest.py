@@ -16,7 +16,7 @@ Build = Callable[..., Arena]
 
 @pytest.fixture
 def arena_of(tmp_path: Path) -> Iterator[Build]:
-    """Build and start an arena: four workers, thirty genotypes, unless told otherwise."""
+    """Build and start an arena: four workers, thirty genotypes, unless the test passes others."""
     built: list[Arena] = []
 
     def build(**words: Any) -> Arena:

@@ -1,6 +1,6 @@
 """The fitness function of chaos runs: a value that anybody can compute again, and a history of what was acknowledged.
 
-It runs inside real workers, whose code knows nothing of tests: its first call wraps the client's methods.
+It runs inside real workers, whose code has nothing for tests: its first call wraps the client's methods.
 """
 
 import hashlib

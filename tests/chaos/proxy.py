@@ -15,7 +15,7 @@ class Weather:
     """How the network is at the moment; every connection looks at it for every chunk."""
 
     delay_s: float = 0.0
-    is_black_hole: bool = False  # bytes are taken and go nowhere, nobody is told
+    is_black_hole: bool = False  # bytes are taken and go nowhere, without an error
     is_refusing: bool = False  # new connections are closed at once
 
 
@@ -110,6 +110,6 @@ class Proxy:
                     writer.write(chunk)
                     await writer.drain()
         except (OSError, RuntimeError):
-            pass  # cut: the other side is told below
+            pass  # cut: the other side is closed below
         finally:
             writer.close()

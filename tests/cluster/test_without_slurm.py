@@ -65,6 +65,7 @@ def test_jobs_are_copied_and_nothing_is_overwritten(tmp_path: Path) -> None:
         "final_cifar10.sh",
         "final_imagenet.sh",
         "reproduce_table1.sh",
+        "results.sh",
     }
     assert os.access(target / "search.sh", os.X_OK)
     (target / "env.sh").write_text("mine")

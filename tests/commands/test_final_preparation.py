@@ -156,7 +156,7 @@ def test_gpu_that_was_given_and_is_not_seen_is_refused(
     capsys: pytest.CaptureFixture[str],
     asked: list[str],
 ) -> None:
-    """With --device cpu it is what the person wants."""
+    """With --device cpu the person asked for it."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setenv("SLURM_JOB_GPUS", "0")

@@ -1,7 +1,7 @@
-"""A full-size training that is killed, or told to stop, at call k of what it does, for k = 1, 2, 3, ..., until it ends before.
+"""A full-size training that is killed, or asked to stop, at its call k, for k = 1, 2, 3, ..., until it ends before.
 
-Whatever the call was (a step, a checkpoint's write, an image batch of the evaluation, the weights, result.json, the row of the
-population), the same command again ends in the row and the weights of an undisturbed training, and leaves nothing else.
+A call is a step, a checkpoint's write, an image batch of the evaluation, the weights, result.json, or the row of the
+population. Afterwards the same command ends in the row and the weights of an undisturbed training, and leaves nothing else.
 """
 
 import json

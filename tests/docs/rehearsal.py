@@ -1,7 +1,7 @@
-"""A command of the documentation, run as far as it can be here: all of it but what takes a cluster, a data set or hours.
+"""A command of the documentation, run as far as it can be here, without a cluster, a data set or hours.
 
-Every option is parsed and resolved by the command itself. `head` runs with `--dry-run`; what only looks at a run is run
-whole, over a finished one; of the others the last call is replaced, as named in `ENDS`.
+Every option is parsed and resolved by the command itself. `head` runs with `--dry-run`. A command that only reads a run
+is run whole, over a finished one. Of the others the last call is replaced, as named in `ENDS`.
 """
 
 import contextlib

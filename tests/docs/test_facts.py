@@ -29,7 +29,8 @@ CLUSTER, SEARCH = RunConfig().cluster, RunConfig().search
 OTHERS = {
     *("--array", "--dependency", "--export", "--exclude", "--nodes", "--nproc-per-node"),
     *("--headless", "--hide-scrollbars", "--window-size", "--screenshot"),
-    *("--scale", "--no-imagenet", "--minutes", "--gpus", "--faults"),
+    *("--scale", "--no-imagenet", "--minutes", "--gpus", "--faults", "--seconds", "--picture"),
+    *("--genotypes", "--searches", "--full-steps"),
 }
 
 
@@ -135,7 +136,7 @@ def test_the_exit_codes_of_all_errors_are_told() -> None:
     for page in ("operating.md", "design.md"):
         told = re.search(r"0 done; .*? the run folder is damaged", text(page))
         assert told is not None
-        assert set(map(int, re.findall(r"(?:^|; )(\d)", told[0]))) == codes | {0}
+        assert set(map(int, re.findall(r"(?:^|; )(?:- )?(\d)", told[0]))) == codes | {0}
 
 
 def test_every_file_of_a_run_folder_is_in_the_pages_about_it(run: Path) -> None:

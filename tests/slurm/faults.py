@@ -13,7 +13,7 @@ from tests.slurm.starter import Cluster
 
 FAILS = 'echo "slurm_load_jobs error: Unable to contact slurm controller (connect failure)" >&2; exit 1'
 HANGS = "while [[ -e $ILL ]]; do sleep 0.3; done"
-ANSWERS_TOO_LATE = f'$REAL "$@" >/dev/null; {HANGS}; exit 1'  # done, but nobody hears of it
+ANSWERS_TOO_LATE = f'$REAL "$@" >/dev/null; {HANGS}; exit 1'  # done, but the answer is lost
 
 
 class Faults:

@@ -1,4 +1,4 @@
-"""What a cluster of the tests consists of, and the files and devices from which Slurm's daemons know it."""
+"""The nodes of a cluster of the tests, and the files and devices that describe it to Slurm's daemons."""
 
 import os
 import random

@@ -1,7 +1,8 @@
 """Measure a search with 200 workers on 50 pretended nodes of 4 GPUs: `python -m tests.slurm.scale --out docs`.
 
 Writes scale.csv (live workers and evaluated genotypes, second by second), scale.svg and a table. With
---faults everything that happens on clusters happens once while it runs, and the accounting is off.
+--faults everything that happens on clusters happens once while it runs, and the accounting is off. --picture FILE.svg
+draws the terminal of `hpcnas status --watch` in the middle of the search.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from hpcnas.population.invariants import check_database, check_invariants
 from hpcnas.population.queries import Population
 from hpcnas.run_folder import RunFolder
 from tests.slurm.faults import Commands, Faults
+from tests.slurm.picture import draw
 from tests.slurm.starter import Cluster, missing
 from tests.slurm.watching import Watch, evaluated, head_output, start_head
 
@@ -33,13 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help="what a genotype takes")
     parser.add_argument("--faults", action="store_true")
     parser.add_argument("--out", type=Path, default=None, help="folder for scale.csv and scale.svg")
+    parser.add_argument("--picture", type=Path, default=None, help="file for the terminal as SVG")
     given = parser.parse_args(arguments)
     reason = missing()
     if reason:
         print(f"no cluster can be started here: {reason}", file=sys.stderr)
         return 4
     with tempfile.TemporaryDirectory(prefix="hpcnas-scale-") as place:
-        measured = measure(Path(place) / "run", given.nodes, given.gpus, given.steps, given.seconds, faults=given.faults)
+        run = Path(place) / "runs" / "paper"
+        run.parent.mkdir()
+        measured = measure(run, given.nodes, given.gpus, given.steps, given.seconds, faults=given.faults, picture=given.picture)
     rows = measured.pop("rows")
     print(json.dumps(measured, indent=2))
     if given.out:
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if is_well else 1
 
 
-def measure(run: Path, nodes: int, gpus: int, steps: int, seconds: float, *, faults: bool) -> dict:
+def measure(run: Path, nodes: int, gpus: int, steps: int, seconds: float, *, faults: bool, picture: Path | None = None) -> dict:
     """Run one search and read off its population how it went."""
     workers = nodes * gpus
     cluster = Cluster(nodes=nodes, gpus=gpus).start()
@@ -70,6 +75,9 @@ def measure(run: Path, nodes: int, gpus: int, steps: int, seconds: float, *, fau
             start()
             if faults:
                 raise_faults(Faults(cluster, run, commands, start), cluster, run, steps)
+            if picture:
+                cluster.wait_until(lambda: evaluated(run) >= steps // 2, "half of the genotypes", 3000)
+                draw(run, picture)
             cluster.wait_until(lambda: evaluated(run) >= steps - workers, "nearly all genotypes", 3000)
             busy_until_s = watch.moments[-1].at_s
             cluster.wait_until(lambda: heads[-1].poll() is not None, f"the head ends\n{head_output(run)}", 300)

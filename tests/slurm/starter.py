@@ -1,8 +1,8 @@
 """A real Slurm cluster on this one machine, for the tests alone.
 
-munge, slurmctld and any number of slurmds with pretended GPUs (character devices), on request with
-slurmdbd and MariaDB for accounting: all from Debian's packages, with their own folder, keys, sockets
-and ports, so that neither a service manager nor a cluster that this machine belongs to is touched.
+It has munge, slurmctld and any number of slurmds with pretended GPUs (character devices). On request it has
+slurmdbd and MariaDB for accounting. All are Debian's packages, with their own folder, keys, sockets and ports.
+So neither a service manager nor a cluster that this machine belongs to is touched.
 """
 
 import contextlib
@@ -110,7 +110,7 @@ class Cluster(Layout):
         return self.run("squeue", "--noheader", "--array", f"--format={form}", *options).stdout.splitlines()
 
     def wait_until(self, condition, what: str, seconds: float = START_S) -> None:  # type: ignore[no-untyped-def]
-        """Look again until it is so: Slurm tells nobody when it is."""
+        """Look again until it is so: Slurm sends no notice."""
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:

@@ -47,7 +47,7 @@ def test_what_would_not_work_fails(on_plain: Cluster, tmp_path: Path) -> None:
     code, lines = doctor(on_plain, tmp_path, "--time", "02:00:00", "--dataset", "cifar10", "--data", str(tmp_path / "none"))
     assert code == 1
     assert lines["sacct does not answer"] == "warning", "without accounting everything else works"
-    assert lines["partition gpu has 4 GPUs for 200 that the workers want"] == "warning"
+    assert lines["partition gpu has 4 GPUs for 200 that the workers need"] == "warning"
     assert [level for text, level in lines.items() if "cifar10" in text.lower() or "CIFAR" in text] == ["failed"]
     code, lines = doctor(on_plain, tmp_path, "--partition", "nowhere", "--dataset", "digits")
     assert code == 1

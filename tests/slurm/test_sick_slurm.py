@@ -60,12 +60,12 @@ class Patient:
         return [task for task, comment in lines if comment.startswith(mark)]
 
     def fall_ill(self) -> None:
-        """The commands are ill from now on, and a worker is missing: the head wants to start another."""
+        """The commands fail from now on, and a worker is missing: the head tries to start another."""
         self.commands.fall_ill(**self.ills)
         self.cluster.run("scancel", self.tasks()[0])
 
     def assert_status_answers(self) -> None:
-        """`hpcnas status` says what it knows, and does not wait for a command that hangs."""
+        """`hpcnas status` shows the population, and does not wait for a command that hangs."""
         asked = time.monotonic()
         ended = subprocess.run(
             [sys.executable, "-m", "hpcnas", "status", "--run", str(self.run)],
@@ -93,7 +93,7 @@ def test_searches_go_on_while_commands_fail_and_hang_for_a_minute(
     """Four searches at once, two of them on a cluster without accounting; each loses a worker as its commands fall ill."""
     patients = [
         Patient("all-hang", on_plain, {"sbatch": HANGS, "squeue": HANGS, "sacct": HANGS}, 110, UNKNOWN),
-        # The replacement is started, by a submission of which nobody hears: two workers do this minute's work.
+        # The replacement is started, by a submission without an answer: two workers do this minute's work.
         Patient("answer-lost", on_plain, {"sbatch": ANSWERS_TOO_LATE}, 180, "Slurm: "),
         Patient("all-fail", accounted, {"sbatch": FAILS, "squeue": FAILS, "sacct": FAILS}, 110, UNKNOWN),
         Patient("no-submission", accounted, {"sbatch": FAILS, "sacct": HANGS}, 110, "Slurm: 1 running (n"),

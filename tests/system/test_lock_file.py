@@ -56,7 +56,7 @@ def test_a_dead_heads_lock_is_taken_over(path: Path) -> None:
 
 @pytest.mark.parametrize("elsewhere", [{"host": "other"}, {"boot": "other"}, {"namespace": "pid:[1]"}])
 def test_a_lock_from_elsewhere_is_never_broken(path: Path, elsewhere: dict[str, str]) -> None:
-    """Another machine, another boot, another container: nobody here can know, however old the file is."""
+    """Another machine, another boot, another container: nothing here can decide it, however old the file is."""
     write(path, replace(dead_holder(), **elsewhere))  # type: ignore[arg-type]
     os.utime(path, (0, 0))
     with pytest.raises(RunHeldError):

@@ -1,7 +1,7 @@
-"""Workers as Slurm job arrays: submitit's Slurm executor, with what a run of weeks needs around it.
+"""Submits workers as Slurm job arrays through submitit's executor, and keeps their number for weeks.
 
-The intent to submit is on the disk before sbatch is asked, and its name goes with the tasks as their
-comment: an answer that was lost ("Socket timed out") is looked up, never asked for again blindly.
+The intent to submit is on the disk before sbatch runs, and its name is the comment of its tasks. If an answer
+was lost ("Socket timed out"), the tasks are looked up by it; a submission is never repeated blindly.
 """
 
 import logging
@@ -28,7 +28,7 @@ from hpcnas.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-POLL_S = 60.0  # squeue at most once in this time; $HPCNAS_SQUEUE_S for sites that want it rarer
+POLL_S = 60.0  # squeue at most once in this time; $HPCNAS_SQUEUE_S makes it rarer
 LOOKS_TO_END = 2  # answers of squeue without a task of an array until it counts as ended: one may be wrong
 SETTLE_S = 10.0  # after which a submission without an answer shows in squeue, or was never made
 
@@ -48,7 +48,7 @@ class SlurmLauncher(Launcher):
         self._poll_s = float(os.environ.get("HPCNAS_SQUEUE_S") or POLL_S)
         self._ledger = Ledger(folder)
         self._excluded: set[str] = set()
-        self._to_exclude: set[str] = set()  # whether Slurm knows these is still to be asked
+        self._to_exclude: set[str] = set()  # not yet checked against Slurm's nodes
         self._max_array_size: int | None = None
         self._lock = threading.Lock()
         self._states: dict[str, str] | None = None if self._ledger.open("slurm") else {}
@@ -137,7 +137,7 @@ class SlurmLauncher(Launcher):
                 self._states.pop(task, None)
 
     def exclude(self, hosts: Iterable[str]) -> None:
-        """Pass these nodes to --exclude from the next submission on; names that Slurm does not know are left out.
+        """Pass these nodes to --exclude from the next submission on; names that are no nodes of Slurm are left out.
 
         Slurm is asked then, in the thread that submits, and again for later submissions while it does not name them.
         """
@@ -190,7 +190,7 @@ class SlurmLauncher(Launcher):
         return [entry for entry in self._ledger.open("slurm") if not entry.job]
 
     def _settle(self) -> None:
-        """Find out what became of submissions without an answer, if Slurm tells."""
+        """Look submissions without an answer up in Slurm's queue."""
         queued = slurm.queue()
         if queued is not None:
             self._adopt(queued)

@@ -32,7 +32,7 @@ def batch_parameters(config: ClusterConfig, comment: str, excluded: Iterable[str
     limit_s = time_limit_s(config)
     exports = [f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{config.cpus_per_worker}}}"']
     if limit_s is not None:
-        # Slurm 22.05 tells a task its limit nowhere but by squeue, and 200 tasks must not all ask.
+        # In Slurm 22.05 only squeue shows a task its limit, and 200 tasks must not all run it.
         exports.append(f"export {LIMIT_VARIABLE}={limit_s:.0f}")
     # A list of hosts such as n[1,3] has commas of its own.
     exclude = ",".join([*filter(None, [config.exclude]), *sorted(excluded)])

@@ -1,6 +1,6 @@
 """Slurm's commands: run with a time-out, in an environment without any outer job; a failure is one sentence.
 
-Whether Slurm itself refused, or only its answer is missing, is told apart: the latter may have had its effect.
+A refusal by Slurm is distinguished from a missing answer: the latter may have had its effect.
 """
 
 import os

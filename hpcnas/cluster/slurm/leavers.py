@@ -7,7 +7,7 @@ FORGET_S = 30.0  # how long squeue may go on showing such a task
 
 
 class Leavers:
-    """Remembers the tasks to leave out."""
+    """Keeps the tasks to leave out."""
 
     def __init__(self) -> None:
         self._since_s: dict[str, float] = {}

@@ -30,8 +30,8 @@ ENDED_STATES = frozenset(
 )
 
 
-# A line of `queue`. Names and comments are whatever users write, line breaks and bars included: what does not begin as a task
-# does is the rest of somebody's comment. Our own names and comments have neither.
+# A line of `queue`. Users may write anything into names and comments, line breaks and bars included. A line that does not
+# begin like a task is the rest of a comment. Our own names and comments have neither.
 _TASK = re.compile(r"(\d+(?:[_+][\d\[\],%*-]+)*)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)\|([^|]*)")
 
 

@@ -88,8 +88,8 @@ def check_log_path(path: Path) -> None:
     if any(mark in text for mark in ("%", "\\", "\n", "\r")) or not _is_utf8(text):
         shown = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\n", "\\n").replace("\r", "\\r")
         raise UsageError(
-            f"{shown} has a %, a backslash, a line break or bytes that are no UTF-8, in whose place Slurm puts something else "
-            "when it names logs; choose a folder without them with --run"
+            f"{shown} has a %, a backslash, a line break or bytes that are no UTF-8, which Slurm replaces in names of logs; "
+            "choose another folder with --run"
         )
 
 

@@ -42,10 +42,10 @@ class _Ready:
 
 
 class NativeBody:
-    """From images to features on a CPU, without writing a concatenated or normalised tensor.
+    """Computes features from images on a CPU, without writing a concatenated or normalised tensor.
 
-    Departs from a common module in one thing: it keeps what the backward pass needs in one memory of its own, so only
-    the latest forward pass can be followed by a backward pass.
+    Unlike a common module, it keeps the inputs of the backward pass in one memory of its own. So only the latest
+    forward pass can be followed by a backward pass.
     """
 
     def __init__(self, graph: NetworkGraph, modules: Sequence[tuple[str, ConvBNReLU]]) -> None:

@@ -20,6 +20,7 @@ from hpcnas.system.home import expand_home
 log = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent
+# Not -ffast-math: it assumes that there are no NaNs, and by those a diverged training is found.
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-pthread", "-fno-math-errno", "-fno-trapping-math")
 COMPILE_TIMEOUT_S = 300
 
@@ -91,6 +92,7 @@ def _compile(compiler: str, path: Path) -> None:
 
 
 def _key(compiler: str) -> str:
+    # All that changes the machine code is in the name, so a library is never stale.
     digest = hashlib.sha256("\0".join((compiler, platform.machine(), _cpu_flags(), *FLAGS)).encode())
     for source in sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")]):
         digest.update(source.read_bytes())

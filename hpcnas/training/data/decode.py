@@ -1,8 +1,8 @@
-"""From a compressed image to the crop that the network sees, decoding no more than the crop needs.
+"""Decodes a compressed image to the network's crop, and decodes no more than the crop needs.
 
 The plain pipeline decodes with PIL, resizes the whole crop in PIL, and runs each colour change over every pixel in PIL.
-Here a JPEG is decoded into the layout that torch's vectorised 8-bit resize reads, at 1/2, 1/4 or 1/8 of its size when the crop
-is that much larger than what is asked for, and the changes of colour are left to the device (`image_finish`).
+Here a JPEG is decoded into the layout that torch's vectorised 8-bit resize reads. It is decoded at 1/2, 1/4 or 1/8 of its
+size when the crop is that much larger than the result. The changes of colour are left to the device (`image_finish`).
 """
 
 import importlib

@@ -38,8 +38,8 @@ def finish(pixels: Tensor, looks: Tensor) -> Tensor:
     """Apply each image's brightness and contrast, clip, standardise.
 
     Args:
-        pixels: (B, 3, H, W) uint8, contiguous: with one plane per channel every operation here is a run over one plane, four
-            times as fast on a CPU as with the channels last.
+        pixels: (B, 3, H, W) uint8, contiguous. With one plane per channel every operation here is a run over one plane. On a
+            CPU that is four times as fast as with the channels last.
         looks: (B, 2), brightness and contrast; contrast works around each channel's own mean.
     Returns:
         (B, 3, H, W) float32.

@@ -46,8 +46,8 @@ def read_image_folder(data: Path, cache: Path | None = None) -> tuple[ImageSet, 
 
     Args:
         data: the folder that holds train/ and val/.
-        cache: a folder for the lists of files: listing a million files on a shared disk takes minutes,
-            and should happen once for all ranks and restarts. A changed class folder is listed anew.
+        cache: a folder for the lists of files. Listing a million files on a shared disk takes minutes, so it is done once
+            for all ranks and restarts. A changed class folder is listed anew.
     Returns:
         The training and the validation set, with the same classes.
     Raises:
@@ -93,9 +93,8 @@ def _explain_flat(data: Path, images: int) -> str:
         else f"the devkit's {GROUND_TRUTH} names their classes"
     )
     return (
-        f"{data / 'val'} is flat: {images} images and no class folders ({found}); sort them into class folders, which "
-        "torchvision does when "
-        f"ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz lie in {data} and val/ is moved away: "
+        f"{data / 'val'} is flat: {images} images and no class folders ({found}). Sort them with torchvision: "
+        f"put ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz into {data}, move val/ away, and run "
         f"python -c \"from torchvision.datasets import ImageNet; ImageNet('{data}', 'val')\""
     )
 

@@ -25,8 +25,8 @@ Key = tuple[int, int]  # epoch and index of an image; epoch -1 is validation
 class ImageBatches(Dataset[ImageBatch]):
     """Reads the images of one batch; runs in loader processes.
 
-    Everything random about an image follows from (seed, epoch, index): neither the number of loaders, nor that
-    of ranks, nor a restart changes what the network sees.
+    Everything random about an image follows from (seed, epoch, index). Neither the number of loaders, nor that of ranks, nor
+    a restart changes the network's input.
     """
 
     def __init__(self, images: ImageSet, crop_px: int, seed: int) -> None:

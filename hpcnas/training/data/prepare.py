@@ -90,7 +90,7 @@ class Prepared:
 
 
 def prepare(name: str, folder: str = "", download: bool = False, fingerprint: str = "", image_px: int = 0) -> Prepared:
-    """Read a data set, or what an earlier call made of it. A user's function is called unless its data's fingerprint is given.
+    """Read a data set, or the prepared images that an earlier call left. A user's function is called if `fingerprint` is "".
 
     The first process of many holds a lock, reads and renames its work into place; the others wait and use it.
     A folder that cannot be written to is no obstacle: then every process reads for itself.
@@ -99,8 +99,8 @@ def prepare(name: str, folder: str = "", download: bool = False, fingerprint: st
         name: cifar10, cifar100, fashion-mnist, digits, folder:PATH or PACKAGE.MODULE:FUNCTION.
         folder: see `data_folder`.
         download: whether missing files may be fetched.
-        fingerprint: that of the data set wanted, where it is known: then what was prepared of it is found without a look
-            at its images, of which there may be a hundred thousand on a disk that two hundred workers share.
+        fingerprint: that of the data set, if it is known. Then its prepared images are found without a look at the original
+            ones. Of these there may be a hundred thousand on a disk that two hundred workers share.
         image_px: side of the images, see `sources.read_source`.
     Raises:
         UsageError: an unknown name, or a function of the user's that fails.
@@ -119,7 +119,7 @@ def changed(name: str, fingerprint: str, found: str) -> str:
     """The sentence for a data set that is not the one that a run began with."""
     return (
         f"{name} has other images, labels or classes than when the run began (fingerprint {found[:12]}, then "
-        f"{fingerprint[:12]}), so accuracies cannot be compared; put the data back as they were, or choose another --run"
+        f"{fingerprint[:12]}); put the data back, or choose another --run"
     )
 
 
@@ -144,8 +144,8 @@ def _prepare(name: str, folder: str, download: bool, image_px: int) -> Prepared:
     except CannotLock as error:
         _leave_nothing(ready, made)
         raise DataError(
-            f"{ready.parent} lies on a file system that cannot lock files ({error.strerror}), so that many workers cannot "
-            f"prepare {name} there; give a folder on another one with --data or $HPCNAS_DATA"
+            f"{ready.parent} lies on a file system that cannot lock files ({error.strerror}), as many workers need for "
+            f"{name}; give another folder with --data or $HPCNAS_DATA"
         ) from error
     except OSError as error:
         log.warning("cannot write to %s (%s): every process reads %s for itself", root, error.strerror, name)

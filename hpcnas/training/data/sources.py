@@ -138,8 +138,8 @@ def _fetch(kind: Any, name: str, folder: Path) -> None:
         kind(str(folder), download=True)
     except (RuntimeError, OSError, EOFError) as error:
         raise DataError(
-            f"{name} could not be fetched to {folder}: {_first_line(error)}; check the network, or copy the data there from a "
-            "machine that has one and leave --download out"
+            f"{name} could not be fetched to {folder}: {_first_line(error)}; check the network, or copy the data there from "
+            "another machine and leave --download out"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Checkpoints of a full-size training: written in one piece or not at all, verified before they are used.
 
-A checkpoint's name holds its step and a digest of its content, `checkpoint-00001200-1f0c...pt`, so that a
-half-written, damaged or renamed file is recognised and passed over for the one before it.
+A checkpoint's name holds its step and a digest of its content, `checkpoint-00001200-1f0c...pt`. So a half-written, damaged
+or renamed file is recognised and passed over for the one before it.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def step_of(name: str) -> int:
-    """The finished steps that the name of a checkpoint's file tells."""
+    """The finished steps in the name of a checkpoint's file."""
     return int(name.split("-")[1])
 
 

@@ -1,7 +1,7 @@
-"""What the ranks of one full-size training say to each other: flags, checks, sums, gradients.
+"""Exchanges flags, checks, sums and gradients between the ranks of one full-size training.
 
-Everything but gradients goes over gloo on the CPU, so that a signal or an error is agreed upon without a GPU, and so
-that a dead rank is noticed at the next step: its connections close, while NCCL would wait for its time-out.
+Everything but gradients goes over gloo on the CPU, so a signal or an error is agreed upon without a GPU. A dead rank
+is noticed at the next step, because its connections close; NCCL would wait for its time-out.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is rank 0, which writes files and speaks."""
+        """Whether this is rank 0, which writes files and the log."""
         return self.rank_info.rank == 0
 
     @property
@@ -106,8 +106,8 @@ class Group:
                 raise
             raise RankLost(
                 f"rank {self.rank_info.rank} of {self.rank_info.world_size} on {socket.gethostname()} lost another rank "
-                f"at step {self.step}; look for the first error in the job's log; "
-                "the same command goes on from the last checkpoint"
+                f"at step {self.step}; see the job's log; "
+                "the same command resumes at the last checkpoint"
             ) from error
 
     def greatest(self, value: int) -> int:

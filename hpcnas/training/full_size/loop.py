@@ -203,8 +203,8 @@ class Trainer:
 
     def _agree(self, training: FullTraining, step: int, failure: HpcnasError | None, *, is_last: bool = False) -> None:
         """Before a step all ranks agree whether to go on, to save, to stop, or to fail."""
-        wish = SAVE if (is_last or self.is_due) and self._group.is_first else 0
-        code = agree(self._group, wish, self._options.stop_code(), failure)
+        save = SAVE if (is_last or self.is_due) and self._group.is_first else 0
+        code = agree(self._group, save, self._options.stop_code(), failure)
         if code:
             self.save(training, step)
         if code > SAVE:

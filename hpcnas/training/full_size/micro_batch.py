@@ -23,12 +23,12 @@ def fitting_micro_batch(network: nn.Module, precision: str, group: Group, per_ra
         fits = _fits(network, precision, group.device, (parts[0], in_channels, crop_px, crop_px))
         if group.least(int(fits)):
             return parts[0]
-        # The next candidate is half of it or less: every try costs seconds.
+        # The next size is half of it or less: every try costs seconds.
         parts = [size for size in parts[1:] if size <= parts[0] // 2] or parts[len(parts) :]
     raise UsageError(
         f"the network does not fit {torch.cuda.get_device_name(group.device)}, not even with "
         f"{min(LEAST_MICRO_BATCH, per_rank)} images at a time; "
-        "choose fewer --channels, a smaller genotype, --precision bf16 or a larger GPU"
+        "choose fewer --channels, another genotype, --precision bf16 or a larger GPU"
     )
 
 

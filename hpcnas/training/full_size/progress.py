@@ -14,7 +14,7 @@ from hpcnas.errors import HpcnasError, UsageError
 
 
 class Progress(Protocol):
-    """Told of every step on rank 0; asked for the loss rarely, because reading it waits for the device.
+    """Shows every step on rank 0. The loss is read rarely, because reading it waits for the device.
 
     Attributes:
         loss: the last one that was looked at; nan before.
@@ -104,7 +104,7 @@ class BarProgress(LogProgress):
 
 
 class SilentProgress:
-    """For the ranks that do not speak; a damaged image is worth a line from any of them."""
+    """Shows nothing, for the ranks after the first. A damaged image is a line of the log on any of them."""
 
     loss = math.nan
 

@@ -57,6 +57,6 @@ def refuse_shared_gpus(names: Sequence[str]) -> None:
         if first != rank:
             host = name.split(" ")[0]
             raise UsageError(
-                f"ranks {first} and {rank} share one GPU of {host}; give every rank its own: as many GPUs as tasks on a node "
+                f"ranks {first} and {rank} share one GPU of {host}; give every rank its own GPU "
                 "(--gpus-per-node equal to --ntasks-per-node)"
             )

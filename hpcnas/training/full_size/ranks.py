@@ -1,8 +1,8 @@
-"""Which rank this process is, and how the ranks of one training find each other.
+"""Finds the rank of this process, and connects the ranks of one training.
 
-Slurm's srun sets SLURM_PROCID and SLURM_STEP_*, torchrun sets RANK, WORLD_SIZE and MASTER_*. Under srun no
-port can be known beforehand, so that rank 0 takes a free one and writes it into a file of the output folder,
-which all ranks share anyway: no guess from the job's id that another job may have made too.
+srun sets SLURM_PROCID and SLURM_STEP_*, torchrun sets RANK, WORLD_SIZE and MASTER_*. Under srun no port is given
+beforehand. So rank 0 takes a free one and writes it into a file of the output folder, which all ranks share.
+A port computed from the job's id might be in use by another job.
 """
 
 import json
@@ -111,7 +111,7 @@ def _rendezvous_file(rank_info: RankInfo, folder: Path) -> Path:
 
 
 def _write_address(file: Path, port: int) -> None:
-    # Which of its names and addresses the other nodes can reach, rank 0 cannot know: it lists them all.
+    # Only the other nodes can find out which of these names and addresses they reach, so all are listed.
     name = socket.gethostname()
     hosts = list(dict.fromkeys([name, socket.getfqdn(), *own_addresses()]))
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -132,13 +132,13 @@ def _join(rank_info: RankInfo, file: Path, timeout_s: float) -> "Store":
         time.sleep(POLL_S)
     raise ClusterError(
         f"rank {rank_info.rank} found no rank 0 within {timeout_s:.0f} s through {file}; "
-        "all ranks need the same run folder on a shared disk and a network between their nodes"
+        "all ranks need one run folder on a shared disk and a network"
     )
 
 
 def _read_address(file: Path) -> dict[str, Any] | None:
     try:
-        # Listing first: an NFS client may remember for a minute that a name did not exist.
+        # Listing first: an NFS client may cache for a minute that a name did not exist.
         if file.name not in os.listdir(file.parent):
             return None
         address = json.loads(file.read_text(encoding="utf-8"))

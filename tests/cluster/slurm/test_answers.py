@@ -79,7 +79,7 @@ def test_an_squeue_that_is_ill_makes_the_workers_unknown_and_never_gone(commands
 @pytest.mark.parametrize("how", SICK)
 def test_an_sbatch_without_a_clear_answer_is_never_asked_twice(commands: Path, tmp_path: Path, how: str) -> None:
     put(commands, "sbatch", f"echo x >> {tmp_path}/calls; {SICK[how]}")
-    put(commands, "squeue", SICK["fails"])  # nobody knows what became of it
+    put(commands, "squeue", SICK["fails"])  # its fate is unknown
     one = launcher(tmp_path)
     assert one.submit(2) == []
     assert one.submit(2) == []

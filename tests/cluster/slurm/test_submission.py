@@ -120,9 +120,9 @@ def test_an_account_that_was_given_is_not_overridden_by_the_sites(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["a%jb", "a%ub", "100%", "a\\b", "a\nb", "a\rb", "caf\udce9"])
 def test_a_folder_that_slurm_would_name_otherwise_is_refused_before_anything_is_made(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="choose a folder without them"):
+    with pytest.raises(UsageError, match="choose another folder with --run"):
         SlurmLauncher(RunFolder(tmp_path / name), ClusterConfig(time="60")).script(1)
-    with pytest.raises(UsageError, match="choose a folder without them"):
+    with pytest.raises(UsageError, match="choose another folder with --run"):
         full_executor(tmp_path / name, "name", JobShape(), "INTENT")
     assert not (tmp_path / name).exists()
 

@@ -18,7 +18,7 @@ _REGISTERS, _WARPS = 65_536, 64  # of a multiprocessor
 
 @dataclass(frozen=True)
 class Usage:
-    """Registers of a thread, and bytes of stack: what did not fit into them."""
+    """Registers of a thread, and the bytes of stack that were spilled from them."""
 
     registers: int
     stack: int

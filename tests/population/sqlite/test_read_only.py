@@ -49,7 +49,7 @@ def count(folder: Path) -> str:
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SQLiteStore]:
     monkeypatch.setattr(sqlite_file, "is_network", lambda path: request.param == "delete")
     folder = make_folder(tmp_path / "run", RunConfig())
-    store = SQLiteStore.create(folder, RunConfig())
+    store = SQLiteStore.create(folder, RunConfig(), backup_s=None)  # its thread would write while a snapshot is copied
     store.begin_epoch()
     store.add([offspring_record(number) for number in range(3)])
     yield store

@@ -1,4 +1,4 @@
-"""Full-size trainings: the paper's numbers, restarts, results, what does not fit or diverges."""
+"""Full-size trainings: the paper's numbers, restarts, results, networks that do not fit or diverge."""
 
 import contextlib
 import json
@@ -192,7 +192,7 @@ def test_diverging_training_fails_in_one_sentence(tmp_path: Path, monkeypatch: p
 
 
 def test_signal_to_one_rank_in_the_evaluation_stops_both_and_costs_no_step(tmp_path: Path) -> None:
-    """Of two ranks the second is told, before its first batch of test images; both leave, and go on to the same result."""
+    """The second of two ranks gets a signal before its first batch of test images; both leave, and go on to the same result."""
 
     def stopped(group: Group) -> None:
         told = stopping_after(STEPS + 2) if group.rank_info.rank == 1 else lambda: 0

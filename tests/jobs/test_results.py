@@ -1,0 +1,105 @@
+"""jobs/results.sh: searches, full size and report in stretches on several machines, by one command."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpcnas.population.queries import Population
+from hpcnas.run_folder import RunFolder
+from tests.processes import ENVIRONMENT, ROOT, end_processes, evaluated, wait_until
+
+SCRIPT = ROOT / "jobs/results.sh"
+TINY = {
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "HPCNAS_DATASET": "digits",
+    "HPCNAS_SEARCH_ARGS": "--fitness synthetic:0.1 --repeats 1 --channels 4 --cpus-per-worker 1",
+    "HPCNAS_FINAL_ARGS": "--channels 2 --cells 1 --batch 8 --crop 8 --device cpu",
+}
+SIZES = ("--genotypes", "8", "--population", "3", "--runs", "1", "--full-steps", "2")
+
+
+def results(folder: Path, *more: str) -> subprocess.Popen[str]:
+    """The script in a process group of its own, as a terminal starts it."""
+    return subprocess.Popen(
+        ["bash", str(SCRIPT), "--folder", str(folder), *SIZES, *more],
+        env={**ENVIRONMENT, **TINY},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def trainings(run: Path) -> list[tuple[str, int]]:
+    """Genotype and number of every full-size training that the population holds."""
+    with Population.open(run) as population:
+        return sorted((final.digest, final.run) for final in population.finals())
+
+
+@pytest.mark.timeout(300)
+def test_results_come_out_whole_of_two_stretches_on_two_machines(tmp_path: Path) -> None:
+    """Ctrl-C ends the first; a copy of its folder goes on under another name."""
+    first, elsewhere = tmp_path / "first", tmp_path / "elsewhere"
+    process = results(first)
+    try:
+        wait_until(lambda: evaluated(RunFolder(first / "evolution")) >= 1)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=90)[0]
+    finally:
+        end_processes(first)
+    assert process.returncode == 0, said
+    assert "interrupted; the same command goes on" in said
+    assert evaluated(RunFolder(first / "evolution")) < 8
+    assert not (first / "random").exists()
+    assert (first / "results.md").exists()
+
+    shutil.copytree(first, elsewhere)
+    process = results(elsewhere)
+    try:
+        said = process.communicate(timeout=200)[0]
+    finally:
+        end_processes(elsewhere)
+    assert process.returncode == 0, said
+    assert "everything is there" in said
+    assert [evaluated(RunFolder(elsewhere / name)) for name in ("evolution", "random")] == [8, 8]
+    of_evolution, of_random = trainings(elsewhere / "evolution"), trainings(elsewhere / "random")
+    assert len(of_evolution) == len({*of_evolution}) in (2, 3), (
+        "first random, best (perhaps the same), the paper's cell: each once"
+    )
+    assert len(of_random) == 1, "the best"
+    assert "digits test error" in (elsewhere / "results.md").read_text()
+    assert (elsewhere / "figures/figure3.svg").exists()
+
+
+def test_a_stretch_without_time_left_begins_nothing(tmp_path: Path) -> None:
+    """The clock of bash starts below 60 seconds, so that the deadline is behind it at once."""
+    command = f"SECONDS=100000; set -- --folder {tmp_path / 'late'} --minutes 1; source {SCRIPT}"
+    answer = subprocess.run(["bash", "-c", command], env={**ENVIRONMENT, **TINY}, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert "1 minutes are over; the same command goes on" in answer.stdout
+    assert list((tmp_path / "late").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--minutes", "0"), "--minutes 0 must be a whole number of at least 1"),
+        (("--searches", "evolution,hill"), "--searches evolution,hill: hill must be evolution, random or flat"),
+        (("--genotypes",), "--genotypes needs a value"),
+        (("--gpu", "1"), "unknown option --gpu"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_2(tmp_path: Path, words: tuple[str, ...], reason: str) -> None:
+    answer = subprocess.run(
+        ["bash", str(SCRIPT), *words], cwd=tmp_path, env={**ENVIRONMENT, **TINY}, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 2
+    assert reason in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
