@@ -54,7 +54,7 @@ def test_modules_that_the_file_has_itself_may_be_used(write_module: Callable[[st
 
 
 def test_a_genotype_without_own_operations_needs_no_module(tmp_path: Path) -> None:
-    """Even if its pool has some that nobody knows."""
+    """Even if its pool has unknown ones."""
     use_primitives("")
     assert live_own_names(PUBLISHED) == []
     same = Genotype(PUBLISHED.levels, (*PUBLISHED.primitives, "unknown"))

@@ -134,7 +134,7 @@ def _prepare(name: str, folder: str, download: bool, image_px: int) -> Prepared:
         return _in_memory(name, Path(), download, image_px)
     root = data_folder(folder)
     ready = root / "prepared" / f"{_key(name, image_px)}-v{FORMAT}"
-    is_function = is_own_function(name)  # what it would return now, nobody knows without a call
+    is_function = is_own_function(name)  # what it would return now is not known without a call
     if (ready / _DONE).exists() and not is_function:
         return _prepared(ready)
     made = [folder for folder in ready.parents if not folder.exists()]

@@ -93,7 +93,7 @@ def test_a_function_that_cannot_be_called_is_one_sentence(text: str, told: str, 
 
 
 def test_the_function_is_called_again_unless_its_datas_fingerprint_is_known(load: Callable[[str], str], tmp_path: Path) -> None:
-    """A head calls it at every start; a worker, which knows the fingerprint, never."""
+    """A head calls it at every start. A worker, which is given the fingerprint, never does."""
     count = tmp_path / "calls"
     note = f"def load(train):\n    with open({str(count)!r}, 'a') as file: file.write('x')\n"
     name = load(note + GREY.replace("def load(train): ", "    "))
