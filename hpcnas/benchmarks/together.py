@@ -1,11 +1,12 @@
 """Measures the step of all repeats together on a GPU: time, launches, traffic, memory, and what each kind of kernel takes."""
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,6 +15,7 @@ from hpcnas.benchmarks.report import spread
 from hpcnas.benchmarks.step import Setting
 from hpcnas.config import RecipeConfig
 from hpcnas.networks.gpu.kernel_cache import prepare
+from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.plans import PassPlan
 from hpcnas.networks.gpu.steps import Steps
@@ -24,7 +26,17 @@ from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.fitness.loop import DeviceData
 
+log = logging.getLogger(__name__)
+
 RUNS, STEPS, IMAGES = 4, 64, 2_000
+
+
+class KernelEvent(NamedTuple):
+    """A kernel that the profiler saw on the device: when it began and how long it ran, in microseconds."""
+
+    name: str
+    start_us: float
+    us: float
 
 
 def measure_together(
@@ -109,7 +121,7 @@ def _timed(steps: Steps, device: torch.device, rounds: int) -> dict[str, float]:
 def _kinds(steps: Steps) -> dict[str, dict[str, float]]:
     """What each kind of launch takes: the profiler's kernels stand in the order of the launches."""
     found: dict[str, dict[str, float]] = defaultdict(lambda: {"ms": 0.0, "launches": 0, "gigabytes": 0.0})
-    for launch, milliseconds in zip(steps.launches, _kernel_ms(steps), strict=True):
+    for launch, milliseconds in zip(steps.launches, in_order(steps.launches, _kernel_events(steps)), strict=False):
         width = launch.own.get("C")
         part = found[f"{launch.name}/{width}" if width else launch.name]
         part["ms"] += milliseconds
@@ -118,15 +130,26 @@ def _kinds(steps: Steps) -> dict[str, dict[str, float]]:
     return dict(sorted(found.items()))
 
 
-def _kernel_ms(steps: Steps) -> Sequence[float]:
+def in_order(launches: Sequence[Launch], events: Sequence[KernelEvent]) -> list[float]:
+    """Milliseconds of each launch; none where the profiler did not show just these kernels, which a log line says."""
+    wanted = [launch.kernel.fn.__name__ for launch in launches]
+    seen = [event for event in sorted(events, key=lambda event: event.start_us) if event.name in wanted]
+    if [event.name for event in seen] != wanted:
+        log.warning("the profiler shows %d kernels of %d launches: what each kind takes is left out", len(seen), len(wanted))
+        return []
+    return [event.us / 1000 for event in seen]
+
+
+def _kernel_events(steps: Steps) -> list[KernelEvent]:
     from torch.profiler import ProfilerActivity, profile
 
     steps.layout.step.zero_()
+    torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         steps.run()
         torch.cuda.synchronize()
-    kernels = [event for event in profiled.events() if event.device_type.name == "CUDA"]
-    return [event.time_range.elapsed_us() / 1000 for event in sorted(kernels, key=lambda event: event.time_range.start)]
+    kernels = [event for event in profiled.events() if event.device_type.name == "CUDA"]  # copies and others among them
+    return [KernelEvent(event.name, event.time_range.start, event.time_range.elapsed_us()) for event in kernels]
 
 
 @contextmanager

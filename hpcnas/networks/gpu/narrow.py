@@ -14,7 +14,7 @@ def narrow(graph: NetworkGraph) -> NetworkGraph:
     """The graph with each value of more than WIDEST channels as slices of equal width.
 
     A convolution that wrote such a value becomes one for each slice, with its share of the module's weights. A width that
-    has no divisor between NARROWEST and WIDEST stays as it is.
+    has no divisor between NARROWEST and WIDEST stays as it is; `Structure.reason_against` then refuses the network.
     """
     widths: list[int] = []
     slices: list[ValueTuple] = []

@@ -1,5 +1,6 @@
 """Steps of R networks: choices and rates of all steps lie on the device, and on a GPU a step is one graph."""
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 from hpcnas.networks.gpu.kernels.optimiser import begin_step
 from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.layout import Layout
+
+log = logging.getLogger(__name__)
 
 CHOICES_BLOCK = 1024
 
@@ -46,7 +49,10 @@ class Steps:
             launch()
 
     def capture(self) -> None:
-        """Make one graph of a step. EngineWeights, momenta, statistics and the counter are afterwards what they were before."""
+        """Make one graph of a step; if that fails, say so in one log line, and steps run launch by launch.
+
+        Weights, momenta, statistics and the counter are afterwards what they were before.
+        """
         kept = [*self.layout.weights.tensors().values(), self.layout.step]
         before = [tensor.clone() for tensor in kept]
         stream = torch.cuda.Stream()
@@ -54,9 +60,18 @@ class Steps:
         with torch.cuda.stream(stream):
             self.run()  # loads every kernel: that is not allowed in a capture
         torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.run()
-        self._graph = graph
+        try:
+            self._graph = self._captured()
+        except RuntimeError as error:
+            if "out of memory" in str(error):
+                raise
+            log.warning("a step is not captured in a CUDA graph (%s): it runs launch by launch", str(error).splitlines()[0])
         for tensor, old in zip(kept, before, strict=True):
             tensor.copy_(old)
+
+    def _captured(self) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        # The outer one: a capture that fails may leave its own stream behind.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
+            self.run()
+        return graph

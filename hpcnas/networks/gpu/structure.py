@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from hpcnas.networks.gpu.narrow import narrow
+from hpcnas.networks.gpu import narrow
 from hpcnas.networks.graph import NetworkGraph
 from hpcnas.networks.schedule import Merged, OperationKind, merge
 
@@ -28,7 +28,7 @@ class Structure:
     """
 
     def __init__(self, graph: NetworkGraph, classes: int, in_channels: int) -> None:
-        graph = narrow(graph)
+        graph = narrow.narrow(graph)
         self.graph, self.classes, self.in_channels = graph, classes, in_channels
         self.widths, self.output = graph.widths, graph.output
         self.values = range(1, len(graph.widths))
@@ -75,6 +75,9 @@ class Structure:
             return "the stem is not one convolution of stride 1"
         if self.classes > MOST_CLASSES:
             return f"there are {self.classes} classes, and the kernels hold {MOST_CLASSES}"
+        widest = max(self.widths[v] for v in self.values)
+        if widest > narrow.WIDEST:
+            return f"values of {widest} channels cannot be cut into slices of {narrow.NARROWEST} to {narrow.WIDEST}"
         return ""
 
     def _count_channels(self) -> None:

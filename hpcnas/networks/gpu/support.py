@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import traceback
 
 import torch
 
@@ -46,6 +47,13 @@ def free_bytes(device: torch.device) -> int:
         return 1 << 62
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + cached
+
+
+def release_memory(error: BaseException) -> None:
+    """Give back to the device what an attempt held that ended with `error`: the frames of its traceback keep tensors alive."""
+    traceback.clear_frames(error.__traceback__)
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def compiler() -> str | None:

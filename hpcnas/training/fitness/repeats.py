@@ -21,6 +21,15 @@ from hpcnas.training.fitness.loop import DeviceData, train
 
 log = logging.getLogger(__name__)
 
+# The CPU's allocator has no exception of its own, nor have Triton, cuBLAS, and CUDA itself, where it makes a graph.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "Triton Error [CUDA]: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
 
 class RepeatsEngine:
     """The evaluator that trains one repeat after the other.
@@ -93,9 +102,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the device or on the host."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    # The CPU allocator has no exception of its own, and neither has Triton.
-    text = str(error)
-    return "can't allocate memory" in text or "CUDA out of memory" in text or "Triton Error [CUDA]: out of memory" in text
+    return any(said in str(error) for said in _OUT_OF_MEMORY)
 
 
 def out_of_memory(error: BaseException) -> EvaluationFailed:

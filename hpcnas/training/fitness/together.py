@@ -16,7 +16,7 @@ from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.plans import PassPlan
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.networks.gpu.structure import Structure
-from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted
+from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted, release_memory
 from hpcnas.networks.gpu.weights import EngineWeights
 from hpcnas.networks.skeletons import build_network
 from hpcnas.records import FailureKind, Fitness
@@ -128,8 +128,7 @@ class TogetherEngine:
         if at_once == 1:
             raise out_of_memory(error) from error
         log.warning("%d repeats do not fit into memory together: going on with %d at a time", at_once, at_once // 2)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory(error)
         return at_once // 2
 
     def _train(

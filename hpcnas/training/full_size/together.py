@@ -12,6 +12,7 @@ import torch
 
 from hpcnas.errors import HpcnasError, StoppedBySignal
 from hpcnas.networks.gpu.kernel_cache import prepare
+from hpcnas.networks.gpu.support import release_memory
 from hpcnas.records import Final
 from hpcnas.training.fitness.repeats import is_out_of_memory
 from hpcnas.training.full_size.batches import ResidentData
@@ -240,7 +241,7 @@ def _kept_steps(task: TrainingTask) -> list[int]:
 
 
 def _fewer(at_once: int, error: BaseException) -> int:
-    torch.cuda.empty_cache()
+    release_memory(error)
     if at_once == 1:
         raise NotTogether(f"one does not fit ({str(error).splitlines()[0][:200]})") from error
     Reporter(0, 1)(f"{at_once} runs do not fit into memory together: going on with {at_once // 2} at a time")

@@ -18,17 +18,18 @@ _REGISTERS, _WARPS = 65_536, 64  # of a multiprocessor
 
 @dataclass(frozen=True)
 class Usage:
-    """Registers of a thread, and the bytes of stack that were spilled from them."""
+    """Registers of a thread, bytes of stack that were spilled from them, and bytes of shared memory of a program."""
 
     registers: int
     stack: int
+    shared: int
 
 
 def usage(compiled: Any) -> Usage:
     text = _cuobjdump(compiled, "-res-usage")
     found = re.search(r"REG:(\d+) STACK:(\d+)", text)
     assert found, text
-    return Usage(int(found[1]), int(found[2]))
+    return Usage(int(found[1]), int(found[2]), compiled.metadata.shared)
 
 
 def longest_inner_loop(compiled: Any) -> int:

@@ -20,26 +20,26 @@ from hpcnas.training.data.augment import crop_and_flip
 # Operations: 1 identity, 2 conv1x1, 3 depthwise, 4 separable, 5 maxpool, 6 avgpool.
 TINY = {
     "every_primitive": ((3,), (5, 2), (6, 4, 1)),
-    "smallest": ((2,), (0, 3)),
+    "smallest": ((5,),),  # 1x1 and depthwise convolutions stand between the cells
     "read_twice": ((1,), (1, 5), (2, 0, 3)),  # node 3 reads node 1 through an identity twice
     "pool_of_pool": ((2,), (0, 5), (0, 6, 5)),  # a max pool of a max pool beside an average pool of the same value: ties
 }
-CLASSES = 10
+CLASSES = 3  # of the 16 whose logits a program holds
 
 
 def tiny(name: str) -> Genotype:
     return Genotype(((Motif(TINY[name]),),))
 
 
-def structure_of(genotype: Genotype, channels: int, in_channels: int = 3) -> Structure:
-    plan = blueprint("small", channels=channels, classes=CLASSES, in_channels=in_channels)
-    return Structure(network_graph(genotype, plan), CLASSES, in_channels)
+def structure_of(genotype: Genotype, channels: int, classes: int, in_channels: int = 3) -> Structure:
+    plan = blueprint("small", channels=channels, classes=classes, in_channels=in_channels)
+    return Structure(network_graph(genotype, plan), classes, in_channels)
 
 
 def meta_layout(genotype: Genotype, training: bool = True, runs: int = 4, batch: int = 256, side: int = 24) -> Layout:
     """As a search of the paper's has it, without memory."""
     meta = torch.device("meta")
-    weights = EngineWeights(structure_of(genotype, 16), runs, meta, torch.bfloat16)
+    weights = EngineWeights(structure_of(genotype, 16, 10), runs, meta, torch.bfloat16)
     vector = torch.empty(3, device=meta)
     images = torch.empty(40_000, 32, 32, 3, dtype=torch.uint8, device=meta)
     data = ImageBytes(images, torch.empty(40_000, dtype=torch.int64, device=meta), vector, vector)
@@ -81,7 +81,7 @@ class Case:
 
     def steps_of(self, runs: list[int], descent: Descent, rate: float) -> Steps:
         """A training of some of the runs by the kernels."""
-        structure = structure_of(self.genotype, self.channels, self.in_channels)
+        structure = structure_of(self.genotype, self.channels, CLASSES, self.in_channels)
         weights = EngineWeights(structure, len(runs), torch.device(self.device), self.dtype)
         for place, run in enumerate(runs):
             weights.load(place, self.states[run])

@@ -1,6 +1,7 @@
 """Which engine runs, and the one line that says why."""
 
 import logging
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from hpcnas.config import RecipeConfig
 from hpcnas.networks.gpu import support
-from hpcnas.networks.gpu.support import describe_engine, reason_against
+from hpcnas.networks.gpu.support import describe_engine, reason_against, release_memory
 from hpcnas.training.fitness import trained
 from hpcnas.training.fitness.repeats import RepeatsEngine
 
@@ -69,6 +70,22 @@ def test_the_fallback_is_said_in_one_line_on_a_gpu_alone(good_machine, monkeypat
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * lines
 
 
+def test_what_a_failed_attempt_held_is_released_though_its_error_is_still_at_hand():
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def attempt() -> None:
+        tensor = torch.zeros(1)
+        held.append(weakref.ref(tensor))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    try:
+        attempt()
+    except torch.OutOfMemoryError as error:
+        assert held[0]() is not None
+        release_memory(error)
+        assert held[0]() is None
+
+
 def test_a_skeleton_that_the_kernels_do_not_know_is_refused_with_its_reason():
     triton = pytest.importorskip("triton")
     assert triton
@@ -80,5 +97,7 @@ def test_a_skeleton_that_the_kernels_do_not_know_is_refused_with_its_reason():
     assert Structure(network_graph(PUBLISHED, blueprint("small")), 10, 3).reason_against() == ""
     imagenet = Structure(network_graph(PUBLISHED, blueprint("imagenet")), 1000, 3)
     assert imagenet.reason_against() == "the stem is not one convolution of stride 1"
+    prime = Structure(network_graph(PUBLISHED, blueprint("small", channels=67)), 10, 3)
+    assert prime.reason_against() == "values of 268 channels cannot be cut into slices of 16 to 64"
     many = Structure(network_graph(PUBLISHED, blueprint("small", classes=200)), 200, 3)
     assert many.reason_against() == "there are 200 classes, and the kernels hold 128"

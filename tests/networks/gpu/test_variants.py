@@ -26,6 +26,7 @@ from tests.networks.gpu.machine_code import usage
 
 COMMITTED = Path(__file__).with_name("variants.txt").read_text().splitlines()
 BENCH = load_genotypes()
+LEAST_SHARED = 101_376  # bytes that a program can have on the smallest cards from Ampere on: sm_86, sm_89, sm_120
 DEPTHWISE = ("depthwise_forward", "depthwise_backward")
 
 
@@ -50,8 +51,10 @@ def widest_of_each_kernel(arch: int) -> list[KernelVariant]:
     return list({variant.text.partition("[")[0]: variant for variant in every_variant(arch)}.values())
 
 
-def spilling(variants: list[KernelVariant], arch: int) -> list[str]:
-    return [variant.text for variant in variants if usage(compile_variant(variant, arch)).stack > 0]
+def misfits(variants: list[KernelVariant], arch: int) -> list[str]:
+    """Those that spill, or need more shared memory than a smaller card has."""
+    used = {variant.text: usage(compile_variant(variant, arch)) for variant in variants}
+    return [f"{text}: {one}" for text, one in used.items() if one.stack > 0 or one.shared > LEAST_SHARED]
 
 
 @pytest.fixture
@@ -88,16 +91,16 @@ def test_fewer_runs_need_no_other_variant(runs):
     assert {variant.text for variant in variants_of(plan(BENCH["dense"]).launches(runs), 90)} <= set(COMMITTED)
 
 
-def test_one_variant_of_each_kernel_compiles_and_spills_nothing(own_cache):
-    assert spilling(widest_of_each_kernel(90), 90) == []
+def test_one_variant_of_each_kernel_compiles_and_fits(own_cache):
+    assert misfits(widest_of_each_kernel(90), 90) == []
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("arch", [80, 90])
-def test_every_variant_compiles_and_spills_nothing(arch, own_cache):
+def test_every_variant_compiles_and_fits(arch, own_cache):
     full_size = [variant for classes in (10, 100) for variant in full_size_variants(BENCH["dense"], arch, classes)]
-    assert spilling([*every_variant(arch), *full_size], arch) == []
+    assert misfits([*every_variant(arch), *full_size], arch) == []
 
 
 @pytest.fixture

@@ -115,6 +115,9 @@ def test_divergence_is_a_finding():
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),  # where a graph is made
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
     ],

@@ -72,7 +72,7 @@ def classify(
 
 @triton.jit(do_not_specialize=["runs"])
 def mean_backward(
-    values, grads, sums, coef, counters, weights, dlogits, tasks, edges, NP, classifier, batch, pixels, F, runs,
+    values, grads, sums, coef, counters, weights, dlogits, tasks, edges, NP, classifier, batch, pixels, F, classes, runs,
     C: tl.constexpr, BC: tl.constexpr, IMAGES: tl.constexpr, BHW: tl.constexpr, BCLS: tl.constexpr,
 ):
     """du[image, pixel, c] = sum over columns and classes of dlogits[image, k] W[k, column + c] / pixels: the first writer of du.
@@ -100,10 +100,10 @@ def mean_backward(
     du = tl.zeros([IMAGES, BC], tl.float32)
     for e in range(first, last):
         column = tl.load(edges + e * ROW)
-        for cls in range(BCLS):
+        for cls in range(classes):
             one = tl.sum(tl.where(k[None, :] == cls, dl, 0.0), 1)
             weight = tl.load(weights + run * NP + classifier + cls * F + column + c, mask=cm, other=0.0)
-            du += one[:, None] * tl.where(one[:, None] != 0.0, weight[None, :], 0.0)  # classes that are none read others' weights
+            du += one[:, None] * weight[None, :]
     kept = rounded(du / pixels, T)
     s1 = tl.zeros([BC], tl.float32)
     s2 = tl.zeros([BC], tl.float32)

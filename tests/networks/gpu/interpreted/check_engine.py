@@ -1,7 +1,10 @@
 """The engine from claim to fitness at a tiny size, in Triton's interpreter; started by test_kernels.py."""
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ import torch
 from hpcnas.benchmarks.step import Setting
 from hpcnas.benchmarks.together import measure_together, text
 from hpcnas.config import RecipeConfig
+from hpcnas.networks.gpu.layout import Descent
 from hpcnas.networks.gpu.support import MEMORY_MARGIN
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.training.data.datasets import Dataset, Images
@@ -16,17 +20,17 @@ from hpcnas.training.fitness.evaluator import EvaluationFailed
 from hpcnas.training.fitness.together import TogetherEngine
 from hpcnas.training.fitness.trained import make_engine, training_evaluator
 from tests.networks.gpu.interpreter import mend
-from tests.networks.gpu.material import tiny
+from tests.networks.gpu.material import Case, tiny
 
 mend()
-RECIPE = replace(RecipeConfig(), train_steps=2, batch=4, channels=4, crop=5, repeats=3, learning_rate=0.02)
+RECIPE = replace(RecipeConfig(), train_steps=2, batch=4, channels=4, crop=3, repeats=3, learning_rate=0.02)
 GENOTYPE = tiny("smallest")
 
 
 def bright_and_dark() -> Dataset:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(32) % 2
-    images = torch.randint(0, 100, (32, 6, 6, 1), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 100, (32, 4, 4, 1), dtype=torch.uint8, generator=generator)
     images += (100 * labels[:, None, None, None]).to(torch.uint8)
     return Dataset("tiny", 2, Images(images, labels), Images(images[:7], labels[:7]), (0.4,), (0.2,))
 
@@ -113,8 +117,46 @@ def test_a_loss_that_is_not_finite_is_seen_for_its_run_alone(engine, monkeypatch
     assert [fitness.repeat for fitness in given] == [1]
 
 
+@pytest.fixture
+def capture_ends_with(monkeypatch) -> Callable[[str], None]:
+    """Stands for a GPU whose capture ends with an error: the launches run, as they do while torch warms up."""
+
+    def refuse(text: str) -> None:
+        @contextmanager
+        def graph(_graph: object) -> Iterator[None]:
+            yield
+            raise RuntimeError(text)
+
+        stream = SimpleNamespace(wait_stream=lambda other: None)
+        fakes = {"Stream": lambda: stream, "current_stream": lambda: stream, "stream": nullcontext, "CUDAGraph": object}
+        for name, fake in (fakes | {"graph": graph}).items():
+            monkeypatch.setattr(torch.cuda, name, fake)
+
+    return refuse
+
+
+def test_a_step_that_cannot_be_captured_runs_launch_by_launch_and_leaves_no_trace(capture_ends_with, caplog):
+    case = Case(GENOTYPE, steps=3, crop=3)  # warming up and what stands for a capture are steps here
+    plain, tried = (case.steps_of([0], Descent(0.9, 3e-4), rate=0.05) for _ in range(2))
+    capture_ends_with("CUDA error: operation not permitted when stream is capturing\nmore")
+    with caplog.at_level(logging.WARNING):
+        tried.capture()
+    assert [record.getMessage() for record in caplog.records] == [
+        "a step is not captured in a CUDA graph (CUDA error: operation not permitted when stream is capturing): "
+        "it runs launch by launch"
+    ]
+    for steps in (plain, tried):
+        steps.run()
+    assert all(
+        torch.equal(tensor, tried.layout.weights.tensors()[name]) for name, tensor in plain.layout.weights.tensors().items()
+    )
+    capture_ends_with("CUDA error: out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        tried.capture()
+
+
 def test_the_bench_reports_the_step_of_all_repeats():
-    setting = Setting(torch.device("cpu"), "small", 4, (4, 3, 5, 5))
+    setting = Setting(torch.device("cpu"), "small", 4, (4, 3, 3, 3))
     row = measure_together(GENOTYPE, setting, rounds=1, runs=2)
     assert set(row) == {
         *("ms", "spread", "launches", "gigabytes", "terabytes_per_s", "fitness_s"),

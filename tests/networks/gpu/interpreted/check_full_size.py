@@ -27,7 +27,7 @@ from tests.training.full_size.test_train import stopping_after
 mend()
 STEPS = 2
 RECIPE = full_recipe(
-    "cifar", dataset="digits", channels=2, cells=1, steps=STEPS, batch=4, crop=5, runs=2, milestones=(0.5,), learning_rate=0.02
+    "cifar", dataset="digits", channels=2, cells=1, steps=STEPS, batch=4, crop=3, runs=2, milestones=(0.5,), learning_rate=0.02
 )
 
 

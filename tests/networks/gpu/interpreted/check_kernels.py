@@ -9,11 +9,13 @@ from hpcnas.networks.gpu import narrow
 from hpcnas.networks.gpu.kernels.pools import pool_backward, pool_forward
 from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
+from hpcnas.networks.gpu.steps import Steps
 from tests.networks.gpu.interpreter import mend
 from tests.networks.gpu.material import TINY, Case, error, flat, gradients, stored, tiny, trained
 
 mend()
 NO_UPDATE = Descent(0.0, 0.0)  # momenta are then the gradients
+DESCENT, RATE = Descent(0.9, 3e-4), 0.05
 # A tiny network can be ill-conditioned, so torch's own error in fp32 on the same input is the yardstick.
 TIMES_TORCH, FLOOR = 8.0, 5e-6
 
@@ -22,11 +24,8 @@ def is_as_good(found: torch.Tensor, torchs: torch.Tensor, right: torch.Tensor) -
     return error(found, right) <= TIMES_TORCH * error(torchs, right) + FLOOR
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_loss_gradients_and_statistics_equal_the_reference(name):
-    odd = {"channels": 6, "crop": 7} if name == "smallest" else {}  # widths and sides that fill no tile
-    case = Case(tiny(name), batch=3 if odd else 2, **odd)
-    steps = case.steps_of([0], NO_UPDATE, rate=0.0)
+def check_one_step(case: Case, steps: Steps) -> None:
+    """Loss, all gradients and running statistics of a step without an update against the reference's."""
     steps.run()
     loss, right, buffers = gradients(case, 0, torch.float64)
     _, torchs, _ = gradients(case, 0, torch.float32)
@@ -36,49 +35,68 @@ def test_loss_gradients_and_statistics_equal_the_reference(name):
     assert is_as_good(*(flat(tensors, list(right)) for tensors in (mine, torchs, right)))
 
 
-def test_sgd_over_several_steps_equals_the_reference():
-    case, descent = Case(tiny("smallest"), steps=3, batch=4), Descent(0.9, 3e-4)
-    steps = case.steps_of([0], descent, rate=0.05)
-    for _ in range(case.steps):
+@pytest.mark.parametrize("name", TINY)
+def test_loss_gradients_and_statistics_equal_the_reference(name):
+    odd = {"channels": 6, "batch": 3} if name == "smallest" else {}  # widths that fill no tile
+    case = Case(tiny(name), crop=3 if name == "read_twice" else 5, **odd)
+    check_one_step(case, case.steps_of([0], NO_UPDATE, rate=0.0))
+
+
+Bits = list[dict[str, torch.Tensor]]  # of each run
+
+
+def traced(case: Case, runs: list[int], count: int) -> tuple[Steps, list[Bits]]:
+    """The first `count` steps of a training by the kernels, and what each step leaves."""
+    steps = case.steps_of(runs, DESCENT, RATE)
+    found = []
+    for _ in range(count):
         steps.run()
-    right, torchs = (trained(case, 0, descent, 0.05, dtype) for dtype in (torch.float64, torch.float32))
-    mine = stored(steps, 0, case.states[0])
+        found.append([stored(steps, place, case.states[0]) for place in range(len(runs))])
+    return steps, found
+
+
+def are_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Case:
+    """Two runs that differ in weights and images."""
+    return Case(tiny("smallest"), runs=2, steps=3, batch=4, crop=3)
+
+
+@pytest.fixture(scope="module")
+def alone(pair: Case) -> list[list[Bits]]:
+    """What each step of each run leaves, trained alone; of the first run one step more."""
+    return [traced(pair, [0], 3)[1], traced(pair, [1], 2)[1]]
+
+
+def test_sgd_over_several_steps_equals_the_reference(pair, alone):
+    right, torchs = (trained(pair, 0, DESCENT, RATE, dtype) for dtype in (torch.float64, torch.float32))
     names = [name for name in right if "tracked" not in name]
-    assert is_as_good(*(flat(tensors, names) for tensors in (mine, torchs, right)))
-    assert not torch.equal(flat(mine, names), flat(case.states[0], names))
+    assert is_as_good(*(flat(tensors, names) for tensors in (alone[0][2][0], torchs, right)))
+    assert not torch.equal(flat(alone[0][2][0], names), flat(pair.states[0], names))
 
 
-def bits(case: Case, runs: list[int]) -> list[dict[str, torch.Tensor]]:
-    steps = case.steps_of(runs, Descent(0.9, 3e-4), rate=0.05)
-    for _ in range(case.steps):
-        steps.run()
-    return [stored(steps, place, case.states[0]) for place in range(len(runs))]
+def test_runs_together_equal_each_alone_to_the_bit(pair, alone):
+    _, together = traced(pair, [0, 1], 2)
+    for step in range(2):
+        assert all(are_same(alone[run][step][0], together[step][run]) for run in range(2))
+    assert not torch.equal(together[1][0]["classifier.weight"], together[1][1]["classifier.weight"])
 
 
-def test_runs_together_equal_each_alone_to_the_bit():
-    case = Case(tiny("smallest"), runs=2, steps=2)
-    together = bits(case, [0, 1])
-    for run in range(2):
-        (alone,) = bits(case, [run])
-        assert all(torch.equal(alone[name], together[run][name]) for name in alone)
-    assert not torch.equal(together[0]["classifier.weight"], together[1]["classifier.weight"])
-
-
-def test_a_run_that_diverges_shows_it_and_leaves_the_others_alone():
-    case = Case(tiny("smallest"), runs=2, steps=1)
-    (good,) = bits(case, [0])
-    case.states[1] = copy.deepcopy(case.states[1])
-    case.states[1]["stem.0.conv.weight"][0, 0, 0, 0] = float("nan")
-    steps = case.steps_of([0, 1], Descent(0.9, 3e-4), rate=0.05)
-    steps.run()
+def test_a_run_that_diverges_shows_it_and_leaves_the_others_alone(pair, alone):
+    broken = copy.deepcopy(pair)
+    broken.states[1]["stem.0.conv.weight"][0, 0, 0, 0] = float("nan")
+    steps, found = traced(broken, [0, 1], 1)
     losses = steps.layout.losses.mean(1)
     assert losses[0].isfinite()
     assert losses[1].isnan()
-    assert all(torch.equal(good[name], tensor) for name, tensor in stored(steps, 0, case.states[0]).items())
+    assert are_same(alone[0][0][0], found[0][0])
 
 
 def test_evaluation_with_running_statistics_equals_the_reference():
-    case = Case(tiny("pool_of_pool"), batch=4)
+    case = Case(tiny("pool_of_pool"), batch=4, crop=2)
     state = case.states[0]
     generator = torch.Generator().manual_seed(5)
     for name, tensor in state.items():
@@ -108,7 +126,7 @@ def test_evaluation_with_running_statistics_equals_the_reference():
 
 
 def test_bf16_is_as_near_as_rounding_allows():
-    case = Case(tiny("smallest"), batch=4, crop=6, dtype=torch.bfloat16)
+    case = Case(tiny("smallest"), batch=4, crop=3, dtype=torch.bfloat16)
     steps = case.steps_of([0], NO_UPDATE, rate=0.0)
     steps.run()
     loss, _, _ = gradients(case, 0, torch.float64)
@@ -151,13 +169,7 @@ def test_wide_values_are_cut_and_equal_the_reference(monkeypatch):
     """Widths of 6, 12 and 24, in slices of 3 and 4: stem, products, depthwise convolutions and classifier."""
     monkeypatch.setattr(narrow, "WIDEST", 4)
     monkeypatch.setattr(narrow, "NARROWEST", 2)
-    case = Case(tiny("smallest"), batch=2, channels=6)
+    case = Case(tiny("smallest"), batch=4, crop=3, channels=6)
     steps = case.steps_of([0], NO_UPDATE, rate=0.0)
     assert set(steps.layout.structure.widths[1:]) == {3, 4}
-    steps.run()
-    loss, right, buffers = gradients(case, 0, torch.float64)
-    _, torchs, _ = gradients(case, 0, torch.float32)
-    mine = stored(steps, 0, case.states[0], momenta=True)
-    assert abs(float(steps.layout.losses.mean()) - loss) < 1e-5 * loss
-    assert error(flat(mine, list(buffers)), flat(buffers, list(buffers))) < 2e-6
-    assert is_as_good(*(flat(tensors, list(right)) for tensors in (mine, torchs, right)))
+    check_one_step(case, steps)
