@@ -109,6 +109,20 @@ class Genotype:
             return NONE
         return self.primitives[k - 1] if level == 2 else f"motif{k}"
 
+    def over(self, primitives: tuple[str, ...]) -> "Genotype":
+        """The genotype that has the same operations by name, out of another pool of primitives.
+
+        Raises:
+            GenotypeError: the pool lacks one that the genotype has.
+        """
+        used = {k for motif in self.levels[0] for row in motif.rows for k in row}
+        missing = [self.operation_name(2, k) for k in sorted(used) if k and self.primitives[k - 1] not in primitives]
+        if missing:
+            raise GenotypeError(f"the genotype has {missing[0]}, which is none of the primitives {', '.join(primitives)}")
+        place = [0, *(primitives.index(name) + 1 if name in primitives else 0 for name in self.primitives)]
+        lowest = tuple(Motif(tuple(tuple(place[k] for k in row) for row in motif.rows)) for motif in self.levels[0])
+        return Genotype((lowest, *self.levels[1:]), primitives)
+
     def with_motif(self, level: int, m: int, motif: Motif) -> "Genotype":
         """The genotype whose motif m (from 1) of `level` (2..L) is `motif`."""
         self._check_operations(level, motif)

@@ -72,6 +72,16 @@ def test_the_digest_names_the_network_whatever_else_is_in_the_pool() -> None:
     assert digest(chain("5x5", pool=("5x5",))) != digest(chain("7x7", pool=("7x7",))), "the only one of its pool"
 
 
+def test_a_genotype_is_the_same_over_another_pool_that_has_its_operations() -> None:
+    other = ("dilated3x3", *reversed(PRIMITIVES))
+    moved = PUBLISHED.over(other)
+    assert moved.primitives == other
+    assert digest(moved) == digest(PUBLISHED)
+    assert moved.over(PRIMITIVES) == PUBLISHED
+    with pytest.raises(GenotypeError, match="the genotype has 5x5, which is none of the primitives identity, "):
+        chain("5x5", "identity").over(PRIMITIVES)
+
+
 def test_a_search_draws_all_of_the_pool_and_nothing_else() -> None:
     rng = Random(1)
     genotype = random_genotype(SPACE, rng)
