@@ -17,9 +17,6 @@ from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.representation.space import SearchSpace
 from hpcnas.run_folder import RunFolder
-from tests.own_code import own_primitives, write_module
-
-__all__ = ["own_primitives", "write_module"]
 
 HEAD = "from torch import nn\nfrom hpcnas import Primitive\nfrom hpcnas.networks.operations import ConvBNReLU\n"
 LIST = "PRIMITIVES = ['identity', Primitive('wide', 'C', wide)]\n"

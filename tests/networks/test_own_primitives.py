@@ -19,9 +19,6 @@ from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.representation.primitives import PRIMITIVES
 from hpcnas.representation.space import SearchSpace
-from tests.own_code import own_primitives, write_module
-
-__all__ = ["own_primitives", "write_module"]
 
 HEAD = "from torch import nn\nfrom hpcnas import PAPER_PRIMITIVES, Primitive\n"
 

@@ -11,9 +11,6 @@ from hpcnas.report.read_run import read_run
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
-from tests.own_code import own_primitives
-
-__all__ = ["own_primitives"]
 
 HEAD = ["head", "--preset", "smoke", "--cluster", "debug", "--workers", "1", "--fitness", "synthetic", "--population", "6"]
 

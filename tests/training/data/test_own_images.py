@@ -11,9 +11,6 @@ from hpcnas.errors import UsageError
 from hpcnas.training.data.datasets import load_dataset, load_final_data
 from hpcnas.training.data.own_images import read_own_images
 from hpcnas.training.data.prepare import prepare
-from tests.own_code import write_module
-
-__all__ = ["write_module"]
 
 HEAD = "import numpy as np\nimport torch\n"
 GREY = "def load(train): return np.full((9, 8, 8), 7, np.uint8), np.arange(9) % 3\n"
