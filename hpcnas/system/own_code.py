@@ -46,6 +46,8 @@ def import_own_module(option: str, name: str, module: str) -> ModuleType:
     Raises:
         UsageError: it cannot be imported.
     """
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UsageError(f"{option} {name}: {module} is no name of a module; give PACKAGE.MODULE, as a.b for the file a/b.py")
     # The console script does not have the working folder on its path, `python -m` does.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())

@@ -116,6 +116,12 @@ def test_a_module_that_does_not_do_what_it_says_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["./mine", "a/b.py", "mine:PRIMITIVES", ".mine", "a b"])
+def test_what_is_no_name_of_a_module_is_one_sentence(name: str) -> None:
+    with pytest.raises(UsageError, match=r"is no name of a module; give PACKAGE\.MODULE, as a\.b for the file a/b\.py$"):
+        with_primitives(SearchSpace(primitives=name))
+
+
 def test_the_fingerprint_is_of_what_the_source_does(write_module: Callable[[str], str]) -> None:
     """Comments, docstrings and layout may change; a number may not."""
     line = "PRIMITIVES = [Primitive('a', 'C', lambda i, o: nn.Conv2d(i, o, {}))]"
