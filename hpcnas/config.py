@@ -29,7 +29,7 @@ OF_THE_DATA = ("fingerprint", "classes", "in_channels", "side_px")  # of [recipe
 
 @dataclass(frozen=True, slots=True)
 class SearchConfig:
-    """How the search moves (paper sections 3.1 to 3.3)."""
+    """The search (paper sections 3.1 to 3.3)."""
 
     algorithm: Search = option("evolution", "How new genotypes come about.", name="search")
     steps: int = option(7000, "Genotypes to evaluate in all.", metavar="N", least=1)  # section 4.1
@@ -57,7 +57,7 @@ class SearchConfig:
 
 @dataclass(frozen=True, slots=True)
 class RecipeConfig:
-    """How a genotype is trained to get its fitness (paper section 4.1, small model)."""
+    """The training of a genotype that gives its fitness (paper section 4.1, small model)."""
 
     fitness: str = option("train", "train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION.")
     dataset: str = option("cifar10", f"{DATASETS}.")
@@ -95,7 +95,7 @@ class RecipeConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """Where and how workers run; nothing here changes a result, all of it may change on resume."""
+    """The machines and processes of workers; nothing here changes a result, all of it may change on resume."""
 
     workers: int = option(200, "Workers to keep running.", metavar="N", least=1)
     cluster: Where = option("auto", "Where they run.", shown="auto: Slurm when sbatch answers")

@@ -28,7 +28,7 @@ from hpcnas.training.full_size.result import save_tensors
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What the command line asked for; None: what the weights say, else the run, else the paper."""
+    """The options of the command line; None takes the weights' value, else the run's, else the paper's."""
 
     model: str | None = None
     channels: int | None = None

@@ -60,7 +60,7 @@ def _search(run: OpenRun, flag: StopFlag, leave: Callable[[Ending], None]) -> in
 
 
 def _ending(head: Head, error: Exception | None = None) -> Ending:
-    """How a head ended, by itself or by `error`."""
+    """The outcome of a head that ended by itself or by `error`."""
     return Ending(
         run=str(head.folder.path),
         state="failed" if error else head.state,

@@ -111,7 +111,7 @@ def lineage(runs: Sequence[RunRows]) -> dict[str, Any]:
 
 
 def ancestors(run: RunRows, row: Evaluation) -> list[Evaluation]:
-    """From the first ancestor that was evaluated to `row` itself."""
+    """The chain from the first ancestor that was evaluated to `row` itself."""
     by_id = {evaluation.id: evaluation for evaluation in run.evaluations}
     chain = [row]
     while chain[-1].parent_id is not None and chain[-1].parent_id in by_id:

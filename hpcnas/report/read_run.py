@@ -1,4 +1,4 @@
-"""From a run folder to the rows of a report."""
+"""Reads the rows of a report from a run folder."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from hpcnas.run_folder import RunFolder
 
 
 def read_runs(folders: Sequence[RunFolder]) -> list[RunRows]:
-    """The rows of several runs, under names that tell them apart.
+    """The rows of several runs, under names that differ.
 
     Raises:
         UsageError: a folder holds no run.
@@ -80,7 +80,7 @@ def _last_sign(attempts: Sequence[AttemptView], workers: Sequence[WorkerSpan]) -
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """The folders' names, with as many of their parents as tell them apart."""
+    """The folders' names, with as many of their parents as make them differ."""
     for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
         names = ["/".join(path.parts[-depth:]) for path in paths]
         if len(set(names)) == len(names):

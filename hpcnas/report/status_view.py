@@ -1,4 +1,4 @@
-"""How a status looks: plain text, or a rich picture for `status --watch`."""
+"""Shows a status: plain text, or a rich picture for `status --watch`."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a report knows of one run: plain rows, read once; tables and charts are functions of them."""
+"""The plain rows of one run, read once; tables and charts are functions of them."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpan:
-    """When a worker process came and when it was last heard of (None: it is there still)."""
+    """When a worker process came and when it ended, by its last message (None: it is there still)."""
 
     worker_id: str
     host: str
@@ -107,7 +107,7 @@ class RunRows:
 
     @property
     def fitness_note(self) -> str:
-        """What the fitness is, when it is not the accuracy of a trained network; else empty."""
+        """The kind of fitness, if it is not the accuracy of a trained network; else empty."""
         fitness = self.config.recipe.fitness
         if fitness == "train":
             return ""
@@ -148,7 +148,7 @@ class RunRows:
         return spent_s(attempts, self.config.cluster.gpus_per_worker, until) / 3600
 
     def wall_seconds(self, through: int) -> float | None:
-        """From the start of the run until individuals 1..through were done with; None without attempts on record."""
+        """Seconds from the start of the run until individuals 1..through were done; None without attempts on record."""
         ends = [attempt.ended for attempt in self.attempts if attempt.individual_id <= through and attempt.ended is not None]
         return max(ends) - self.started if ends else None
 
@@ -159,7 +159,7 @@ def fittest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
 
 
 def best_so_far(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """For each evaluation in turn, the fittest up to and with it."""
+    """The fittest up to and with each evaluation in turn."""
 
     def fitter(best: Evaluation, new: Evaluation) -> Evaluation:
         return new if new.fitness.mean > best.fitness.mean else best

@@ -24,7 +24,7 @@ from hpcnas.training.fitness.synthetic import NOISE, expected_accuracy
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is simulated.
+    """The search to simulate.
 
     Attributes:
         durations: seconds of one genotype, all repeats together.
@@ -53,7 +53,7 @@ class Scenario:
 
 @dataclass(slots=True)
 class SimulationResult:
-    """What came of it; seconds are summed over workers, except wall_s and head_s.
+    """The outcome; seconds are summed over workers, except wall_s and head_s.
 
     Attributes:
         busy_s: training that became fitness. lost_s: training that was thrown away.

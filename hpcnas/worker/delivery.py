@@ -1,4 +1,4 @@
-"""What a worker has to say reaches the population: at once, a little later, or by the outbox."""
+"""Delivers a worker's messages to the population: at once, a little later, or by the outbox."""
 
 import logging
 import socket
@@ -72,11 +72,11 @@ class ResultSender:
         began_s, pause_s = self.clock(), RETRY_S
         verdict = self._send()
         while self._waiting:
-            is_told = self.flag.wait(pause_s)
+            is_stopping = self.flag.wait(pause_s)
             verdict = self._send()
             away_s = self.clock() - began_s
-            if (is_told or away_s >= self.patience_s) and not self._spool(self.folder):
-                if is_told or away_s >= self.patience_s + HOLD_S:
+            if (is_stopping or away_s >= self.patience_s) and not self._spool(self.folder):
+                if is_stopping or away_s >= self.patience_s + HOLD_S:
                     self._keep_here()
                     return verdict
                 pause_s = min(LONGEST_RETRY_S, 1.5 * pause_s)

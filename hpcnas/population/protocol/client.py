@@ -51,7 +51,7 @@ _MAX_PAUSE_S = 2.0
 
 
 class ServiceClient(WorkQueue):
-    """Speaks to the run's head, wherever it is by now. Threads may share one client; their calls take turns.
+    """Sends messages to the run's head, wherever it is by now. Threads may share one client; their calls take turns.
 
     A call that finds no head reads head.json again, connects again and repeats itself, with growing
     pauses, for `patience_s`; then it raises StoreUnavailable. Repeating is safe by the store's contract.

@@ -52,7 +52,7 @@ def write_outbox(folder: RunFolder, message: OutboxMessage) -> Path:
 
 
 def waiting(folder: RunFolder) -> int:
-    """How many messages wait for a head to merge them."""
+    """The number of messages that wait for a head to merge them."""
     return len(list(folder.outbox.glob("*.json")))
 
 

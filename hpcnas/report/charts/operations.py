@@ -1,4 +1,4 @@
-"""Which primitives a search keeps: their shares among the edges of live cells, step by step."""
+"""Charts the primitives that a search keeps: their shares among the edges of live cells, step by step."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,7 +118,7 @@ def _mean_shares(rows: Sequence[Evaluation], texts: Mapping[int, str]) -> dict[s
 
 
 def primitive_counts(genotype: Genotype) -> Counter[str]:
-    """How often each primitive stands on an edge of the live cell, its motifs written out; empty without a network."""
+    """Counts how often each primitive stands on an edge of the live cell, its motifs written out; empty without a network."""
     levels = live_levels(genotype)
     below = [Counter({genotype.operation_name(2, k): 1}) for k in range(1, genotype.pool_size(2) + 1)]
     for motifs in levels:

@@ -42,7 +42,7 @@ def panel_svg(panel: AxesPanel) -> str:
 
 
 def panel_data(panel: AxesPanel) -> dict[str, object]:
-    """What hovering needs: the geometry in view box units, and the points (thinned when there are very many)."""
+    """The data for hovering: the geometry in view box units, and the points (thinned when there are very many)."""
     axes = _axes(panel)
     points = [
         {"label": series.label, "x": [round_off(x) for x in thinned(series.x)], "y": [round_off(y) for y in thinned(series.y)]}

@@ -31,8 +31,9 @@ def motif_widths(levels: Levels, level: int, m: int, primitives: tuple[str, ...]
 
     Args:
         levels: as `live_levels` gives them; motif m of `level` is not None.
-    Source: Liu et al. 2018, section 2.3: 1x1 and separable convolutions emit C channels, all else keeps its
-        width, merging adds widths up, and a 1x1 to C follows each motif of level 2. Own primitives say what they emit.
+    Source: Liu et al. 2018, section 2.3. 1x1 and separable convolutions emit C channels, all else keeps its
+        width. Merging adds widths up, and a 1x1 to C follows each motif of level 2. Own
+        primitives say what they emit.
     Raises:
         UsageError: an own primitive that is not known to this process.
     """

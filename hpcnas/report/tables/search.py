@@ -52,7 +52,7 @@ def _row(run: RunRows) -> Row:
 
 
 def run_notes(runs: Sequence[RunRows], *, fitness: bool = True, full_size: Sequence[str] = ()) -> list[str]:
-    """What a reader must know of single runs before comparing their numbers.
+    """Notes on single runs that limit the comparison of their numbers.
 
     Args:
         fitness: whether the table shows the fitness and its cost.

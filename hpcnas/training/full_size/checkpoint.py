@@ -65,7 +65,7 @@ def step_of(name: str) -> int:
 
 
 def half_written(folder: Path) -> list[Path]:
-    """What was left of checkpoints by processes that were killed while they wrote."""
+    """Unfinished checkpoints of processes that were killed while they wrote."""
     return list(folder.glob(".checkpoint-*.part"))
 
 

@@ -147,7 +147,7 @@ class Trainer:
         return step, state
 
     def _plan(self, network: nn.Module, first: int) -> str:
-        """What is going to be trained, where, and from which step: the first line of a log."""
+        """The first line of a log: model, device and first step of the training."""
         recipe, data, ranks = self._task.recipe, self._data, self._group.rank_info.world_size
         parameters = sum(parameter.numel() for parameter in network.parameters())
         return (
