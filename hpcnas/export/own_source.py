@@ -98,8 +98,8 @@ def _check_imports(module: str, kept: Iterable[ast.stmt]) -> None:
     for name in (name for node in kept for name in _imported(node)):
         room = name.partition(".")[0]
         if room != "torch" and (room not in sys.stdlib_module_names or room == "__future__"):
-            told = "a module beside it" if not room else name
-            raise UsageError(f"{OPTION} {module} imports {told}, so that model.py would need more than torch; {_REMEDY}")
+            what = "a module beside it" if not room else name
+            raise UsageError(f"{OPTION} {module} imports {what}, so that model.py would need more than torch; {_REMEDY}")
 
 
 def _factory(module: str, found: OwnPrimitives, name: str, defined: set[str]) -> str:

@@ -66,7 +66,7 @@ def network_graph(genotype: Genotype, plan: Blueprint) -> NetworkGraph:
 
     Raises:
         GenotypeError: the cell's sink cannot be reached from its source.
-        UsageError: an own primitive of which nobody knows how many channels it emits.
+        UsageError: an own primitive that is not known to this process.
     """
     builder = _Builder(genotype)
     values: ValueTuple = ()

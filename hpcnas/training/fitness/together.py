@@ -48,7 +48,7 @@ class TogetherEngine:
         self.evaluation_batch = max(1, min(MOST_EVALUATED_PX // data.image_px**2, len(data.validation.labels)))
         self.dtype = "float32" if is_interpreted() else "bfloat16"
         self._plain: RepeatsEngine | None = None
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`. Repeats that diverge fail when the others are given."""
@@ -88,8 +88,8 @@ class TogetherEngine:
         """The engine for genotypes that the kernels cannot run; each reason is logged once."""
         if self._plain is None:
             self._plain = RepeatsEngine(self.recipe, self.dataset, self.device)
-        if reason not in self._told:
-            self._told.add(reason)
+        if reason not in self._logged:
+            self._logged.add(reason)
             log.warning("some genotypes' repeats are trained one after the other: %s", reason)
         return self._plain
 
