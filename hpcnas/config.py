@@ -122,6 +122,13 @@ class ClusterConfig:
     stall_s: float = option(
         1800.0, "Seconds without progress after which a training counts as hung.", name="stall_seconds", metavar="S", above=0
     )
+    page_every_s: float = option(
+        300.0,
+        "Seconds between two pages (RUN/report.html), more where a page is dear; 0: none.",
+        name="page_every",
+        metavar="S",
+        least=0,
+    )
     on_end: str = option("", "Shell command to run once when the search has finished or drained.", metavar="CMD")
     on_failure: str = option("", "Shell command to run once when the search fails.", metavar="CMD")
 
@@ -146,6 +153,7 @@ class RunConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: str = option("sqlite", "sqlite or postgresql://...")
+    note: str = option("", "What this run is about, in your words; it may change on resume.", metavar="TEXT")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, by section, as run.toml and the run row hold them."""
@@ -160,13 +168,13 @@ class RunConfig:
         """
         config = base or cls()
         for section, given in values.items():
-            if section == "store":
-                config = replace(config, store=_typed("store", given, str))
+            if section in ("store", "note"):
+                config = replace(config, **{section: _typed(section, given, str)})
             elif section in ("space", "search", "recipe", "cluster") and isinstance(given, dict):
                 config = replace(config, **{section: _overlay(section, getattr(config, section), given)})
             else:
                 raise UsageError(
-                    f"[{section}] is no section of a configuration; it has space, search, recipe, cluster and store"
+                    f"[{section}] is no section of a configuration; it has space, search, recipe, cluster, store and note"
                 )
         return config
 
@@ -188,17 +196,20 @@ class RunConfig:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
+    # It trains every network that its search breeds, the equal ones too; the others do not (--duplicates).
     "paper": {},
     # An afternoon on one machine: the paper's method on a tenth of its training.
     "quick": {
-        "search": {"steps": 200, "population": 40},
+        "search": {"steps": 200, "population": 40, "duplicates": "reuse"},
         "recipe": {"train_steps": 500, "repeats": 2},
         "cluster": {"workers": 4},
     },
-    # Minutes on a laptop: shows that everything works, says little about architectures.
+    # Minutes on a laptop: shows that everything works, says little about architectures. Small cells, few random genotypes and
+    # large tournaments, so that there is something to find and it is found.
     "smoke": {
-        "search": {"steps": 24, "population": 8},
-        "recipe": {"dataset": "digits", "train_steps": 100, "batch": 32, "repeats": 2, "channels": 4},
+        "space": {"nodes": [3, 3]},
+        "search": {"steps": 60, "population": 5, "tournament": 0.25, "duplicates": "reuse"},
+        "recipe": {"dataset": "digits", "train_steps": 200, "batch": 16, "repeats": 2, "channels": 8, "crop": 32},
         "cluster": {"workers": 2, "cpus_per_worker": 1},
     },
 }

@@ -66,9 +66,19 @@ class RunFolder:
         return self.path / "logs"
 
     @property
+    def picture(self) -> Path:
+        """The best cell, drawn when a search ended."""
+        return self.path / "best.png"
+
+    @property
     def backup(self) -> Path:
         """Checked copies of the database."""
         return self.path / "backup"
+
+    @property
+    def page(self) -> Path:
+        """The report as one HTML file."""
+        return self.path / "report.html"
 
     def final(self, model: str, genotype: str, run: int) -> Path:
         """Folder of one full-size training: checkpoints and result.json."""

@@ -82,10 +82,12 @@ def write_bundle(
     network = _network(genotype, plan, in_channels, weights)
     title = f"{name[0].upper()}{name[1:]}: {plan.model} model"
     parameters = count(genotype, plan.model, **_sizes(plan, in_channels)).trainable
+    # Two images: exporters take a dimension of 1 for a constant.
     image = torch.zeros(2, in_channels, plan.image_px, plan.image_px)
     source = standalone_source(genotype, plan, in_channels=in_channels, file="model.py", title=title)
     if live_own_names(genotype):
         check_own_source(source, network, image)
+    # All refusals are above, so none of them leaves half a bundle.
     lines = [_written(out / "genotype.json", genotype_to_json(genotype, indent=2) + "\n", f"digest {digest(genotype)[:16]}")]
     lines.append(_written(out / "model.py", source, f"{plan.model} model, {parameters:,} parameters; needs torch alone"))
     if weights:

@@ -7,7 +7,7 @@ from hpcnas.population.protocol.outbox import waiting
 from hpcnas.population.queries import Population
 from hpcnas.records import Individual, State
 from hpcnas.report.tables.formatting import Spread
-from hpcnas.report.views import AttemptView, Evaluation, FailedGenotype, RunRows, WorkerSpan, fittest
+from hpcnas.report.views import AttemptView, Evaluation, FailedGenotype, RunRows, WorkerSpan
 from hpcnas.run_folder import RunFolder
 
 
@@ -30,10 +30,9 @@ def read_run(folder: RunFolder, name: str) -> RunRows:
 
 
 def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
-    run = population.run()
+    run, (reused, saved_s) = population.run(), population.reused()
     individuals = population.individuals()
     evaluations = tuple(_evaluations(individuals))
-    best = fittest(evaluations)
     attempts = tuple(
         AttemptView(row.individual_id, row.worker_id, row.host, row.started, row.ended, row.outcome, row.error)
         for row in population.attempts()
@@ -50,11 +49,14 @@ def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
         workers=workers,
         devices=tuple(population.devices()),
         failed_permanently=tuple(_failed_permanently(individuals, attempts)),
-        best_genotype=next((row.genotype for row in individuals if best and row.id == best.id), ""),
+        genotypes={row.id: row.genotype for row in individuals if row.state in (State.EVALUATED, State.FAILED)},
         started=run.created,
         ended=_last_sign(attempts, workers),
         version=run.hpcnas,
         waiting=waiting(folder),
+        run_id=run.run_id,
+        reused=reused,
+        saved_h=saved_s * max(1, run.config.cluster.gpus_per_worker) / 3600,
     )
 
 

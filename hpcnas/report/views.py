@@ -1,14 +1,19 @@
 """The plain rows of one run, read once; tables and charts are functions of them."""
 
+import logging
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from hpcnas.config import RunConfig
+from hpcnas.errors import UsageError
 from hpcnas.population.pace import spent_s
 from hpcnas.records import Final, StateCounts
+from hpcnas.report.macs import small_macs
 from hpcnas.report.tables.formatting import Spread
+
+log = logging.getLogger(__name__)
 
 SPACE_NAMES = {"hierarchical": "Hierarchical", "flat": "Flat", "flat-constrained": "Flat, parameter-constrained"}
 
@@ -78,10 +83,13 @@ class RunRows:
         name: the folder's name, made unique among the runs of a report.
         evaluations: by ascending id.
         devices: what the repeats were trained on: cpu, the name of a GPU, synthetic.
-        best_genotype: JSON of `best`; empty when there is none.
+        genotypes: JSON of those that are evaluated or failed, by id.
         waiting: results in the outbox, which the rows do not hold yet.
+        run_id: as in the folder's run.id.
         started: seconds since 1970.
         ended: when the last attempt ended or began; None before the first.
+        reused: evaluated genotypes that took over the fitness of an earlier one.
+        saved_h: GPU-hours of training that this saved.
     """
 
     name: str
@@ -94,11 +102,14 @@ class RunRows:
     workers: tuple[WorkerSpan, ...] = field(default=(), repr=False)
     devices: tuple[str, ...] = ()
     failed_permanently: tuple[FailedGenotype, ...] = ()
-    best_genotype: str = field(default="", repr=False)
+    genotypes: Mapping[int, str] = field(default_factory=dict, repr=False)
     started: float = 0.0
     ended: float | None = None
     version: str = ""
     waiting: int = 0
+    run_id: str = ""
+    reused: int = 0
+    saved_h: float = 0.0
 
     @property
     def is_synthetic(self) -> bool:
@@ -127,6 +138,17 @@ class RunRows:
         return SPACE_NAMES[self.config.space.kind]
 
     @property
+    def reuse_note(self) -> str:
+        """How many genotypes were not trained, and what that saved; empty where all were."""
+        share = self.reused / max(1, self.counts.evaluated)
+        saved = f"which saved {self.saved_h:,.2f} GPU-hours"
+        return (
+            f"{self.reused:,} of {self.counts.evaluated:,} ({share:.0%}) had been trained before, {saved}"
+            if self.reused
+            else ""
+        )
+
+    @property
     def best(self) -> Evaluation | None:
         """The fittest of all, the earliest of equals; None when nothing is evaluated."""
         return fittest(self.evaluations)
@@ -135,6 +157,18 @@ class RunRows:
     def seconds(self) -> float | None:
         """Wall time from the first to the last thing that happened."""
         return None if self.ended is None else max(0.0, self.ended - self.started)
+
+    def macs(self) -> dict[int, int]:
+        """Multiply-adds of the small model of each evaluation whose genotype is known, by id.
+
+        None are given if the run's own primitives cannot be imported here; one log line says so.
+        """
+        known = {row.id: self.genotypes[row.id] for row in self.evaluations if row.id in self.genotypes}
+        try:
+            return small_macs(known, self.config)
+        except UsageError as error:
+            log.warning("the multiply-adds of %s are left out: %s", self.label, error)
+            return {}
 
     def gpu_hours(self, through: int | None = None) -> float | None:
         """Hours of a device that attempts on individuals 1..through (None: all) took, lost ones included.
