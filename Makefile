@@ -44,6 +44,7 @@ system-packages:
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.language
 
 types:
 	$(BIN)/mypy

@@ -1,4 +1,4 @@
-"""What Python programs use of hpcnas beside `build_network` and `Genotype`; docs/reading-results.md has examples."""
+"""Names for Python programs beside `build_network` and `Genotype`; docs/reading-results.md has examples."""
 
 from pathlib import Path
 

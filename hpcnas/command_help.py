@@ -1,4 +1,4 @@
-"""How every command is shown: its group in `hpcnas --help`, two examples below its own help, texts in brackets as they are."""
+"""Shows every command: its group in `hpcnas --help`, two examples below its own help, texts in brackets as they are."""
 
 import re
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class ShownGroup(TyperGroup):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a command is listed, and what is shown below its help."""
+    """The group in which a command is listed, and the examples below its help."""
 
     group: str | None
     epilog: str

@@ -27,7 +27,7 @@ OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the
 
 @dataclass(frozen=True, slots=True)
 class SearchConfig:
-    """How the search moves (paper sections 3.1 to 3.3)."""
+    """The search (paper sections 3.1 to 3.3)."""
 
     algorithm: Search = option("evolution", "How new genotypes come about.", name="search")
     steps: int = option(7000, "Genotypes to evaluate in all.", metavar="N", least=1)  # section 4.1
@@ -55,7 +55,7 @@ class SearchConfig:
 
 @dataclass(frozen=True, slots=True)
 class RecipeConfig:
-    """How a genotype is trained to get its fitness (paper section 4.1, small model)."""
+    """The training of a genotype that gives its fitness (paper section 4.1, small model)."""
 
     fitness: str = option("train", "train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION.")
     dataset: str = option("cifar10", "cifar10, cifar100, fashion-mnist, digits or folder:PATH.")
@@ -89,7 +89,7 @@ class RecipeConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """Where and how workers run; nothing here changes a result, all of it may change on resume."""
+    """The machines and processes of workers; nothing here changes a result, all of it may change on resume."""
 
     workers: int = option(200, "Workers to keep running.", metavar="N", least=1)
     cluster: Where = option("auto", "Where they run.", shown="auto: Slurm when sbatch answers")
@@ -116,6 +116,13 @@ class ClusterConfig:
     stall_s: float = option(
         1800.0, "Seconds without progress after which a training counts as hung.", name="stall_seconds", metavar="S", above=0
     )
+    page_every_s: float = option(
+        300.0,
+        "Seconds between two pages (RUN/report.html), more where a page is dear; 0: none.",
+        name="page_every",
+        metavar="S",
+        least=0,
+    )
     on_end: str = option("", "Shell command to run once when the search has finished or drained.", metavar="CMD")
     on_failure: str = option("", "Shell command to run once when the search fails.", metavar="CMD")
 
@@ -140,6 +147,7 @@ class RunConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: str = option("sqlite", "sqlite or postgresql://...")
+    note: str = option("", "What this run is about, in your words; it may change on resume.", metavar="TEXT")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, by section, as run.toml and the run row hold them."""
@@ -154,13 +162,13 @@ class RunConfig:
         """
         config = base or cls()
         for section, given in values.items():
-            if section == "store":
-                config = replace(config, store=_typed("store", given, str))
+            if section in ("store", "note"):
+                config = replace(config, **{section: _typed(section, given, str)})
             elif section in ("space", "search", "recipe", "cluster") and isinstance(given, dict):
                 config = replace(config, **{section: _overlay(section, getattr(config, section), given)})
             else:
                 raise UsageError(
-                    f"[{section}] is no section of a configuration; it has space, search, recipe, cluster and store"
+                    f"[{section}] is no section of a configuration; it has space, search, recipe, cluster, store and note"
                 )
         return config
 

@@ -35,9 +35,9 @@ def config_toml(config: RunConfig) -> str:
         UsageError: it would not read back; nothing may be replaced by such a text.
     """
     values = config.to_dict()
-    store = {"store": values.pop("store")}
+    outside = {name: values.pop(name) for name in ("store", "note")}
     sections = {name: {key: value for key, value in entries.items() if value is not None} for name, entries in values.items()}
-    text = tomli_w.dumps(store | sections)
+    text = tomli_w.dumps(outside | sections)
     if RunConfig.from_dict(tomllib.loads(text)) != config:
         raise UsageError("the configuration cannot be kept in run.toml: it reads back as another one")
     return text

@@ -117,5 +117,5 @@ def check_number(
         or (below is not None and value >= below)
     )
     if broken:
-        told = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
-        raise UsageError(f"{option} {value:g} must be a finite number {told}".rstrip())
+        allowed = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        raise UsageError(f"{option} {value:g} must be a finite number {allowed}".rstrip())

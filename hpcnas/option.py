@@ -18,7 +18,7 @@ _WORDS = {int: ("a whole number", "whole numbers"), float: ("a number", "numbers
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is known of one option.
+    """One option.
 
     Attributes:
         help: one sentence for `--help`.
@@ -67,7 +67,7 @@ class Option:
         return f"{self.help} [{default}]" if default else self.help
 
     def parse(self, text: Any) -> Any:
-        """What was given on the command line as the field's value; numbers of a list have commas between them there.
+        """The text of the command line as the field's value; numbers of a list have commas between them there.
 
         Raises:
             UsageError: a list holds something else.
@@ -123,7 +123,7 @@ def check_options(values: Any) -> None:
 
 
 def type_in_words(hint: Any) -> str:
-    """What a value of a field's type is, for a sentence: "a whole number"."""
+    """A field's type in words, for a sentence: "a whole number"."""
     kind = _without_none(hint)
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"

@@ -15,7 +15,7 @@ Text = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
 
 
 class State(StrEnum):
-    """Where an individual stands; the arrows are those of the lease table in docs/reliability.md."""
+    """The state of an individual; the arrows are those of the lease table in docs/reliability.md."""
 
     QUEUED = "queued"  # born, or given back: waits for a worker
     LEASED = "leased"  # a worker trains it under the row's current token
@@ -151,7 +151,7 @@ class Final(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class LeaseView:
-    """What the head watches of a running lease: (token, heartbeat) standing still means lost."""
+    """A running lease as the head watches it: (token, heartbeat) standing still means lost."""
 
     individual_id: int
     token: int
@@ -162,7 +162,7 @@ class LeaseView:
 
 @dataclass(frozen=True, slots=True)
 class StateCounts:
-    """How many individuals are in each state, and workers that have not left."""
+    """The numbers of individuals in each state, and of workers that have not left."""
 
     queued: int
     leased: int

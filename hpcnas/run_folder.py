@@ -32,7 +32,7 @@ class RunFolder:
 
     @property
     def head_address(self) -> Path:
-        """Where the head listens: JSON host, port, pid, epoch."""
+        """The head's address: JSON host, port, pid, epoch."""
         return self.path / "head.json"
 
     @property
@@ -47,7 +47,7 @@ class RunFolder:
 
     @property
     def requests(self) -> Path:
-        """What `hpcnas stop` and `hpcnas retry` ask of the head; it takes them away."""
+        """The requests of `hpcnas stop` and `hpcnas retry`; the head removes them."""
         return self.path / "wishes"  # as in run folders of 0.1.0
 
     @property
@@ -74,6 +74,11 @@ class RunFolder:
     def backup(self) -> Path:
         """Checked copies of the database."""
         return self.path / "backup"
+
+    @property
+    def page(self) -> Path:
+        """The report as one HTML file."""
+        return self.path / "report.html"
 
     def final(self, model: str, genotype: str, run: int) -> Path:
         """Folder of one full-size training: checkpoints and result.json."""

@@ -1,1 +1,1 @@
-"""What `hpcnas bench` measures: the store, the training step, the image loader."""
+"""The measurements of `hpcnas bench`: the store, the training step, the image loader."""

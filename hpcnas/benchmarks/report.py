@@ -1,4 +1,4 @@
-"""What the reports of the training benches have in common: the machine they name and the spread they state."""
+"""Common parts of the reports of the training benches: the machine they name and the spread they state."""
 
 import os
 import platform

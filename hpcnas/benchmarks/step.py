@@ -51,7 +51,7 @@ LEVERS = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all variants share.
+    """Settings of all variants.
 
     Attributes:
         model: small, cifar or imagenet.
@@ -101,7 +101,7 @@ class Step:
         return time.perf_counter() - start, time.process_time() - cpu
 
     def traffic(self) -> tuple[int, int]:
-        """How many operators one step calls, and the bytes of the tensors that they read and write."""
+        """Counts the operators that one step calls, and the bytes of the tensors that they read and write."""
         with _Traffic() as traffic:
             self._train()
         return traffic.calls, traffic.bytes

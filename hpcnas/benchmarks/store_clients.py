@@ -64,7 +64,7 @@ class _Client:
             row = Fitness(0, 0.5, 1, 5000, 1.0, "cpu")
             self._send(RecordMessage(individual_id, token, row))
 
-    def hear(self) -> bool:
+    def take_answer(self) -> bool:
         """Take an answer in; whether it was complete."""
         self._frames.feed(self.socket.recv(1 << 16))
         content = self._frames.next()
@@ -114,7 +114,7 @@ def drive(folder: RunFolder, clients: int, seconds: float, pause_s: float) -> di
             client.ask()
         for key, _ in selector.select(timeout=0.05):
             client = key.data
-            if client.hear():
+            if client.take_answer():
                 if client.next_at <= time.monotonic():
                     client.ask()
                 else:

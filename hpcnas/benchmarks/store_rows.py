@@ -1,4 +1,4 @@
-"""What `bench store` puts into its databases, and the same cycle by hand in raw sqlite3."""
+"""Fills the databases of `bench store`, and runs the same cycle by hand in raw sqlite3."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""What the report of `hpcnas bench store` says beside its figures, and how it is printed."""
+"""Prints the report of `hpcnas bench store`, and names versions and goals beside its figures."""
 
 import os
 import platform
@@ -29,5 +29,5 @@ def store_machine_line(folder: Path) -> str:
 
 
 def store_versions() -> dict[str, str]:
-    """What the figures hang on."""
+    """The versions and the disk that the figures depend on."""
     return {"hpcnas": hpcnas.__version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}

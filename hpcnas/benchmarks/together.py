@@ -119,7 +119,7 @@ def _timed(steps: Steps, device: torch.device, rounds: int) -> dict[str, float]:
 
 
 def _kinds(steps: Steps) -> dict[str, dict[str, float]]:
-    """What each kind of launch takes: the profiler's kernels stand in the order of the launches."""
+    """The time of each kind of launch: the profiler's kernels stand in the order of the launches."""
     found: dict[str, dict[str, float]] = defaultdict(lambda: {"ms": 0.0, "launches": 0, "gigabytes": 0.0})
     for launch, milliseconds in zip(steps.launches, in_order(steps.launches, _kernel_events(steps)), strict=False):
         width = launch.own.get("C")

@@ -30,7 +30,7 @@ IMAGENET_GPUS = 8  # of a node, unless HPCNAS_GPUS_PER_NODE says otherwise
 
 
 class Level(StrEnum):
-    """How good or bad a finding is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"  # works, with a disadvantage
@@ -100,7 +100,7 @@ def check_network(address: str = "") -> list[Finding]:
 
 
 def check_local(config: RunConfig) -> list[Finding]:
-    """What workers on this machine would have."""
+    """Check the cores and GPUs of workers on this machine."""
     cores, gpus, workers = len(os.sched_getaffinity(0)), visible_gpus(), config.cluster.workers
     found = ok(f"workers would run here: {cores} cores, {len(gpus)} GPU{'s' * (len(gpus) != 1)}")
     if workers > max(cores, len(gpus)):
@@ -143,12 +143,12 @@ def check_genotype_time(config: RunConfig, repeat_s: float | None) -> list[Findi
         return [ok("workers have no time limit")]
     if repeat_s is None:
         return [ok(f"a worker may run {duration(limit)}; how long a genotype takes is not known before the first")]
-    told = f"a worker may run {duration(limit)}, one repeat takes {duration(repeat_s)}"
+    times = f"a worker may run {duration(limit)}, one repeat takes {duration(repeat_s)}"
     if limit < SAFETY * repeat_s:
-        return [Finding(Level.FAILED, told, f"no repeat can be finished: ask for --time of at least {duration(2 * repeat_s)}")]
+        return [Finding(Level.FAILED, times, f"no repeat can be finished: ask for --time of at least {duration(2 * repeat_s)}")]
     if limit < 10 * repeat_s:
-        return [Finding(Level.WARNING, told, "much of it goes into starting; a longer --time is better")]
-    return [ok(told)]
+        return [Finding(Level.WARNING, times, "much of it goes into starting; a longer --time is better")]
+    return [ok(times)]
 
 
 def _accounting() -> Finding:

@@ -1,4 +1,4 @@
-"""Which GPUs a process may use, without importing torch."""
+"""Finds the GPUs that a process may use, without importing torch."""
 
 import os
 from pathlib import Path

@@ -74,9 +74,9 @@ def settle_workers(config: ClusterConfig, *, is_asked: bool) -> ClusterConfig:
     """
     if config.cluster in ("slurm", "debug") or (config.cluster == "auto" and slurm_answers()):
         return config
-    is_told = config.cluster == "local"
+    is_local = config.cluster == "local"
     why = (
-        "--cluster local runs workers on this machine" if is_told else "sbatch does not answer, so workers run on this machine"
+        "--cluster local runs workers on this machine" if is_local else "sbatch does not answer, so workers run on this machine"
     )
     for name in SLURM_OPTIONS:
         if getattr(config, name):
@@ -85,7 +85,7 @@ def settle_workers(config: ClusterConfig, *, is_asked: bool) -> ClusterConfig:
                 f"or leave --{name} out with --cluster local (--{name} '' removes it from a run)"
             )
     most = _workers_that_fit(config)
-    if config.workers > most and is_asked and not is_told:
+    if config.workers > most and is_asked and not is_local:
         raise UsageError(
             f"--workers {config.workers} is more than the {most} that fit here, and {why}; start the head where sbatch "
             "is, or add --cluster local to start them all here"

@@ -1,4 +1,4 @@
-"""How the head gets workers, whatever the machine: the contract of the launchers, and what a task does."""
+"""The contract of the launchers, by which the head gets workers on any machine, and the work of a task."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -74,7 +74,7 @@ class Launcher(ABC):
         return
 
     def script(self, count: int) -> str:
-        """What would be run to start `count` workers, for --dry-run."""
+        """The batch script that would start `count` workers, for --dry-run."""
         return ""
 
     def prune(self) -> int:

@@ -67,7 +67,7 @@ class StopFlag:
 
     @property
     def count(self) -> int:
-        """How many signals came, those of one event counted once."""
+        """The number of signals that came, those of one event counted once."""
         return sum(1 for index in range(len(self._seen)) if index == 0 or self._is_second(index))
 
     @property

@@ -97,7 +97,7 @@ def duration_s(text: str) -> float | None:
 
 
 def _time_left_by_squeue(job: str) -> float | None:
-    """For a worker started by hand inside a job, if Slurm does not give the job's times."""
+    """The job's remaining time by squeue, for a worker started by hand if Slurm does not set the job's times."""
     try:
         answer = subprocess.run(
             ["squeue", "--noheader", f"--jobs={job}", "--format=%L"],

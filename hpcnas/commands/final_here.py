@@ -129,7 +129,7 @@ def _check_weights_out(options: FinalOptions, task: TrainingTask) -> None:
 
 
 def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result: Final) -> None:
-    """What rank 0 does with a finished run; all of it may be done twice."""
+    """Deliver a finished run, on rank 0; all of it may be done twice."""
     top5 = "" if result.error_top5 is None else f", top-5 {result.error_top5:.2f} %"
     print(
         f"{task.recipe.folder_name} run {task.run}: error {result.error_top1:.2f} %{top5} on {result.details['tested']} images "
@@ -143,9 +143,9 @@ def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result
             beside = target.with_name(f".{target.name}.{os.getpid()}")
             shutil.copyfile(source, beside)
             os.replace(beside, target)
-    told = deliver_final(options.folder, result, is_stopping=lambda: bool(stop))
-    if told:
-        print(told, flush=True)
+    line = deliver_final(options.folder, result, is_stopping=lambda: bool(stop))
+    if line:
+        print(line, flush=True)
 
 
 def _summary(results: list[Final]) -> str:

@@ -1,4 +1,4 @@
-"""What was asked of `hpcnas final`, and what follows: the recipe, the shape of a job, the command of a submitted job."""
+"""The options of `hpcnas final`, and what follows from them: the recipe, the shape of a job, the command of a submitted job."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _PATHS = ("data", "out", "weights_out")
 
 @dataclass(frozen=True, slots=True)
 class FinalOptions:
-    """What was asked of `hpcnas final`.
+    """The options of `hpcnas final`.
 
     Attributes:
         given: the options that were given, by name, those of the recipe and of the job among them.
@@ -55,7 +55,7 @@ class FinalOptions:
 
     @classmethod
     def of(cls, genotype: str, run: str | None, options: Mapping[str, Any]) -> "FinalOptions":
-        """From the command line, where None and False stand for what was not given."""
+        """The options of a command line, on which None and False stand for those that were not given."""
         given = {name: value for name, value in options.items() if value is not None and value is not False}
         return cls(genotype, run, given, **_fields(options_of(FinalOptions), given))
 
@@ -86,11 +86,11 @@ class FinalOptions:
         return recipe
 
     def run_numbers(self, recipe: FullRecipe) -> list[int]:
-        """Which runs are to be trained."""
+        """The numbers of the runs to train."""
         return list(range(recipe.runs)) if self.run_index is None else [self.run_index]
 
     def shape(self, config: RunConfig | None) -> JobShape:
-        """What a job asks Slurm for; partition, account, QOS and set-up commands are the run's unless given."""
+        """The resources of a job; partition, account, QOS and set-up commands are the run's unless given."""
         given = {name: value for name, value in _fields(options_of(JobShape), self.given).items() if value}
         of_run = {name: getattr(config.cluster, name) for name in _OF_RUN} if config else {}
         ranks = max(1, self.given.get("gpus_per_node", JobShape().gpus_per_node))

@@ -1,4 +1,4 @@
-"""Which genotype `best` means to a requeued batch job: what it meant when the job, or the first task of its array, started.
+"""Keeps the genotype that `best` named when a batch job, or the first task of its array, started.
 
 A search goes on while its best genotype is trained; a requeued job must not change over to another one halfway. A job that
 was not requeued, such as an interactive allocation, in which `best` is trained again and again, takes the best of now.
@@ -20,7 +20,7 @@ Named = tuple[Genotype, int | None]
 
 
 def pinned(folder: Path, word: str, resolve: Callable[[], list[Named]]) -> list[Named]:
-    """What `word` meant at first, to a requeued job and to the tasks of an array; else what it means now.
+    """The genotypes that `word` named at first, for a requeued job and the tasks of an array; else those of now.
 
     Args:
         folder: for the note, on a disk that all tasks of the job see.

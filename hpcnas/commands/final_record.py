@@ -29,7 +29,7 @@ def deliver_final(folder: RunFolder, final: Final, *, is_stopping: Callable[[], 
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            if _tell_head(folder, final) or _record_without_head(folder, final):
+            if _send_to_head(folder, final) or _record_without_head(folder, final):
                 return "recorded in the population"
             break
         except RunHeldError:
@@ -56,7 +56,7 @@ def take_in(folder: RunFolder) -> int:
     return waiting(folder)
 
 
-def _tell_head(folder: RunFolder, final: Final) -> bool:
+def _send_to_head(folder: RunFolder, final: Final) -> bool:
     """Whether the head, or the run's own database server, took the result."""
     from hpcnas.head.create import require_config
     from hpcnas.population import open_queue

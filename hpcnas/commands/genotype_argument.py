@@ -1,4 +1,4 @@
-"""What GENOTYPE means on the command line: an id of the run, `best`, `published` or a JSON file."""
+"""Resolves GENOTYPE of the command line: an id of the run, `best`, `published` or a JSON file."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From the options of `hpcnas head` to a configuration: options beat the file, it the preset, that the stored run."""
+"""Makes a configuration of the options of `hpcnas head`: options beat the file, it the preset, that the stored run."""
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace

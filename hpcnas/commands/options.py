@@ -1,4 +1,4 @@
-"""From options to a command: those of dataclasses, those that several commands share, and how all of them are shown."""
+"""Adds options to a command: those of dataclasses, and those that several commands share; sets how they are shown."""
 
 import inspect
 from collections.abc import Callable, Iterable

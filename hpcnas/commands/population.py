@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpcnas.report.status import RunStatus
 
 Form = Literal["text", "csv", "json"]
+Size = Literal["parameters", "macs"]
 WATCH_S = 2.0
 PENDING_EVERY_S = 60.0
 
@@ -66,21 +67,30 @@ def population(
     run: RunOption = None,
     top: Annotated[int | None, typer.Option("--top", metavar="K", help="Only the K fittest.")] = None,
     front: Annotated[
-        bool, typer.Option("--front", help="Only those that no other one beats in both fitness and parameters, by size.")
+        bool, typer.Option("--front", help="Only those that no other one beats in both fitness and size.")
     ] = False,
+    by: Annotated[
+        Size | None, typer.Option("--by", help="The size of --front: parameters or multiply-adds. [parameters]")
+    ] = None,
     form: Annotated[Form, typer.Option("--format", help="A table to read, or for programs.")] = "text",
 ) -> None:
     """The table of genotypes, the fittest first."""
     from hpcnas.population.queries import Population
+    from hpcnas.records import State
     from hpcnas.report.leaderboard import front_of, population_csv, population_json, population_text, rank
+    from hpcnas.report.macs import small_macs
 
     if top is not None:
         check_at_least("--top", top, 1)
+    if by is not None and not front:
+        raise UsageError(f"--by {by} is the size of a front; give --front too")
     with Population.open(RunFolder.from_option(run).require()) as opened:
-        rows = opened.individuals()
-    ranked = (front_of(rows) if front else rank(rows))[:top]
+        rows, recipe = opened.individuals(), opened.config.recipe
+    evaluated = {one.id: one.genotype for one in rows if front and one.state is State.EVALUATED}
+    macs = small_macs(evaluated, recipe) if front else None
+    ranked = (front_of(rows, macs if by == "macs" else None) if front else rank(rows))[:top]
     write = {"text": population_text, "csv": population_csv, "json": population_json}[form]
-    print(write(ranked))
+    print(write(ranked, macs))
 
 
 @shown(LOOK, "hpcnas failures --brief", "hpcnas failures --run runs/first")

@@ -1,4 +1,4 @@
-"""`hpcnas report` and `hpcnas export`: what is seen of a search, and what leaves it."""
+"""`hpcnas report` and `hpcnas export`: tables, figures and page of a search; files of a genotype."""
 
 import os
 import shutil
@@ -44,20 +44,24 @@ def report(
     from hpcnas.commands.final_record import take_in
     from hpcnas.report.assemble import write_report
     from hpcnas.report.files import refuse_existing, write_file
+    from hpcnas.report.page_file import refuse_other
     from hpcnas.report.read_run import read_runs
 
     names: Sequence[str | None] = runs or [run]
-    folders = [RunFolder.from_option(name).require() for name in names]
-    own_page = folders[0].path / "report.html" if form is ReportFormat.HTML else None  # replaced at every report
+    folders = _run_folders([RunFolder.from_option(name) for name in names])
+    own_page = folders[0].page if form is ReportFormat.HTML and out is None else None
     if out is not None:
         refuse_existing([out], force=force)
     for folder in folders:
         take_in(folder)
     rows = read_runs(folders)
+    if own_page is not None and not force:
+        refuse_other(own_page, rows)
     if figures is not None:
         _write_figures(rows, figures, force=force)
     target = out or own_page
-    text = write_report(rows, form, _terminal_width() if out is None else 0)
+    reload_s = rows[0].config.cluster.page_every_s if own_page is not None and _is_rewritten(folders) else 0.0
+    text = write_report(rows, form, _terminal_width() if out is None else 0, reload_s)
     if target is None:
         sys.stdout.write(text)
     else:
@@ -129,6 +133,24 @@ def _write_figures(runs: "Sequence[RunRows]", folder: Path, *, force: bool) -> N
     for chart in charts:
         if chart.is_empty:
             print(f"left out {chart.name}, which would be empty: {chart.caption}", file=sys.stderr)
+
+
+def _run_folders(given: "Sequence[RunFolder]") -> "list[RunFolder]":
+    """Those of several folders that hold a run: `runs/*` names others too, and files."""
+    found = [folder for folder in given if folder.config.is_file()]
+    if not found:
+        given[0].require()
+    if len(found) < len(given):
+        left = [folder.path.name for folder in given if folder not in found]
+        print(f"left out, as they hold no run: {', '.join(left)}", file=sys.stderr)
+    return found
+
+
+def _is_rewritten(folders: "Sequence[RunFolder]") -> bool:
+    """Whether a head writes the page of these runs anew."""
+    from hpcnas.head.requests import running_head
+
+    return len(folders) == 1 and bool(running_head(folders[0]))
 
 
 def _terminal_width() -> int:

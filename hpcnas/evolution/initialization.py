@@ -1,4 +1,4 @@
-"""Where the search begins: identity chains, mutated many times (paper section 3.2)."""
+"""Makes random genotypes: identity chains, mutated many times (paper section 3.2)."""
 
 from itertools import accumulate
 from random import Random

@@ -15,7 +15,7 @@ MAX_DRAWS = 10_000
 
 
 class Draw(NamedTuple):
-    """Where equation (3) changes a genotype, and to what: [G_motif^(level)]_(successor, predecessor) <- operation."""
+    """One change of a genotype by equation (3): [G_motif^(level)]_(successor, predecessor) <- operation."""
 
     level: int
     motif: int
@@ -44,7 +44,7 @@ class Mutation:
     new: int
 
     def describe(self) -> str:
-        """What changed, as "level 2 motif 3: 1-4 none -> conv1x1"."""
+        """The change in words, as "level 2 motif 3: 1-4 none -> conv1x1"."""
         old, new = (self.genotype.operation_name(self.level, k) for k in (self.old, self.new))
         return f"level {self.level} motif {self.motif}: {self.predecessor}-{self.successor} {old} -> {new}"
 

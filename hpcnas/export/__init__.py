@@ -1,1 +1,1 @@
-"""What leaves hpcnas: a genotype as a stand-alone model file, its weights, ONNX and torch.export on request."""
+"""Exports: a genotype as a stand-alone model file, its weights, ONNX and torch.export on request."""

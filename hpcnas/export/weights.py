@@ -59,7 +59,7 @@ class Weighed:
 
     @property
     def dataset(self) -> str:
-        """What it was trained on."""
+        """The data set of the training."""
         return self.result.dataset
 
 
@@ -115,5 +115,5 @@ def best_on(trainings: Sequence[Weighed], dataset: str | None) -> Weights | None
 
 
 def datasets(trainings: Sequence[Weighed]) -> list[str]:
-    """What they were trained on, each name once."""
+    """The data sets of the trainings, each name once."""
     return sorted({training.dataset for training in trainings})

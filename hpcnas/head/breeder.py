@@ -1,4 +1,4 @@
-"""OffspringRecord of the next genotype, in the moment a worker asks and nothing is queued (Algorithm 1)."""
+"""Breeds the next genotype, in the moment a worker asks and nothing is queued (Algorithm 1)."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ _parsed = lru_cache(maxsize=1024)(genotype_from_json)
 # A claim holds the store's lock while its genotype is bred; what takes longer is bred beside, and the worker asks again.
 PROMPT_S = 0.1
 # Random genotypes that are drawn when a run is made, about a second's worth, to see that the limit on parameters can be met.
-TRIAL_DRAWS = 1000
+FIRST_DRAWS = 1000
 
 
 class _TooLong(Exception):
@@ -59,7 +59,7 @@ class Breeder:
         self._lock = threading.Lock()
 
     def breed(self) -> bool:
-        """Queue one child if the run wants another.
+        """Queue one child if the run needs another.
 
         Returns:
             Whether a genotype is queued now for a worker. A record with a twin is evaluated at once or waits for it, so that
@@ -84,7 +84,7 @@ class Breeder:
             return False
 
     def __len__(self) -> int:
-        """How many evaluated genotypes it knows."""
+        """How many evaluated genotypes its population has."""
         return len(self._population)
 
     @property
@@ -102,7 +102,7 @@ class Breeder:
                 self._take_in(rows)
 
     def _take_in(self, rows: list[tuple[int, float]]) -> None:
-        """Add `rows`, of which the first is the last one known: another there means that a transaction was taken back."""
+        """Add new rows; read all again if the first of them is not the last one added: a transaction was rolled back."""
         if not self._continues(rows):
             self._population, self._last, self.best = RankedPopulation(), None, None
             self._best_at = self._longest = 0
@@ -177,7 +177,7 @@ def check_limit(config: RunConfig, classes: int, in_channels: int) -> None:
     """See that --max-parameters is met by random genotypes, with which every search begins.
 
     Raises:
-        UsageError: by none of TRIAL_DRAWS.
+        UsageError: by none of FIRST_DRAWS.
     """
     limit, seen = config.space.max_parameters, [0]
     if limit is None:
@@ -189,10 +189,10 @@ def check_limit(config: RunConfig, classes: int, in_channels: int) -> None:
 
     search = config.search
     try:
-        random_genotype(config.space, rng_for_step(search.seed, 1), search.initial_mutations, admits, TRIAL_DRAWS)
+        random_genotype(config.space, rng_for_step(search.seed, 1), search.initial_mutations, admits, FIRST_DRAWS)
     except UsageError as error:
         raise UsageError(
-            f"--max-parameters {limit} is met by none of {TRIAL_DRAWS} random genotypes, the smallest of which has "
+            f"--max-parameters {limit} is met by none of {FIRST_DRAWS} random genotypes, the smallest of which has "
             f"{min(seen[1:], default=0)}; raise it"
         ) from error
 

@@ -1,4 +1,4 @@
-"""What ends a search before its last step: hours, GPU-hours, or a best genotype that has not improved for long."""
+"""Ends a search before its last step: hours, GPU-hours, or a best genotype that has not improved for long."""
 
 from collections.abc import Callable, Iterable, Sequence
 

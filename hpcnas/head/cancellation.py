@@ -15,14 +15,14 @@ class Cancelling(Protocol):
     """The part of a launcher that a cancellation needs."""
 
     def cancel(self) -> int:
-        """End all workers of the run; how many were told to."""
+        """End all workers of the run; returns how many were asked to."""
 
 
 class Cancellation:
     """Ends all workers of a run.
 
     Attributes:
-        count: how many workers were told to end; None until the cluster has done it.
+        count: how many workers were asked to end; None until the cluster has done it.
         trouble: why it could not be done the last time; "" when nothing went wrong.
     """
 

@@ -50,9 +50,9 @@ def check_resumable(folder: RunFolder, config: RunConfig, stored: RunConfig) -> 
     """
     changed = config.changed_from(stored)
     if changed:
-        told = "; ".join(f"{name} is {_value(stored, name)}, not {_value(config, name)}" for name in changed)
+        differences = "; ".join(f"{name} is {_value(stored, name)}, not {_value(config, name)}" for name in changed)
         raise UsageError(
-            f"{folder.path} holds a run with other settings: {told}; resume it with its own, or choose another --run"
+            f"{folder.path} holds a run with other settings: {differences}; resume it with its own, or choose another --run"
         )
     if config.store != stored.store:
         raise UsageError(f"{folder.path} keeps its population in {stored.store}, not {config.store}; choose another --run")

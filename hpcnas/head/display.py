@@ -1,4 +1,4 @@
-"""What the head shows: a live picture on a terminal, log lines elsewhere. A terminal that goes away stops nothing."""
+"""Shows a live picture on a terminal, log lines elsewhere. A terminal that is closed stops nothing."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ LINE_EVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The run at one moment, as people want to see it.
+    """The run at one moment, for people.
 
     Attributes:
         best: (id, fitness) of the fittest so far.
@@ -44,7 +44,7 @@ class Snapshot:
         return self.facts() + eta + (f"; {self.note}" if self.note else "")
 
     def facts(self) -> str:
-        """What changes when something happened, not by time alone; without the note."""
+        """The parts that events change, not time alone; without the note."""
         parts = [f"{self.evaluated}/{self.steps} evaluated", f"{self.leased} training", f"{self.workers}/{self.wanted} workers"]
         if self.queued:
             parts.append(f"{self.queued} queued")

@@ -1,4 +1,4 @@
-"""Which leases have lapsed or stalled, by the head's own monotonic clock (docs/reliability.md, section 2)."""
+"""Finds the leases that have lapsed or stalled, by the head's own monotonic clock (docs/reliability.md, section 2)."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class _Observation:
     token: int
     heartbeat: int
     progress: float
-    heard_s: float  # when (token, heartbeat) last changed
+    beat_s: float  # when (token, heartbeat) last changed
     moved_s: float  # when (token, progress) last changed
 
 
@@ -27,10 +27,10 @@ class Verdicts:
 
 
 class LeaseWatch:
-    """Remembers when each lease was last heard of. Reads no wall clock, so clocks may jump and differ.
+    """Records when the counter of each lease last changed. Reads no wall clock, so clocks may jump and differ.
 
-    A long gap between two looks (a suspended or stopped head) starts every observation anew:
-    silence that the head itself slept through proves nothing about a worker.
+    After a long gap between two looks (a suspended or stopped head) every observation starts anew: no change in
+    that time proves nothing about a worker.
     """
 
     def __init__(self, lease_s: float, stall_s: float, heartbeat_s: float, clock: Callable[[], float]) -> None:
@@ -45,7 +45,7 @@ class LeaseWatch:
         """Compare the running leases with the last look, and name those that stood still for too long.
 
         Args:
-            gone: workers whose task the cluster does not know any more. That shortens their lease and
+            gone: workers whose task the cluster does not list any more. That shortens their lease and
                 does not end it: a killed job's process may go on, and a cluster may be wrong.
         """
         now = self.clock()
@@ -64,13 +64,13 @@ class LeaseWatch:
         if seen is None or seen.token != lease.token:
             return _Observation(lease.token, lease.heartbeat, lease.progress, now, now)
         if seen.heartbeat != lease.heartbeat:
-            seen.heartbeat, seen.heard_s = lease.heartbeat, now
+            seen.heartbeat, seen.beat_s = lease.heartbeat, now
         if seen.progress != lease.progress:
             seen.progress, seen.moved_s = lease.progress, now
         return seen
 
     def _silent_s(self, lease: LeaseView, now: float) -> float:
-        return now - self._seen[lease.individual_id].heard_s
+        return now - self._seen[lease.individual_id].beat_s
 
     def _still_s(self, lease: LeaseView, now: float) -> float:
         return now - self._seen[lease.individual_id].moved_s

@@ -1,7 +1,7 @@
 """Algorithm 1: the head breeds a child whenever a worker asks, keeps workers running, and stops at exactly --steps evaluated.
 
-It keeps no state of its own: killed at any line and started again with the same command, it goes on
-with what the population holds.
+It keeps no state of its own. Killed at any line and started again with the same command, it goes on
+from the population.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 FINISHING = "finishing: workers are leaving"
-FAREWELL_S = 15.0  # for workers to hear that the run is finished, and leave
+FAREWELL_S = 15.0  # for workers to get the answer that the run is finished, and leave
 
 
 class Head:
@@ -56,7 +56,7 @@ class Head:
             time.time,
         )
         self._draining = ""  # why
-        self._claims_end = False  # whether the population knows that the run drains
+        self._claims_end = False  # whether the population records that the run drains
         self._cancellation: Cancellation | None = None
         self._started_s = clock()
         self._trouble = Trouble(display, clock)
@@ -177,7 +177,7 @@ class Head:
         """End all workers; whether the cluster has done it. One that does not answer is asked again and again."""
         self._cancellation = self._cancellation or Cancellation(self.run.launcher, self.clock)
         if self._cancellation.is_done():
-            self.display.log(f"asked to cancel: told {self._cancellation.count} workers to end")
+            self.display.log(f"cancelling: asked {self._cancellation.count} workers to end")
             self._cancellation = None
             return True
         if self._cancellation.trouble:

@@ -1,4 +1,4 @@
-"""What the head does again and again beside breeding: leases, roll call, outbox, failures, staff."""
+"""The head's periodic work beside breeding: leases, roll call, outbox, failures, staff."""
 
 import logging
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Maintenance:
 
     Attributes:
         note: what hinders the search at the moment, for people; mostly "".
-        attempts: those of late, whose pace tells how long the search still takes.
+        attempts: those of late, whose pace gives the time that the search still takes.
     """
 
     def __init__(self, run: OpenRun, display: Display, clock: Callable[[], float]) -> None:
@@ -76,7 +76,7 @@ class Maintenance:
             self.display.log(f"merged {merged} messages from the outbox")
 
     def cancel_waiting(self) -> None:
-        """Jobs that only wait in the queue would start, hear that there is nothing to do, and end."""
+        """Cancel jobs that only wait in the queue: they would start, get nothing to do, and end."""
         waiting = [task for task, state in (self.run.launcher.alive() or {}).items() if state == "PENDING"]
         if not waiting:
             return
@@ -131,7 +131,7 @@ class Maintenance:
         verdicts = self.watch.look(leases, self._gone)
         for lease in verdicts.lost:
             if self.store.expire(lease, "no heartbeat"):
-                log.warning("genotype %d is queued again: nothing was heard of its worker", lease.individual_id)
+                log.warning("genotype %d is queued again: its worker sent no heartbeat", lease.individual_id)
                 self.store.lost_workers([lease.worker_id], "no heartbeat")
         for lease in verdicts.stalled:
             if self.store.expire(lease, "no progress", blame_genotype=True):
@@ -139,7 +139,7 @@ class Maintenance:
                 self.store.lost_workers([lease.worker_id], "no progress")  # it hangs: its place is free for another
 
     def _replace_leavers(self, workers: list[WorkerRow]) -> None:
-        """The places of workers that said goodbye are free, long before the cluster is asked again."""
+        """Free the places of workers that left the run, long before the cluster is asked again."""
         ended = {worker.worker_id: worker.slurm_task for worker in workers if worker.ended is not None}
         again = {worker.slurm_task for worker in workers if worker.ended is None}  # Slurm requeued it, it runs already
         if self._left is not None:  # else they left before this head came
@@ -149,7 +149,7 @@ class Maintenance:
         self._left = set(ended)
 
     def _judge(self) -> None:
-        """Send bad hosts away, and stop when it is not the genotypes that are bad."""
+        """Quarantine bad hosts; stop the search if so many genotypes fail that they cannot be the cause."""
         self.unfit.look()
         for host in self.store.suspicious_hosts():
             again = self.store.quarantine(host)
@@ -164,7 +164,7 @@ class Maintenance:
             )
 
     def _show_first_failure(self) -> None:
-        """At once, since a fault in one's own fitness function shows in the first attempt."""
+        """Log the first failure at once: a fault in one's own fitness function shows in the first attempt."""
         first = "" if self._has_shown_failure else self.store.first_failure().partition("\n")[0]
         if first:
             self._has_shown_failure = True

@@ -1,4 +1,4 @@
-"""`--on-end` and `--on-failure`: a command of the user that hears how a search ended."""
+"""Runs the user's command of `--on-end` or `--on-failure` with the outcome of a search in its environment."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a head left its run.
+    """The outcome with which a head left its run.
 
     Attributes:
         state: finished, drained or failed.
@@ -30,7 +30,7 @@ class Ending:
     best: tuple[int, float] | None
 
     def environment(self) -> dict[str, str]:
-        """What the command reads: HPCNAS_RUN, _STATE, _REASON, _EVALUATED, _STEPS, _BEST (id) and _FITNESS (a share)."""
+        """The command's variables: HPCNAS_RUN, _STATE, _REASON, _EVALUATED, _STEPS, _BEST (id) and _FITNESS (a share)."""
         return {
             "HPCNAS_RUN": self.run,
             "HPCNAS_STATE": self.state,

@@ -9,6 +9,7 @@ from hpcnas.config import RunConfig
 from hpcnas.head.display import make_display
 from hpcnas.head.loop import Head
 from hpcnas.head.notification import Ending, notify
+from hpcnas.head.page import PageWriter
 from hpcnas.head.start import OpenRun, open_run, show_plan
 from hpcnas.run_folder import RunFolder
 
@@ -32,27 +33,32 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that drops ends the display, not the search
     endings: list[Ending] = []
+    page = PageWriter(folder, config.cluster.page_every_s)
     try:
         with open_run(folder, config, download=download, address=address, flag=flag) as run:
             if run.is_done:
                 print(f"nothing to do: {folder.path} has its {config.search.steps} evaluated genotypes; raise --steps to go on")
                 return 0
-            return _search(run, flag, endings.append)
-    finally:  # not under the run's lock: nobody waits for a command of the user there
+            return _search(run, flag, page, endings.append)
+    finally:  # not under the run's lock: nobody waits for the last page or a command of the user there
+        if endings:
+            page.finish()
         for ending in endings:
             notify(config.cluster.on_failure if ending.state == "failed" else config.cluster.on_end, ending)
 
 
-def _search(run: OpenRun, flag: StopFlag, leave: Callable[[Ending], None]) -> int:
+def _search(run: OpenRun, flag: StopFlag, page: PageWriter, leave: Callable[[Ending], None]) -> int:
     """Search, and say to `leave` how it ended; a head that goes on in its next job has not ended."""
     display = make_display()
     head = Head(run, flag, display)
+    page.start(display.log)
     try:
         code = head.search()
     except Exception as error:
         leave(_ending(head, error))
         raise
     finally:
+        page.stop()
         display.close()
     if head.state != "left":
         leave(_ending(head))
@@ -60,7 +66,7 @@ def _search(run: OpenRun, flag: StopFlag, leave: Callable[[Ending], None]) -> in
 
 
 def _ending(head: Head, error: Exception | None = None) -> Ending:
-    """How a head ended, by itself or by `error`."""
+    """The outcome of a head that ended by itself or by `error`."""
     return Ending(
         run=str(head.folder.path),
         state="failed" if error else head.state,

@@ -1,4 +1,4 @@
-"""Breeding for workers that claim from the database themselves, where no service hears them ask (PostgreSQL)."""
+"""Breeds for workers that claim from the database themselves, without the service (PostgreSQL)."""
 
 import logging
 import threading

@@ -1,6 +1,6 @@
-"""`hpcnas stop` and `hpcnas retry`: what a user wants of the head lies in RUN/wishes, on whatever machine the head runs.
+"""Requests of `hpcnas stop` and `hpcnas retry` to the head, as files in `RUN/wishes`: the head may run on another machine.
 
-One small file per request, its name says it all: `drain`, `cancel` or `retry-ID`. Without a head the request is done here.
+Each request is one empty file, named `drain`, `cancel` or `retry-ID`. Without a head the request is done here.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def ask_to_stop(folder: RunFolder, *, cancel: bool) -> str:
     if not cancel:
         raise HpcnasError(f"no head runs on {folder.path}; its workers end by themselves, `hpcnas stop --cancel` ends them now")
     cancelled = make_launcher(folder, require_config(folder)).cancel()
-    return f"no head runs on {folder.path}; told {cancelled} workers to end"
+    return f"no head runs on {folder.path}; asked {cancelled} workers to end"
 
 
 def failed_genotypes(folder: RunFolder, cause: str = "") -> list[int]:
@@ -51,11 +51,11 @@ def failed_genotypes(folder: RunFolder, cause: str = "") -> list[int]:
     """
     with Population.open(folder) as population:
         failed = population.individuals(State.FAILED)
-        told = {one.id: one.reason for one in failed}
+        causes = {one.id: one.reason for one in failed}
         for attempt in population.attempts() if cause else ():
-            if attempt.individual_id in told:
-                told[attempt.individual_id] += f"\n{attempt.outcome}: {attempt.error}"
-    found = [one for one, text in told.items() if cause.lower() in text.lower()]
+            if attempt.individual_id in causes:
+                causes[attempt.individual_id] += f"\n{attempt.outcome}: {attempt.error}"
+    found = [one for one, text in causes.items() if cause.lower() in text.lower()]
     if not found:
         of_cause = f" with {cause!r} in its reason or in an error" if cause else ""
         raise UsageError(f"{folder.path} has no failed genotype{of_cause}; `hpcnas failures` lists them by cause")

@@ -1,4 +1,4 @@
-"""How many workers to start, and when not to: top up what is missing, never a whole array, never a storm.
+"""Starts missing workers: tops up those that are missing, never a whole array, never a storm.
 
 Nothing here decides from silence: a cluster that does not answer (alive() is None) changes nothing.
 """
@@ -130,7 +130,7 @@ class Scaling:
             self._on_refusal(error, is_new=request.is_new)
             return []
         if not tasks:
-            self._wait(REFUSED_WAIT_S)  # whether they were started is unknown: the cluster will tell
+            self._wait(REFUSED_WAIT_S)  # whether they were started is unknown until the cluster lists them
             return []
         self.refusal, self._refusals = "", 0
         self._open.append(_Submission(set(tasks), self.clock(), request.claims))
@@ -190,7 +190,7 @@ class Scaling:
         if self.quick_exits >= MAX_QUICK_EXITS:
             raise ClusterError(
                 f"{self.quick_exits} submissions in a row ended within {self.quick_s:g} s without claiming a genotype; "
-                "read the newest logs in the run folder's slurm/ and logs/, then start the head again"
+                "read the newest logs in slurm/ and logs/, then start the head again"
             )
         if self.quick_exits >= QUICK_EXITS_BEFORE_WAIT:
             self._wait(FIRST_WAIT_S * 2 ** (self.quick_exits - QUICK_EXITS_BEFORE_WAIT))

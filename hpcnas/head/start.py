@@ -1,4 +1,4 @@
-"""From a command to a run that is ready to search: everything is checked before anything is made."""
+"""Makes a run that is ready to search of a command: everything is checked before anything is made."""
 
 import contextlib
 import logging
@@ -129,7 +129,7 @@ def _checked(folder: RunFolder, config: RunConfig, download: bool) -> tuple[RunC
 
 
 def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:
-    """What a head would do: its configuration and how it would start its workers."""
+    """The plan of a head: its configuration, and the script that would start its workers."""
     stored, launcher, config, _, _ = _checked(folder, config, download)
     verb = "resume" if stored is not None else "start"
     script = launcher.script(config.cluster.workers)
@@ -137,7 +137,7 @@ def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -
 
 
 def _start_anew(folder: RunFolder, config: RunConfig, store: Store, epoch: int) -> None:
-    """What every head does first, whatever the one before it was doing when it ended."""
+    """Prepare the run as every head does first, in whatever state the one before it left it."""
     drop_stops(folder)
     store.set_draining(False)
     store.set_finished(store.counts().evaluated >= config.search.steps)

@@ -1,4 +1,4 @@
-"""Hosts whose workers find them unfit: told at once, used no more, and the search stops when no other is left."""
+"""Logs hosts that their workers call unfit, excludes them, and stops the search when no other is left."""
 
 import logging
 
@@ -28,10 +28,10 @@ class UnfitHosts:
         self._why: dict[str, str] = {}
 
     def look(self) -> None:
-        """Tell of new ones, and submit nothing more to them.
+        """Log new ones, and submit nothing more to them.
 
         Raises:
-            HpcnasError: no worker is left on a host that can work, and there is none to hope for.
+            HpcnasError: no worker is left on a host that can work, and none can be started.
         """
         quarantined = set(self.store.quarantined_hosts())
         if not self._why and quarantined == self._known:
@@ -49,13 +49,13 @@ class UnfitHosts:
             raise HpcnasError(f"no worker can train: {reason}{others}; mend that, then start the head again")
 
     def _end_workers(self) -> None:
-        """Those that start or wait would find the same, and speak against their hosts to the next head."""
+        """Cancel workers that start or wait: they would find the same, and get their hosts quarantined by the next head."""
         answer = ask(self.launcher.cancel)
         if is_answered(answer, CANCEL_S) and isinstance(error := answer.exception(), ClusterError):
             log.warning("workers could not be cancelled, they end by themselves: %s", error)
 
     def _take_in(self, host: str, why: str) -> None:
-        if why:  # else genotypes failed there, which whoever quarantined it has told
+        if why:  # else genotypes failed there, which was logged with the quarantine
             self._why[host] = why
             self.launcher.exclude([host])
             self.display.log(f"{host} is quarantined: {why}")

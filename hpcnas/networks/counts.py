@@ -13,7 +13,7 @@ from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, PRIMITIVES, 
 
 @dataclass(frozen=True, slots=True)
 class NetworkCounts:
-    """How large a network is.
+    """The size of a network.
 
     Attributes:
         trainable: weights that the optimiser changes.
@@ -118,7 +118,7 @@ def _cell_cost(genotype: Genotype, C: int) -> _Cost:
 
 
 class _Parts:
-    """What the parts of one cell cost; a part that is placed again on an input of the same width is not added up again."""
+    """The costs of the parts of one cell; a part that is placed again on an input of the same width is not added up again."""
 
     def __init__(self, levels: tuple[tuple[LiveMotif | None, ...], ...], C: int) -> None:
         self.levels = levels

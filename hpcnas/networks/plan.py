@@ -63,7 +63,7 @@ def build_planned_network(
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """Where a value is: channels start..start+width of a tensor that may hold its neighbours too."""
+    """The place of a value: channels start..start+width of a tensor that may hold its neighbours too."""
 
     tensor: Tensor
     start: int

@@ -1,4 +1,4 @@
-"""How large the networks of a run's individuals are: what its recipe and its data set say."""
+"""The sizes of the networks of a run's individuals, by its recipe and its data set."""
 
 from dataclasses import dataclass
 

@@ -14,7 +14,7 @@ _ALIGNMENT = 64  # elements; at least a cache line
 
 
 class OperationKind(IntEnum):
-    """What a merged operation is; the numbers are those of engine.cpp."""
+    """The kind of a merged operation; the numbers are those of engine.cpp."""
 
     STEM = 0
     PRODUCT = 1

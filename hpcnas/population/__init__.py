@@ -84,7 +84,7 @@ def open_reader(folder: RunFolder, config: RunConfig) -> Reader:
 def _check_is_postgres(config: RunConfig) -> None:
     if config.store == "postgres":  # a run of 0.1.0
         raise UsageError(
-            "--store postgres was a server of the run's own, which only hpcnas 0.1.0 starts; go on with this run there, "
+            "--store postgres was a server of the run's own; go on with this run in hpcnas 0.1.0, "
             "or begin one with --store sqlite or postgresql://USER@HOST:PORT/DATABASE"
         )
     if not config.store.startswith(("postgresql://", "postgres://")):

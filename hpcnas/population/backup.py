@@ -47,7 +47,7 @@ class Backups:
 
 @contextlib.contextmanager
 def put_in_place(target: Path) -> Iterator[Path]:
-    """Where to write a backup; flushed and given its name when the block ends, removed when it fails.
+    """A file for a backup; flushed and given its name when the block ends, removed when it fails.
 
     Raises:
         StoreUnavailable: the disk refuses.

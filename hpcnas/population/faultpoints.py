@@ -1,8 +1,8 @@
 """The faultpoints of the store: every call that can fail for reasons outside the program.
 
-The N-th fault test makes call k of this module fail, for k = 1, 2, 3, ...; nothing else of the
-population touches a disk's durability or a socket's bytes. Callers name the module, so that a test can put
-another function in a place; most are the library's own functions, which nobody has to read.
+The N-th fault test makes call k of this module fail, for k = 1, 2, 3, ... Nothing else of the population makes data
+durable or reads and writes a socket. Callers name the module, so a test can replace a function here. Most are the
+library's own functions.
 """
 
 import os

@@ -17,7 +17,7 @@ from hpcnas.run_folder import RunFolder
 
 
 def check_invariants(population: Population) -> list[str]:
-    """What is wrong with a population, one sentence each; empty when nothing is. The run may go on meanwhile."""
+    """The faults of a population, one sentence each; empty if there are none. The run may go on meanwhile."""
     return population.together(lambda: _check(population))
 
 

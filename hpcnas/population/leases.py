@@ -16,7 +16,7 @@ from hpcnas.records import Claim, Failure, Fitness, Lease, LeaseView, State, Ver
 def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
     """Grant the next queued genotype, or the same one again to the same claim.
 
-    At the end of a search, when all genotypes have their workers, the others are sent home.
+    At the end of a search, when all genotypes have their workers, the others are answered DRAIN.
 
     Raises:
         NeverJoined: the worker never joined this run.
@@ -163,8 +163,8 @@ def _token_status(tx: Transaction, individual_id: int, token: int) -> tuple[Leas
     status = rules.token_status(lease_state, token) if lease_state else TokenStatus.NEWER
     if lease_state is None or status is TokenStatus.NEWER:
         raise DamagedRunError(
-            f"a worker holds token {token} of genotype {individual_id}, which this database never granted: it is older than "
-            "the worker's lease, or of another run; stop the workers, then run `hpcnas restore --force`"
+            f"a worker holds token {token} of genotype {individual_id}, which this database never granted: it is older, "
+            "or of another run; stop the workers, then run `hpcnas restore --force`"
         )
     return lease_state, status
 

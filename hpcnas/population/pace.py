@@ -1,4 +1,4 @@
-"""How long a search still takes and what it has cost, from its attempts: one answer for the head, status and report."""
+"""The remaining time and the cost of a search, from its attempts: one answer for the head, status and report."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol

@@ -45,7 +45,7 @@ def suspicious_hosts(tx: Transaction) -> list[str]:
     """Hosts where the last three attempts failed, of three genotypes that failed nowhere else.
 
     Lost and preempted attempts say nothing. A host is suspected only while genotypes were evaluated on
-    another one: when everything fails everywhere it is a bug, and no host should be sent away for it.
+    another one: when everything fails everywhere it is a bug, and no host should be quarantined for it.
     """
     return [str(row[0]) for row in tx.rows("read_failed_hosts") if _is_suspicious(tx, str(row[0]))]
 

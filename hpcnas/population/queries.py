@@ -169,7 +169,7 @@ class Population:
         return [WorkerRow(*row) for row in self._rows("list_workers")]
 
     def devices(self) -> list[str]:
-        """What the repeats were trained on, each once: cpu, the name of a GPU, synthetic."""
+        """The devices that the repeats were trained on, each once: cpu, the name of a GPU, synthetic."""
         return [str(row[0]) for row in self._rows("list_devices") if row[0]]
 
     def events(self, kind: str | None = None) -> list[EventRow]:

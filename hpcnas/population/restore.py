@@ -24,7 +24,7 @@ def restore(folder: RunFolder) -> Restored:
 
         return restore_sqlite(folder)
     raise UsageError(
-        "this run keeps its population in the PostgreSQL server that --store named, and hpcnas makes no backups of that; "
+        "the population of this run is in PostgreSQL, of which hpcnas makes no backups; "
         "have its administrators put back theirs, then start the head again"
     )
 

@@ -1,4 +1,4 @@
-"""What a restore did, whichever store it rebuilt."""
+"""The outcome of a restore, whichever store it rebuilt."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did.
+    """The outcome of a restore.
 
     Attributes:
         population: what was rebuilt.

@@ -72,7 +72,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """One worker process; `ended` is None while it is thought alive."""
+    """One worker process; `ended` is None while it counts as alive."""
 
     worker_id: str
     host: str

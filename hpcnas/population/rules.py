@@ -20,11 +20,11 @@ DETERMINISTIC = frozenset({FailureKind.BUILD, FailureKind.TOO_LARGE})  # the sam
 LOST = "lost"
 PREEMPTED = "preempted"
 EVALUATED = "evaluated"
-NEUTRAL_OUTCOMES = frozenset({"", EVALUATED, LOST, PREEMPTED})  # any other speaks against genotype or host
+NEUTRAL_OUTCOMES = frozenset({"", EVALUATED, LOST, PREEMPTED})  # any other counts against genotype or host
 
 
 class TokenStatus(Enum):
-    """How the token of a message stands to the row's."""
+    """The relation of a message's token to the row's."""
 
     CURRENT = "current"  # of the running lease
     LAPSED = "lapsed"  # of a lease that was taken away and not granted anew: still the only writer
@@ -93,7 +93,7 @@ def granted(lease_state: LeaseState, worker_id: str, claim_id: str, epoch: int) 
 
 
 def resumed(lease_state: LeaseState) -> LeaseState:
-    """queued -> leased again under the same token: the worker of a lapsed lease was heard of after all.
+    """queued -> leased again under the same token: the worker of a lapsed lease sent a message after all.
 
     The loss stays counted: a worker that lapses again and again does not go on for ever.
     """

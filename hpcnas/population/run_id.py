@@ -1,4 +1,4 @@
-"""Which run a folder and a database belong to: the file `run.id` and the run row hold the same uuid."""
+"""The identity of a run, in its folder and its database: the file `run.id` and the run row hold the same uuid."""
 
 import os
 import uuid

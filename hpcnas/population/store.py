@@ -4,10 +4,10 @@
 client keeps it over TCP; one conformance suite runs over all of them. `Store` adds the head's side.
 
 Promises of every implementation:
-- A method that returned has been made durable; one that raised StoreUnavailable may or may not have
-  been, and the same call again with the same arguments is safe and gives the same answer.
+- The work of a method that returned is durable. After StoreUnavailable it may or may not be; the same call
+  with the same arguments is safe and gives the same answer.
 - A token is granted once, to one claim; tokens of an individual grow by one with each grant.
-- A message under an older token is answered STALE and never becomes fitness; a message under a
+- A message under an older token is answered STALE and never becomes fitness. A message under a
   newer token than the row's (a restored older database) raises DamagedRunError.
 - Losing a race is an answer, never an exception.
 """
@@ -21,7 +21,7 @@ from hpcnas.records import Claim, Failure, Final, Fitness, LeaseView, OffspringR
 
 
 class WorkQueue(ABC):
-    """What a worker says: join, claim, heartbeat, record, fail or release, leave."""
+    """The worker's side: join, claim, heartbeat, record, fail or release, leave."""
 
     @abstractmethod
     def join(self, worker: WorkerInfo) -> str:
@@ -36,8 +36,8 @@ class WorkQueue(ABC):
         """Lease the next queued genotype; the same claim_id again returns the same lease while it is current.
 
         A claim_id whose lease is over is answered WAIT: draw a fresh one for every new question, and repeat
-        the same one only after StoreUnavailable. Claims from a quarantined host are answered DRAIN, and so are those
-        that find nothing at the end of a search, when every genotype still open has its worker and one is in reserve.
+        the same one only after StoreUnavailable. Claims from a quarantined host are answered DRAIN. So are those
+        that find nothing at the end of a search, when every open genotype has its worker and one is in reserve.
 
         Raises:
             NeverJoined: the worker never joined.
@@ -73,7 +73,7 @@ class WorkQueue(ABC):
     def leave(self, worker_id: str, reason: str) -> None:
         """Note that a worker process ended by itself.
 
-        A reason that begins with `records.UNFIT_HOST` speaks against its machine: the host is quarantined at once,
+        A reason that begins with `records.UNFIT_HOST` counts against its machine: the host is quarantined at once,
         until the next head begins its epoch.
         """
 
@@ -87,7 +87,7 @@ class WorkQueue(ABC):
 
 
 class Store(WorkQueue):
-    """What the head does beside: breed, watch leases, count, keep events."""
+    """The head's side: breed, watch leases, count, keep events."""
 
     def batch(self) -> AbstractContextManager[None]:
         """One durable transaction over all calls inside, where a store can: nothing counts before the block has ended.
@@ -125,7 +125,7 @@ class Store(WorkQueue):
         losses += 1, queued again, or failed at the third loss; with blame_genotype (a stall) errors += 1 instead.
 
         Returns:
-            Whether it was taken; False when the worker was heard of meanwhile.
+            Whether it was taken; False if a message of the worker came meanwhile.
         """
 
     @abstractmethod
@@ -164,7 +164,7 @@ class Store(WorkQueue):
 
     @abstractmethod
     def claims(self) -> int:
-        """How many claims were granted in the whole run."""
+        """The number of claims granted in the whole run."""
 
     @abstractmethod
     def claimable(self) -> int:
@@ -172,7 +172,7 @@ class Store(WorkQueue):
 
     @abstractmethod
     def waiting_workers(self) -> int:
-        """How many workers asked and found nothing since they last got a lease (for stores without a service)."""
+        """The number of workers that found nothing since they last got a lease (for stores without a service)."""
 
     @abstractmethod
     def retry(self, individual_id: int) -> None:

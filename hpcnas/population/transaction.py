@@ -1,4 +1,4 @@
-"""What the rules of the leases see of a database: named statements inside one transaction; and what gives transactions."""
+"""The view of a database that the rules of the leases have: named statements inside one transaction, and their source."""
 
 import json
 from abc import ABC, abstractmethod
@@ -73,7 +73,7 @@ class Transaction(ABC):
 
 
 class Database(ABC):
-    """Where a store's tables are. Any thread may call; calls take turns."""
+    """The database of a store's tables. Any thread may call; calls take turns."""
 
     @abstractmethod
     def do(self, work: Callable[[Transaction], T], *, locks: bool = False, repeatable: bool = True) -> T:

@@ -1,1 +1,1 @@
-"""What people see of a search: tables, figures, drawings, one HTML page, exports. Reads rows and files; trains nothing."""
+"""Output for people: tables, figures, drawings, one HTML page, exports. Reads rows and files; trains nothing."""

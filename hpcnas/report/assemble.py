@@ -26,16 +26,19 @@ def report_charts(runs: Sequence[RunRows]) -> list[Chart]:
     return [make(runs) for make in makers]
 
 
-def write_report(runs: Sequence[RunRows], form: ReportFormat, width: int = 0) -> str:
-    """The report as text of the given format; `width` is the terminal's, 0 for as wide as it is.
+def write_report(runs: Sequence[RunRows], form: ReportFormat, width: int = 0, reload_s: float = 0.0) -> str:
+    """The report as text of the given format.
 
+    Args:
+        width: of the terminal, 0 for as wide as it is.
+        reload_s: of HTML: see write_page.
     Raises:
         UsageError: HTML without jinja2.
     """
     if form is ReportFormat.HTML:
         from hpcnas.report.page import write_page
 
-        return write_page(runs)
+        return write_page(runs, reload_s)
     if form is ReportFormat.TEXT:
         return formats.as_text(report_tables(runs), width)
     writers = {

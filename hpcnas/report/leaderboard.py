@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -26,31 +26,36 @@ def rank(individuals: Sequence[Individual]) -> list[Individual]:
     return sorted(individuals, key=lambda one: (-one.fitness if one.fitness is not None else 1.0, one.id))
 
 
-def front_of(individuals: Sequence[Individual]) -> list[Individual]:
-    """The evaluated ones that no other one beats in both fitness and parameters of the small model, by ascending size."""
+def front_of(individuals: Sequence[Individual], sizes: Mapping[int, int] | None = None) -> list[Individual]:
+    """The evaluated ones that no other one beats in both fitness and size, by ascending size.
+
+    Args:
+        sizes: by id; None takes the parameters of the small model.
+    """
     evaluated = [one for one in individuals if one.fitness is not None]
-    return front(evaluated, lambda one: one.parameters, lambda one: one.fitness or 0.0)
+    return front(evaluated, lambda one: one.parameters if sizes is None else sizes[one.id], lambda one: one.fitness or 0.0)
 
 
-def population_json(individuals: Sequence[Individual]) -> str:
-    """A list of objects in the shape of docs/design.md, section 5."""
-    return json.dumps([_as_json(individual) for individual in individuals], indent=1)
+def population_json(individuals: Sequence[Individual], macs: Mapping[int, int] | None = None) -> str:
+    """A list of objects in the shape of docs/design.md, section 5; with `macs` where these are given, by id."""
+    return json.dumps([_as_json(individual, macs) for individual in individuals], indent=1)
 
 
-def population_csv(individuals: Sequence[Individual]) -> str:
+def population_csv(individuals: Sequence[Individual], macs: Mapping[int, int] | None = None) -> str:
     """One line each; accuracies separated by spaces, the genotype left out."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["id", "digest", "parent", "step", "state", "fitness", "accuracies", "parameters", "attempts", "reason"])
+    names = ["id", "digest", "parent", "step", "state", "fitness", "accuracies", "parameters", "macs", "attempts", "reason"]
+    writer.writerow([name for name in names if name != "macs" or macs is not None])
     for individual in individuals:
-        values = _as_json(individual)
+        values = _as_json(individual, macs)
         del values["genotype"]
         values["accuracies"] = " ".join(str(accuracy) for accuracy in individual.accuracies)
         writer.writerow(map(csv_cell, values.values()))
     return file.getvalue().rstrip("\n")
 
 
-def population_text(individuals: Sequence[Individual]) -> str:
+def population_text(individuals: Sequence[Individual], macs: Mapping[int, int] | None = None) -> str:
     """A table for people, in percent like the report; CSV and JSON keep shares of 1."""
     rows = [
         (
@@ -59,16 +64,17 @@ def population_text(individuals: Sequence[Individual]) -> str:
             "-" if one.fitness is None else f"{100 * one.fitness:.2f}",
             " ".join(f"{100 * accuracy:.2f}" for accuracy in one.accuracies) or "-",
             f"{one.parameters:,}",
+            *(() if macs is None else (f"{macs[one.id] / 1e6:,.1f}",)),
             "-" if one.parent_id is None else one.parent_id,
             one.attempts,
             one_line(one.reason or "-" if one.state is State.FAILED else one.mutation or "random"),
         )
         for one in individuals
     ]
-    headers = ("id", "state", "fitness (%)", "accuracies (%)", "parameters", "parent", "attempts", "mutation or reason")
-    return str(
-        tabulate(rows, headers, disable_numparse=True, colalign=("right", *["left"] * 3, "right", "right", "right", "left"))
-    )
+    size = ("parameters",) if macs is None else ("parameters", "MACs (M)")
+    headers = ("id", "state", "fitness (%)", "accuracies (%)", *size, "parent", "attempts", "mutation or reason")
+    align = ("right", *["left"] * 3, *["right"] * (len(size) + 2), "left")
+    return str(tabulate(rows, headers, disable_numparse=True, colalign=align))
 
 
 def failures_text(population: Population, *, traces: bool = True) -> str:
@@ -119,7 +125,7 @@ def _given_up(failed: Sequence[Individual]) -> str:
 
 
 def _number(attempts: Sequence[AttemptRow]) -> dict[tuple[int, int], int]:
-    """(genotype, token) to the how-manieth attempt at that genotype it is; a restore leaves out tokens."""
+    """Number the attempts at each genotype from 1, by (genotype, token); a restore leaves out tokens."""
     count: Counter[int] = Counter()
     number = {}
     for row in sorted(attempts, key=lambda row: row.token):
@@ -139,7 +145,7 @@ def _count(words: Any) -> list[tuple[str, int]]:
     return sorted(counted.items())
 
 
-def _as_json(individual: Individual) -> dict[str, Any]:
+def _as_json(individual: Individual, macs: Mapping[int, int] | None) -> dict[str, Any]:
     return {
         "id": individual.id,
         "digest": individual.digest,
@@ -149,6 +155,7 @@ def _as_json(individual: Individual) -> dict[str, Any]:
         "fitness": individual.fitness,
         "accuracies": list(individual.accuracies),
         "parameters": individual.parameters,
+        **({} if macs is None else {"macs": macs[individual.id]}),
         "attempts": individual.attempts,
         "reason": individual.reason,
         "genotype": json.loads(individual.genotype),

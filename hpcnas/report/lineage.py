@@ -1,4 +1,4 @@
-"""Where a genotype comes from: the chain of mutations from its first ancestor."""
+"""The lineage of a genotype: the chain of mutations from its first ancestor."""
 
 import io
 import json

@@ -3,11 +3,10 @@
 jinja2 escapes everything that comes from a run; the page's policy (Content-Security-Policy) forbids every request.
 """
 
-import base64
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
@@ -17,23 +16,29 @@ from hpcnas.config_file import config_toml
 from hpcnas.errors import UsageError
 from hpcnas.report.assemble import report_charts, report_tables
 from hpcnas.report.charts.chart import AxesPanel, Chart
-from hpcnas.report.charts.svg import legend_swatch, panel_data, panel_svg
+from hpcnas.report.charts.svg import legend_entries, panel_data, panel_svg
 from hpcnas.report.drawing.content import draw
-from hpcnas.report.drawing.figure import drawing_svg
 from hpcnas.report.drawing.text import drawing_text
-from hpcnas.report.page_board import board, failed_permanently, failures, lineage
+from hpcnas.report.page_board import Board, board, failed_permanently, failures, lineage
+from hpcnas.report.page_file import MARK, run_ids
+from hpcnas.report.page_genotypes import page_genotypes
 from hpcnas.report.tables.formatting import MISSING, duration, short_count, short_hours
-from hpcnas.report.views import RunRows
+from hpcnas.report.tables.table import Row
+from hpcnas.report.views import Evaluation, RunRows
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 
 SECTIONS = ("summary", "figures", "cells", "tables", "leaderboard", "lineage", "failures", "configuration", "versions")
 PACKAGES = ("torch", "torchvision", "numpy", "submitit", "matplotlib", "jinja2")
+SCRIPTS = ("core", "figures", "cell", "drawing", "board", "genotype", "runs", "live")  # in this order
 FAILED_SHOWN = 100
+AGAIN_S = 30.0  # until a page loads itself once more, if the next one was late
 
 
-def write_page(runs: Sequence[RunRows]) -> str:
+def write_page(runs: Sequence[RunRows], reload_s: float = 0.0) -> str:
     """The page about these runs as HTML.
 
+    Args:
+        reload_s: after how many seconds a head writes it anew, so that it loads itself again; 0: it stays as it is.
     Raises:
         UsageError: jinja2 is not installed.
     """
@@ -46,19 +51,24 @@ def write_page(runs: Sequence[RunRows]) -> str:
     charts = report_charts(runs)
     rows = board(runs)
     failed = failed_permanently(runs)
+    now = time.time()
+    live = {"written": now, "period": reload_s, "again": AGAIN_S} if reload_s else None
     return environment.get_template("page.html.j2").render(
         title="hpcnas: " + ", ".join(run.name for run in runs),
         version=__version__,
-        written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now)),
+        mark=MARK,
+        run_ids=run_ids(runs),
+        run_of=_run_of(runs),
         css=Markup(_asset("page.css")),
-        script=Markup(_asset("page.js")),
-        data=Markup(_script_json(_data(runs, charts, rows.rows))),
+        script=Markup("".join(_asset(f"{name}.js") for name in SCRIPTS)),
+        data=Markup(_script_json(_data(runs, charts, rows) | {"live": live})),
         sections=[(name, name.capitalize()) for name in SECTIONS],
         runs=[_run(run) for run in runs],
         tables=report_tables(runs),
-        charts=[_chart(chart, Markup) for chart in charts if not chart.is_empty],
+        charts=[_chart(chart, Markup, _run_numbers(runs)) for chart in charts if not chart.is_empty],
         left_out=[f"{chart.title}: nothing to draw. {chart.caption}" for chart in charts if chart.is_empty],
-        cells=[cell for run in runs if (cell := _cell(run))],
+        cells=[_cell(index, run, run.best) for index, run in enumerate(runs) if run.best],
         board=rows,
         line=lineage(runs),
         failures=failures(runs),
@@ -77,61 +87,87 @@ def _script_json(values: object) -> str:
     return json.dumps(values, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
 
 
-def _data(runs: Sequence[RunRows], charts: Sequence[Chart], rows: Sequence[Sequence[object]]) -> dict[str, Any]:
-    panels = {_panel_id(chart, panel): panel_data(panel) for chart in charts for panel in chart.panels if not panel.is_empty}
-    return {"runs": [run.label for run in runs], "rows": rows, "panels": panels}
+def _data(runs: Sequence[RunRows], charts: Sequence[Chart], rows: Board) -> dict[str, Any]:
+    numbers = _run_numbers(runs)
+    drawn = [(chart, panel) for chart in charts for panel in chart.panels if not panel.is_empty]
+    panels = {_panel_id(chart, panel): panel_data(panel, numbers) for chart, panel in drawn}
+    genotypes = page_genotypes(runs, rows.listed)
+    return {"runs": [run.label for run in runs], "rows": rows.rows, "panels": panels, **genotypes}
+
+
+def _run_numbers(runs: Sequence[RunRows]) -> dict[str, int]:
+    return {run.label: index for index, run in enumerate(runs)}
+
+
+def _run_of(runs: Sequence[RunRows]) -> Callable[[Row], int | None]:
+    """The place of the run that a row of a table is about; None for a published one."""
+    numbers = _run_numbers(runs)
+    return lambda row: next((numbers[name] for key in ("run", "source") if (name := row.values.get(key)) in numbers), None)
 
 
 def _panel_id(chart: Chart, panel: AxesPanel) -> str:
     return f"{chart.name}-{chart.panels.index(panel)}"
 
 
-def _chart(chart: Chart, markup: type) -> dict[str, Any]:
+def _chart(chart: Chart, markup: type, runs: Mapping[str, int]) -> dict[str, Any]:
     panels = [panel for panel in chart.panels if not panel.is_empty]
-    drawn = [{"id": _panel_id(chart, panel), "title": panel.title, "svg": markup(panel_svg(panel))} for panel in panels]
-    styles: dict[str, tuple[int, set[str]]] = {}
-    for panel in panels:
-        for index, series in enumerate(panel.series):
-            styles.setdefault(series.label, (index, set()))[1].add(series.style)
-    legend = [{"label": label, "swatch": markup(legend_swatch(index, used))} for label, (index, used) in styles.items()]
+    drawn = [{"id": _panel_id(chart, panel), "title": panel.title, "svg": markup(panel_svg(panel, runs))} for panel in panels]
+    legend = [
+        {"label": entry.label, "run": runs.get(entry.run), "swatch": markup(entry.swatch)}
+        for entry in legend_entries(panels, runs)
+    ]
     return {"title": chart.title, "caption": chart.caption, "panels": drawn, "legend": legend}
 
 
 def _run(run: RunRows) -> dict[str, Any]:
-    best, config, hours, seconds = run.best, run.config, run.gpu_hours(), run.seconds
+    best, hours = run.best, run.gpu_hours()
+    times = (MISSING if hours is None else short_hours(hours), MISSING if run.seconds is None else duration(run.seconds))
     cards = [
-        ("space", config.space.kind),
-        ("search", config.search.algorithm),
-        ("data set", config.recipe.dataset if config.recipe.fitness == "train" else MISSING),
-        ("evaluated", f"{run.counts.evaluated:,} of {config.search.steps:,}"),
-        ("running, queued, failed", f"{run.counts.leased:,}, {run.counts.queued:,}, {run.counts.failed:,}"),
+        ("evaluated", f"{run.counts.evaluated:,} of {run.config.search.steps:,}"),
         ("best fitness (%), mean ± std (n)", str(best.fitness.scaled(100)) if best else MISSING),
         ("best genotype", f"{best.id:,} with {short_count(best.parameters)} parameters" if best else MISSING),
-        ("GPU-hours", MISSING if hours is None else short_hours(hours)),
-        ("wall time", MISSING if seconds is None else duration(seconds)),
-        ("full-size trainings", f"{len(run.finals):,}"),
+        ("GPU-hours, wall time", ", ".join(times)),
     ]
+    return {
+        "name": run.name,
+        "label": run.label,
+        "mark": run.fitness_note,
+        "note": run.config.note,
+        "cards": cards,
+        "facts": _facts(run),
+        "folder": run.folder,
+        "toml": config_toml(run.config),
+    }
+
+
+def _facts(run: RunRows) -> str:
+    """What else is worth knowing, as a sentence."""
+    config, counts = run.config, run.counts
+    trained = f" on {config.recipe.dataset}" if config.recipe.fitness == "train" else ""
+    parts = [
+        f"{config.search.algorithm.capitalize()} in the {config.space.kind} space{trained}",
+        f"{counts.leased:,} running, {counts.queued:,} queued, {counts.failed:,} failed",
+    ]
+    if run.finals:
+        parts.append(f"{len(run.finals):,} full-size trainings")
     if run.reused:
-        cards.append(("reused, GPU-hours saved", f"{run.reused:,}, {short_hours(run.saved_h)}"))
+        parts.append(f"{run.reused:,} reused an earlier training, which saved {short_hours(run.saved_h)} GPU-hours")
     if run.waiting:
-        cards.append(("waiting in the outbox", f"{run.waiting:,}"))
-    return {"name": run.name, "note": run.fitness_note, "cards": cards, "folder": run.folder, "toml": config_toml(config)}
+        parts.append(f"{run.waiting:,} results wait in the outbox")
+    return "; ".join(parts) + "."
 
 
-def _cell(run: RunRows) -> dict[str, str] | None:
-    if run.best is None:
-        return None
-    genotype = genotype_from_json(run.best_genotype)
-    fitness = run.best.fitness.scaled(100)
+def _cell(index: int, run: RunRows, best: Evaluation) -> dict[str, Any]:
+    genotype = genotype_from_json(run.genotypes[best.id])
+    fitness = best.fitness.scaled(100)
     spread = "" if fitness.std is None else f" ± {fitness.std:.2f}"
     accuracy = f"{fitness.mean:.2f}{spread} % over {fitness.n} repeat{'s' * (fitness.n > 1)}"
-    title = f"Genotype {run.best.id:,} of {run.label}: fitness {accuracy}"
-    drawing = draw(genotype, title="Cell and motifs")
-    picture = base64.b64encode(drawing_svg(drawing).encode()).decode("ascii")
+    title = f"Genotype {best.id:,} of {run.label}: fitness {accuracy}"
     return {
+        "run": index,
+        "id": best.id,
         "title": title,
-        "picture": f"data:image/svg+xml;base64,{picture}",
-        "text": drawing_text(drawing),
+        "text": drawing_text(draw(genotype, title="Cell and motifs")),
         "json": genotype_to_json(genotype, indent=2),
     }
 

@@ -1,4 +1,4 @@
-"""How a text of a run is written in other languages, so that it stays a text: spreadsheets, DOT, LaTeX, Markdown, terminals."""
+"""Quotes a text of a run for other languages, so that it stays a text: spreadsheets, DOT, LaTeX, Markdown, terminals."""
 
 import re
 from typing import TypeVar

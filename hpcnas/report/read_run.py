@@ -1,4 +1,4 @@
-"""From a run folder to the rows of a report."""
+"""Reads the rows of a report from a run folder."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,12 +7,12 @@ from hpcnas.population.protocol.outbox import waiting
 from hpcnas.population.queries import Population
 from hpcnas.records import Individual, State
 from hpcnas.report.tables.formatting import Spread
-from hpcnas.report.views import AttemptView, Evaluation, FailedGenotype, RunRows, WorkerSpan, fittest
+from hpcnas.report.views import AttemptView, Evaluation, FailedGenotype, RunRows, WorkerSpan
 from hpcnas.run_folder import RunFolder
 
 
 def read_runs(folders: Sequence[RunFolder]) -> list[RunRows]:
-    """The rows of several runs, under names that tell them apart.
+    """The rows of several runs, under names that differ.
 
     Raises:
         UsageError: a folder holds no run.
@@ -33,7 +33,6 @@ def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
     run, (reused, saved_s) = population.run(), population.reused()
     individuals = population.individuals()
     evaluations = tuple(_evaluations(individuals))
-    best = fittest(evaluations)
     attempts = tuple(
         AttemptView(row.individual_id, row.worker_id, row.host, row.started, row.ended, row.outcome, row.error)
         for row in population.attempts()
@@ -50,11 +49,12 @@ def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
         workers=workers,
         devices=tuple(population.devices()),
         failed_permanently=tuple(_failed_permanently(individuals, attempts)),
-        best_genotype=next((row.genotype for row in individuals if best and row.id == best.id), ""),
+        genotypes={row.id: row.genotype for row in individuals if row.state in (State.EVALUATED, State.FAILED)},
         started=run.created,
         ended=_last_sign(attempts, workers),
         version=run.hpcnas,
         waiting=waiting(folder),
+        run_id=run.run_id,
         reused=reused,
         saved_h=saved_s * max(1, run.config.cluster.gpus_per_worker) / 3600,
     )
@@ -82,7 +82,7 @@ def _last_sign(attempts: Sequence[AttemptView], workers: Sequence[WorkerSpan]) -
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """The folders' names, with as many of their parents as tell them apart."""
+    """The folders' names, with as many of their parents as make them differ."""
     for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
         names = ["/".join(path.parts[-depth:]) for path in paths]
         if len(set(names)) == len(names):

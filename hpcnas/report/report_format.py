@@ -1,10 +1,10 @@
-"""The formats of a report; alone in a module so that the command line knows them without loading any."""
+"""The formats of a report; alone in a module so that the command line has them without loading any."""
 
 from enum import StrEnum
 
 
 class ReportFormat(StrEnum):
-    """What `hpcnas report --format` writes."""
+    """The formats of `hpcnas report --format`."""
 
     TEXT = "text"
     MARKDOWN = "markdown"

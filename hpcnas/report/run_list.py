@@ -56,7 +56,11 @@ def list_runs(top: Path, has_head: Callable[[RunFolder], bool]) -> list[ListedRu
 
 
 def runs_text(runs: Iterable[ListedRun], top: Path) -> str:
-    """A table of at most 80 columns, where the names allow it; the names are relative to `top`."""
+    """A table of at most 80 columns, where the names allow it, with each run's note below its row.
+
+    The names are relative to `top`.
+    """
+    runs = list(runs)
     rows = [(_name(run.path, top), *_cells(run)) for run in runs]
     headers = ("run", "state", "evaluated", "best (%)", "GPU-h", "last change")
     table = str(tabulate(rows, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 4)))
@@ -65,7 +69,9 @@ def runs_text(runs: Iterable[ListedRun], top: Path) -> str:
         longest = max(SHORTEST_NAME, max(len(row[0]) for row in rows) - too_wide)
         rows = [(_shortened(row[0], longest), *row[1:]) for row in rows]
         table = str(tabulate(rows, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 4)))
-    return table
+    head, line, *body = table.splitlines()
+    notes = [[] if run.status is None or not run.status.note else [_note(run.status.note)] for run in runs]
+    return "\n".join([head, line, *(text for row, note in zip(body, notes, strict=True) for text in (row, *note))])
 
 
 def runs_json(runs: Iterable[ListedRun]) -> str:
@@ -89,6 +95,11 @@ def _cells(run: ListedRun) -> tuple[str, ...]:
     best = "-" if status.best is None else f"{100 * status.best[1]:.2f}"
     evaluated = f"{status.evaluated}/{status.steps}"
     return status.state, evaluated, best, f"{status.gpu_seconds / 3600:.2f}", duration(run.age_s)
+
+
+def _note(note: str) -> str:
+    text = f"  {one_line(note)}"
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
 def _name(path: Path, top: Path) -> str:

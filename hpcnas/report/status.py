@@ -29,6 +29,7 @@ class RunStatus:
         outbox: results that wait for a head to merge them, and are not counted yet.
         reused: evaluated genotypes that took over the fitness of an earlier one instead of being trained.
         saved_s: seconds of training that this saved, times the GPUs of a worker.
+        note: what the run is about, as `--note` has it.
         pending: why waiting jobs wait -> how many, as the cluster says; empty when it was not asked or none wait.
     """
 
@@ -55,6 +56,7 @@ class RunStatus:
     outbox: int = 0
     reused: int = 0
     saved_s: float = 0.0
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The shape that scripts depend on (docs/design.md, section 5)."""
@@ -75,6 +77,7 @@ class RunStatus:
             "outbox": self.outbox,
             "reused": self.reused,
             "saved_gpu_seconds": round(self.saved_s, 3),
+            "note": self.note,
         }
 
 
@@ -127,6 +130,7 @@ def _status_of(population: Population, folder: RunFolder, has_head: bool, pendin
         outbox=waiting(folder),
         reused=reused,
         saved_s=saved_s * max(1, config.cluster.gpus_per_worker),
+        note=config.note,
     )
 
 

@@ -1,7 +1,8 @@
-"""How a status looks: plain text, or a rich picture for `status --watch`."""
+"""Shows a status: plain text, or a rich picture for `status --watch`."""
 
 from typing import TYPE_CHECKING
 
+from hpcnas.report.quoting import one_line
 from hpcnas.report.status import RunStatus
 from hpcnas.system.durations import duration
 
@@ -49,6 +50,7 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
     synthetic = " (synthetic fitness)" if status.fitness.startswith("synthetic") else ""
     rows = [
         ("run", status.run),
+        *([("note", one_line(status.note))] if status.note else []),
         ("state", status.state),
         ("search", f"{status.search} in the {status.space} space{synthetic}"),
         ("evaluated", f"{status.evaluated} of {status.steps}"),

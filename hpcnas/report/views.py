@@ -1,13 +1,14 @@
-"""What a report knows of one run: plain rows, read once; tables and charts are functions of them."""
+"""The plain rows of one run, read once; tables and charts are functions of them."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from hpcnas.config import RunConfig
 from hpcnas.population.pace import spent_s
 from hpcnas.records import Final, StateCounts
+from hpcnas.report.macs import small_macs
 from hpcnas.report.tables.formatting import Spread
 
 SPACE_NAMES = {"hierarchical": "Hierarchical", "flat": "Flat", "flat-constrained": "Flat, parameter-constrained"}
@@ -52,7 +53,7 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpan:
-    """When a worker process came and when it was last heard of (None: it is there still)."""
+    """When a worker process came and when it ended, by its last message (None: it is there still)."""
 
     worker_id: str
     host: str
@@ -78,8 +79,9 @@ class RunRows:
         name: the folder's name, made unique among the runs of a report.
         evaluations: by ascending id.
         devices: what the repeats were trained on: cpu, the name of a GPU, synthetic.
-        best_genotype: JSON of `best`; empty when there is none.
+        genotypes: JSON of those that are evaluated or failed, by id.
         waiting: results in the outbox, which the rows do not hold yet.
+        run_id: as in the folder's run.id.
         started: seconds since 1970.
         ended: when the last attempt ended or began; None before the first.
         reused: evaluated genotypes that took over the fitness of an earlier one.
@@ -96,11 +98,12 @@ class RunRows:
     workers: tuple[WorkerSpan, ...] = field(default=(), repr=False)
     devices: tuple[str, ...] = ()
     failed_permanently: tuple[FailedGenotype, ...] = ()
-    best_genotype: str = field(default="", repr=False)
+    genotypes: Mapping[int, str] = field(default_factory=dict, repr=False)
     started: float = 0.0
     ended: float | None = None
     version: str = ""
     waiting: int = 0
+    run_id: str = ""
     reused: int = 0
     saved_h: float = 0.0
 
@@ -111,7 +114,7 @@ class RunRows:
 
     @property
     def fitness_note(self) -> str:
-        """What the fitness is, when it is not the accuracy of a trained network; else empty."""
+        """The kind of fitness, if it is not the accuracy of a trained network; else empty."""
         fitness = self.config.recipe.fitness
         if fitness == "train":
             return ""
@@ -149,6 +152,11 @@ class RunRows:
         """Wall time from the first to the last thing that happened."""
         return None if self.ended is None else max(0.0, self.ended - self.started)
 
+    def macs(self) -> dict[int, int]:
+        """Multiply-adds of the small model of each evaluation whose genotype is known, by id."""
+        known = {row.id: self.genotypes[row.id] for row in self.evaluations if row.id in self.genotypes}
+        return small_macs(known, self.config.recipe)
+
     def gpu_hours(self, through: int | None = None) -> float | None:
         """Hours of a device that attempts on individuals 1..through (None: all) took, lost ones included.
 
@@ -161,7 +169,7 @@ class RunRows:
         return spent_s(attempts, self.config.cluster.gpus_per_worker, until) / 3600
 
     def wall_seconds(self, through: int) -> float | None:
-        """From the start of the run until individuals 1..through were done with; None without attempts on record."""
+        """Seconds from the start of the run until individuals 1..through were done; None without attempts on record."""
         ends = [attempt.ended for attempt in self.attempts if attempt.individual_id <= through and attempt.ended is not None]
         return max(ends) - self.started if ends else None
 
@@ -172,7 +180,7 @@ def fittest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
 
 
 def best_so_far(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """For each evaluation in turn, the fittest up to and with it."""
+    """The fittest up to and with each evaluation in turn."""
 
     def fitter(best: Evaluation, new: Evaluation) -> Evaluation:
         return new if new.fitness.mean > best.fitness.mean else best

@@ -3,11 +3,11 @@
 Two networks are the same when their operator graphs (operators.py) are isomorphic: a one-to-one map of operators
 that keeps their primitives and what they read. Dead edges, unused, renamed and permuted motifs, renumbered nodes
 and nodes that only hand on their input make no difference. The digest is the hash of a canonical form, not of
-refined colours alone, so that different networks do not share one however alike their parts are.
+refined colours alone. So different networks never share one, however alike their parts are.
 
 Of the real single-edge mutations of uniform hierarchical genotypes 22.5 % leave the digest as it was, of the paper's
-cell 16.8 % (n = 8,600 each, +-0.4 %). Node graphs with identity edges kept give the same digests but for one mutation
-in 8,600, so that the shares do not decide between the two; that identity computes nothing does.
+cell 16.8 % (n = 8,600 each, +-0.4 %). Node graphs that keep identity edges give the same digests but for one mutation
+in 8,600. So the shares do not decide between the two; the fact that identity computes nothing does.
 """
 
 from hashlib import blake2b, sha256
@@ -18,8 +18,8 @@ from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.operators import OperatorGraph, operator_graph
 
 _Colours: TypeAlias = list[bytes]
-# Beyond this size ties are broken by the genotype's own order: two genotypes of one network may then get
-# different digests, but never two networks the same. The paper's largest cells have 71 and 56 vertices.
+# Beyond this size ties are broken by the genotype's own order. Two genotypes of one network may then get
+# different digests, but two networks never get the same. The paper's largest cells have 71 and 56 vertices.
 MAX_EXACT = 1000
 
 
@@ -53,7 +53,7 @@ class _Leaf(NamedTuple):
 
 
 class _Canonizer:
-    """Searches the orders of the operators that colours cannot tell apart for the one with the smallest form."""
+    """Searches the orders of operators of equal colour for the one with the smallest form."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         self.graph = graph
@@ -158,7 +158,7 @@ class _Canonizer:
         return min(((len(tie), colour, tie) for colour, tie in classes.items() if len(tie) > 1))[2]
 
     def _orbit(self, operator: int, chosen: list[int]) -> set[int]:
-        """Where the automorphisms known so far that keep `chosen` in place can bring an operator."""
+        """The operators to which the automorphisms found so far, which keep `chosen` in place, map an operator."""
         fixing = [image for image in self.automorphisms if all(image[v] == v for v in chosen)]
         orbit, waiting = {operator}, [operator]
         while waiting:

@@ -145,7 +145,7 @@ def _motif(given: Any, where: str, pool: dict[str, int]) -> Motif:
         if len(names) != index + 1:
             raise GenotypeError(
                 f"{where}: the row of node {index + 2} has {len(names)} operations; it needs {index + 1}, one for each "
-                "node before it (an edge to a node from itself or a later one would close a cycle)"
+                "node before it (other edges would close a cycle)"
             )
         for name in names:
             if not isinstance(name, str) or name not in pool:

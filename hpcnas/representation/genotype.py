@@ -12,9 +12,9 @@ class Motif:
     """A small graph G over the operations of the level below.
 
     Attributes:
-        rows: rows[i - 2][j - 1] is G[i][j] for node i = 2..n and predecessor j = 1..i-1:
-            0 for none, k >= 1 for the k-th operation of the level below, on the edge *from*
-            j *to* i (the reverse of nasbench's matrix[src, dst]).
+        rows: rows[i - 2][j - 1] is G[i][j] for node i = 2..n and predecessor j = 1..i-1. It is the operation on the
+            edge *from* j *to* i: 0 for none, k >= 1 for the k-th of the level below. This is the reverse of
+            nasbench's matrix[src, dst].
     Raises:
         GenotypeError: no rows, a row of another length than its number of predecessors, or
             a negative operation.
@@ -63,8 +63,8 @@ class Genotype:
     """The motifs of every level above the primitives; the last level is the cell alone.
 
     Attributes:
-        levels: levels[l - 2] holds the motifs of level l = 2..L; operations of level 2 count
-            the primitives, those of level l > 2 the motifs of level l - 1, from 1.
+        levels: levels[l - 2] holds the motifs of level l = 2..L. Operations count from 1: in level 2 the primitives,
+            in level l > 2 the motifs of level l - 1.
     Raises:
         GenotypeError: no level, more than one motif at the last, or an operation that the
             level below has not.
@@ -96,7 +96,7 @@ class Genotype:
         return "flat" if self.is_flat else "hierarchical"
 
     def pool_size(self, level: int) -> int:
-        """How many operations, none excluded, a motif of `level` (2..L) chooses from."""
+        """The number of operations, none excluded, that a motif of `level` (2..L) chooses from."""
         return len(PRIMITIVES) if level == 2 else len(self.levels[level - 3])
 
     def operation_name(self, level: int, k: int) -> str:

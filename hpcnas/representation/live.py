@@ -1,8 +1,8 @@
-"""Which parts of a genotype reach its output (paper.md: degenerate graphs).
+"""Finds the parts of a genotype that reach its output (paper.md: degenerate graphs).
 
 The paper is silent about them; hpcnas prunes when a network is built and never in the
-stored genotype. A node without a live input is absent with its outgoing edges; a node that
-cannot reach the sink is pruned; a motif whose sink is unreachable counts as none where it
+stored genotype. A node without a live input is absent with its outgoing edges. A node that
+cannot reach the sink is pruned. A motif whose sink is unreachable counts as none where it
 is used.
 """
 
@@ -14,7 +14,7 @@ from hpcnas.representation.genotype import Genotype, Motif
 
 @dataclass(frozen=True, slots=True)
 class LiveMotif:
-    """What is left of a motif.
+    """The live part of a motif.
 
     Attributes:
         nodes: the live nodes by their numbers in the motif, ascending; first the source, last the sink.
@@ -67,7 +67,7 @@ def live_levels(genotype: Genotype) -> tuple[tuple[LiveMotif | None, ...], ...]:
 
 
 def used_motifs(levels: tuple[tuple[LiveMotif | None, ...], ...]) -> tuple[frozenset[int], ...]:
-    """Which motifs of each level, from 1, a live edge of the level above places; the cell (if live) is always used.
+    """The motifs of each level, from 1, that a live edge of the level above places; the cell (if live) is always used.
 
     Args:
         levels: as `live_levels` gives them.

@@ -58,7 +58,7 @@ class _Builder:
         return self.tensors.setdefault(parts, len(self.tensors))
 
     def run(self, level: int, motif: LiveMotif, source: tuple[int, ...]) -> tuple[int, ...]:
-        """What the sink of a motif of `level` concatenates when its source is given."""
+        """The operators that the sink of a motif of `level` concatenates when its source is given."""
         nodes: dict[int, list[int]] = {i: [] for i in motif.nodes}
         nodes[motif.nodes[0]].extend(source)
         for j, i, k in motif.edges:  # ascending i: node j is complete

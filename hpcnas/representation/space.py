@@ -64,7 +64,7 @@ class SearchSpace:
         if (self.kind == "hierarchical") == (len(self.motifs) == 1):
             raise UsageError(
                 f"--space {self.kind} does not go with --motifs {_joined(self.motifs)}; "
-                "flat spaces have one level (--motifs 1 --nodes 11), hierarchical ones at least two (--motifs 6,1 --nodes 4,5)"
+                "flat spaces have one level (--motifs 1 --nodes 11), others two (--motifs 6,1 --nodes 4,5) or more"
             )
 
 

@@ -1,4 +1,4 @@
-"""How long a genotype takes to evaluate: a stated distribution, or what a run took."""
+"""The time to evaluate a genotype: a stated distribution, or the times of a run."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What is simulated, and what comes of it."""
+"""The search to simulate, and the outcome of that."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from hpcnas.simulation.durations import Durations
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is simulated.
+    """The search to simulate.
 
     Attributes:
         durations: seconds of one genotype, all repeats together.
@@ -38,7 +38,7 @@ class Scenario:
 
 @dataclass(slots=True)
 class SimulationResult:
-    """What came of it; seconds are summed over workers, except wall_s and head_s.
+    """The outcome; seconds are summed over workers, except wall_s and head_s.
 
     Attributes:
         busy_s: training that became fitness. lost_s: training that was thrown away.

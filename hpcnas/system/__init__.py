@@ -1,1 +1,1 @@
-"""What the operating system gives: lock files, processes, new files, addresses, file systems; nothing of a search."""
+"""Services of the operating system: lock files, processes, new files, addresses, file systems; nothing of a search."""

@@ -1,4 +1,4 @@
-"""Which file system holds a path, and whether locks and shared memory on it hold."""
+"""Finds the file system of a path, and whether locks and shared memory on it hold."""
 
 from pathlib import Path
 

@@ -70,7 +70,7 @@ class LockFile:
             raise UsageError(
                 f"cannot write into {folder}: {error.strerror}; free its disk, or give another folder with --run or --out"
             ) from error
-        raise self._refusal(_told(None))
+        raise self._refusal(_described(None))
 
     def is_held(self) -> bool:
         """Whether the file still names this holder: somebody may have removed it by hand.
@@ -117,7 +117,7 @@ class LockFile:
                 return False  # it is being written, where there are no hard links
             found = parse_holder(content)
             if found is None or not found.is_provably_dead():
-                raise self._refusal(_told(found))
+                raise self._refusal(_described(found))
             return self._replace(descriptor, found, mine)
         finally:
             os.close(descriptor)
@@ -128,7 +128,7 @@ class LockFile:
         except BlockingIOError:
             return False  # another process is taking it over
         except OSError as error:  # no flock here: two holders could not be distinguished
-            raise self._refusal(_told(found)) from error
+            raise self._refusal(_described(found)) from error
         status = os.fstat(descriptor)
         if _identity(self.path) != (status.st_dev, status.st_ino):
             return False
@@ -167,7 +167,7 @@ def training_lock(folder: Path) -> LockFile:
     return LockFile(folder / TRAINING_LOCK, UsageError, f"{folder} is being trained", "wait for it")
 
 
-def _told(found: Holder | None) -> str:
+def _described(found: Holder | None) -> str:
     return found.describe() if found else "an unreadable record"
 
 

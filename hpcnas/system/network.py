@@ -54,7 +54,7 @@ def listen(host: str = "", port: int = 0) -> socket.socket:
 
 
 def addresses_for_others(named: str = "") -> list[str]:
-    """What another machine connects to, in the order of trying.
+    """The addresses that another machine connects to, in the order of trying.
 
     Args:
         named: what to try first, by the user's word; "" for the machine's name.

@@ -76,7 +76,7 @@ class Holder:
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Who holds the lock at `path`; None when nobody does or the record cannot be read."""
+    """The holder of the lock at `path`; None if there is none or the record cannot be read."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         return parse_holder(file.read(MAX_RECORD_BYTES))
     return None

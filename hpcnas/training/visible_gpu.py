@@ -49,7 +49,7 @@ def _reason(environment: Mapping[str, str]) -> str:
 
 
 def _said_by_cuda() -> str:
-    """What goes wrong in opening the driver, without the links that torch adds."""
+    """The error of opening the driver, without the links that torch adds."""
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:

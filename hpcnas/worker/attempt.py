@@ -20,7 +20,7 @@ MAX_TRACE = 20_000  # and of a traceback: its end
 
 
 class AttemptOutcome(StrEnum):
-    """How an attempt ended."""
+    """The end of an attempt."""
 
     DONE = "done"  # every accuracy is said or in the outbox
     FAILED = "failed"  # reported with its cause

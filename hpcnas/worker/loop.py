@@ -35,7 +35,7 @@ FAILURES_IN_A_ROW = 3  # then it is this process or its machine
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
 LOOK_AGAIN_S = 30.0  # between two looks into the database of a run without a head: 200 workers share one disk
 STOP_S = 28.0  # Slurm kills 30 s after SIGTERM
-GOODBYE_S = 8.0  # a client looks for its head for 5 s
+LEAVE_S = 8.0  # a client looks for its head for 5 s
 EXIT_UNFIT = 1
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ class Worker:
         return None
 
     def _ask(self, question: Callable[[], T]) -> T | None:
-        """What the head answers, when there is one; None when it is time to leave instead."""
+        """The answer of the head, if there is one; None when it is time to leave instead."""
         asked_s, wait_s = time.monotonic(), FIRST_WAIT_S
         while not self.flag:
             try:
@@ -194,11 +194,11 @@ class Worker:
 
     def _leave(self, reason: str) -> int:
         log.info("worker %s leaves: %s", self.id[:8], reason)
-        goodbye = ask(lambda: self._say_goodbye(reason))
-        if not is_answered(goodbye, GOODBYE_S):  # the cluster kills a worker soon after it has asked it to end
-            log.info("left without a word: the head does not answer within %g s", GOODBYE_S)
+        answer = ask(lambda: self._leave_run(reason))
+        if not is_answered(answer, LEAVE_S):  # the cluster kills a worker soon after it has asked it to end
+            log.info("left without a word: the head does not answer within %g s", LEAVE_S)
         else:
-            goodbye.result()
+            answer.result()
         return self._exit_code()
 
     def _end(self) -> None:
@@ -206,7 +206,7 @@ class Worker:
         log.error("this worker did not end within %g s of being asked; the process ends", STOP_S)
         os._exit(self.flag.exit_code or EXIT_UNFIT)
 
-    def _say_goodbye(self, reason: str) -> None:
+    def _leave_run(self, reason: str) -> None:
         try:
             self.queue.leave(self.id, reason)
         except HpcnasError as error:

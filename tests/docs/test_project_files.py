@@ -61,7 +61,7 @@ def test_hooks_are_the_checks_of_make() -> None:
     hooks = [hook["entry"] for hook in read(".pre-commit-config.yaml")["repos"][0]["hooks"]]
     checks = [line.removesuffix(" .") for target in ("lint", "types") for line in recipe(target)]
     assert set(hooks) <= set(checks)
-    assert len(hooks) == 3
+    assert len(hooks) == 4
 
 
 def test_oldest_dependencies_are_the_lower_bounds() -> None:

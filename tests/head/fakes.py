@@ -1,4 +1,4 @@
-"""A worker's queue that a test scripts, an evaluator that does what it is told, and a head with a cluster of names."""
+"""A worker's queue that a test scripts, an evaluator that a test controls, and a head with a cluster of names."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ def lease(done: tuple[int, ...] = (), expected_s: float | None = None) -> Lease:
 
 
 class FakeQueue(WorkQueue):
-    """Remembers what was said; away while `is_away`."""
+    """Keeps the messages; away while `is_away`."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, object]] = []

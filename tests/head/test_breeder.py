@@ -127,7 +127,7 @@ def limited(config: RunConfig, max_parameters: int) -> RunConfig:
 
 
 def breed_one(breeder: Breeder) -> None:
-    """As a worker that is told to wait, and asks again."""
+    """As a worker that gets WAIT, and asks again."""
     deadline = time.monotonic() + 60
     while not breeder.breed():
         assert time.monotonic() < deadline

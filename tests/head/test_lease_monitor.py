@@ -63,7 +63,7 @@ def test_a_head_that_slept_starts_every_observation_anew(clock: FakeClock) -> No
 def test_a_task_that_is_gone_shortens_the_lease_and_does_not_end_it(clock: FakeClock) -> None:
     assert look_until(watch_for(clock), clock, view(), 400, gone={"w"}) == 80
     watch = watch_for(clock)
-    for beat in range(20):  # gone by the cluster's word, but heard of: it lives
+    for beat in range(20):  # gone by the cluster's answer, but its heartbeat came: it lives
         assert look_until(watch, clock, view(beat, beat / 20), 60, gone={"w"}) is None
 
 

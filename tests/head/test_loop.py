@@ -56,7 +56,7 @@ def ask_for_work(head: HeadInProcess, hand: Hand) -> Verdict:
 
 
 def crew(head: HeadInProcess) -> Callable[[int], None]:
-    """Every task that runs has a worker, which evaluates one genotype a round and leaves when it is told to."""
+    """Every task that runs has a worker, which evaluates one genotype a round and leaves when it is asked to."""
     hands: dict[str, Hand] = {}
 
     def work(_: int) -> None:
@@ -164,7 +164,7 @@ def test_a_disk_that_stays_full_ends_the_head_in_one_sentence(head: HeadInProces
 
 
 def test_more_than_is_wanted_is_finished_first_and_may_be_cancelled(head: HeadInProcess) -> None:
-    """After --steps was lowered; a request is heard then, too."""
+    """After --steps was lowered; a request is answered then, too."""
     hands = [Hand(head.store, f"w{number}") for number in range(3)]
     for hand in hands:
         assert ask_for_work(head, hand) is Verdict.OK

@@ -70,7 +70,7 @@ class Scene:
             self.head.cluster.hang = self.cluster_late
 
     def _let_the_worker_go_on(self) -> None:
-        """It finishes its genotype when it hears of draining, and gives it back when it is cancelled."""
+        """It finishes its genotype when it gets DRAIN, and gives it back when it is cancelled."""
         held = self.hand.held
         if held is None:
             return

@@ -1,4 +1,4 @@
-"""Hosts that their workers call unfit: quarantined by the store, told by the head."""
+"""Hosts that their workers call unfit: quarantined by the store, logged by the head."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ WHY = "torch sees none: its build is for the CPU alone"
 
 
 class Cluster(Launcher):
-    """Remembers what is excluded."""
+    """Keeps the excluded hosts."""
 
     def __init__(self, reaches_other_hosts: bool) -> None:
         self.reaches_other_hosts = reaches_other_hosts
@@ -38,7 +38,7 @@ class Cluster(Launcher):
 
 
 class Told(Display):
-    """Remembers what is said."""
+    """Keeps the lines of the log."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

@@ -24,15 +24,16 @@ def files() -> Iterator[Path]:
 
 
 def texts(path: Path) -> Iterator[Text]:
-    """The prose of a file. Of tests these are docstrings and comments: their strings are data."""
+    """The prose of a file; of the package also its messages and names. Strings of tests are data."""
     content = (ROOT / path).read_text(encoding="utf-8")
     if path.suffix == ".md":
         yield from markdown.texts(path, content)
         return
     yield from python.docstrings(path, content)
     yield from python.comments(path, content)
-    if path.parts[0] != "tests":
+    if path.parts[0] == "hpcnas":
         yield from python.messages(path, content)
+        yield from python.names(path, content)
 
 
 def check(paths: Iterable[Path]) -> tuple[str, list[Finding]]:

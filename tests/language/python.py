@@ -17,6 +17,7 @@ ROW = re.compile(r".*\S {2,}\S")  # of a table in plain text
 CODE_LINE = re.compile(r"\s*(?:>>>|\.\.\. |\$ )|\s{4,}(?:hpcnas|python) ")  # of an example
 PROSE = re.compile(r"[^\W\d_]{2,}(?:[,;:]? [^\W\d_]{1,}){3,}")  # four words in a row
 NOT_PROSE = re.compile(r"(?i)\b(?:select|insert into|pragma|update \w+ set)\b|#include|\bdef \w+\(|[{};]\n|\bimport \w+\n")
+WORDS_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")  # of is_told, LeaseWatch
 DIRECTIVE = re.compile(r"#\s*(?:noqa|type:|ruff|fmt|pragma|!|mypy)")
 
 
@@ -43,6 +44,19 @@ def messages(path: Path, source: str) -> Iterator[Text]:
         if PROSE.search(said) and not NOT_PROSE.search(said):
             for part in re.split(r"\n\s*\n|\n(?=\s*[-*$#] )|\n(?=  )", said):
                 yield Text(path, node.lineno, part.replace("\n", " "))
+
+
+def names(path: Path, source: str) -> Iterator[Text]:
+    """The words of each name that is defined: a class, a function, an argument, a variable, a field."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                pass
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                pass
+            case _:
+                continue
+        yield Text(path, node.lineno, " ".join(WORDS_OF_NAME.findall(name)))
 
 
 def comments(path: Path, source: str) -> Iterator[Text]:

@@ -117,6 +117,12 @@ def test_of_a_module_messages_are_read_with_one_word_for_a_value() -> None:
     assert message.text == "the value `x` is no good at all and never was"
 
 
+def test_of_a_module_the_words_of_its_names_are_read() -> None:
+    source = "class LeaseWatch:\n    def is_told(self, HTTPPort=1):\n        self.wish_s = best2go = 1\n"
+    found = {text.text for text in python.names(FILE, source)}
+    assert found == {"Lease Watch", "is told", "self", "HTTP Port", "wish s", "best 2 go"}
+
+
 def test_strings_that_are_no_prose_are_no_messages() -> None:
     source = 'A = "key"\nB = "SELECT a FROM b WHERE c"\nC = "two words"\nD = """#include <a>\nint x = 1;\n"""\n'
     assert list(python.messages(FILE, source)) == []

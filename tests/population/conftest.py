@@ -55,7 +55,7 @@ def make_folder(path: Path, config: RunConfig) -> RunFolder:
 
 @dataclass
 class Rig:
-    """One run: `head` is the store of its head, `queue` what a worker speaks to."""
+    """One run: `head` is the store of its head, `queue` what a worker sends to."""
 
     kind: str
     folder: RunFolder
@@ -153,7 +153,7 @@ def rig(request: pytest.FixtureRequest, make_rig: Callable[[str], Rig]) -> Rig:
 
 @pytest.fixture
 def served(make_rig: Callable[[str], Rig]) -> Rig:
-    """A run whose workers speak to the head's service."""
+    """A run whose workers use the head's service."""
     return make_rig("service")
 
 

@@ -1,7 +1,8 @@
 """The N-th fault loop: call k of the faultpoints fails, for k = 1, 2, 3, ..., until a run meets no fault any more.
 
-Three kinds: the call fails and the program goes on; the call is done and its answer is lost; the machine stops
-at that call (the run folder as it lies on the disk is opened by a new head, and, its database destroyed, restored).
+There are three kinds. The call fails and the program goes on; the call is done and its answer is lost; the machine stops
+at that call. In the last kind a new head opens the run folder as it lies on the disk. Its database is also destroyed, and
+restored.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Workers and the hosts they run on, on every store: who is there, and which host is sent away."""
+"""Workers and the hosts they run on, on every store: who is there, and which host is quarantined."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_quarantine_gives_attempts_back_and_sends_the_host_away(rig: Rig) -> Non
 
 
 def test_what_a_quarantined_host_still_fails_is_no_genotypes_fault(rig: Rig) -> None:
-    """Its worker trained when the host was sent away."""
+    """Its worker trained when the host was quarantined."""
     ready(rig, offspring=1)
     for grant in ("a", "b"):
         lease = claim(rig, grant)

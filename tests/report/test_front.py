@@ -49,12 +49,38 @@ def test_the_population_shows_its_front_by_size(run: Path, capsys: pytest.Captur
     assert [one["parameters"] for one in shown] == sorted(one["parameters"] for one in shown)
 
 
+def test_the_front_by_multiply_adds_is_that_of_what_count_says(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--by macs` beats by multiply-adds; each row names both sizes."""
+    assert main(["population", "--run", str(run), "--front", "--by", "macs", "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    counted = {}
+    with Population.open(run) as population:
+        rows = population.individuals()
+    for one in rows:
+        assert main(["count", str(one.id), "--run", str(run), "--model", "small", "--json"]) == 0
+        counted[one.id] = json.loads(capsys.readouterr().out)["macs"]
+    assert {one["id"]: one["macs"] for one in shown} == {one["id"]: counted[one["id"]] for one in shown}
+    points = [(one.id, counted[one.id], one.fitness) for one in rows]
+    assert [one["id"] for one in shown] == [
+        row[0]
+        for row in sorted(points, key=lambda row: row[1])
+        if not any(_beats(other, row) for other in points)  # type: ignore[arg-type]
+    ]
+    assert main(["population", "--run", str(run), "--front"]) == 0
+    assert {"parameters", "MACs"} <= set(capsys.readouterr().out.splitlines()[0].split())
+
+
+def test_a_size_without_a_front_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["population", "--run", str(run), "--by", "macs"]) == 2
+    assert "give --front too" in capsys.readouterr().err
+
+
 def test_the_report_has_the_front_as_a_figure(run: Path, tmp_path: Path) -> None:
     assert main(["report", "--run", str(run), "--figures", str(tmp_path)]) == 0
     lines = (tmp_path / "front.csv").read_text().splitlines()
-    assert lines[0] == "run,id,parameters,fitness_percent,is_on_front"
+    assert lines[0] == "run,id,parameters,macs,fitness_percent,is_on_front,is_on_front_by_macs"
     assert len(lines) == 17
-    assert {line[-1] for line in lines[1:]} == {"0", "1"}
+    assert {line[-1] for line in lines[1:]} == {line[-3] for line in lines[1:]} == {"0", "1"}
     assert (tmp_path / "front.svg").stat().st_size > 1000
 
 

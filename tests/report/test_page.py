@@ -76,6 +76,7 @@ def test_every_section_is_there_and_linked(html):
 def test_the_data_are_json_that_nothing_inside_can_end(html):
     text = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)[1]
     data = json.loads(text)
+    assert len(data["genotypes"][0]) == 300
     assert len(data["rows"]) == 300
     assert "<" not in text
     assert set(data["panels"]) >= {"figure3-0", "figure3-1", "figure3-2", "figure4-0", "workers-0", "workers-1", "noise-0"}
@@ -101,7 +102,7 @@ def test_lineage_starts_with_a_random_genotype(make_rows):
 def test_a_run_without_evaluations_has_a_page_too(tmp_path):
     folder = make_run(tmp_path / "empty", 1)
     runs = read_runs([folder])
-    text = write_page([replace(runs[0], evaluations=(), best_genotype="", attempts=(), workers=(), ended=None)])
+    text = write_page([replace(runs[0], evaluations=(), genotypes={}, attempts=(), workers=(), ended=None)])
     assert "No genotype is evaluated yet" in text
 
 

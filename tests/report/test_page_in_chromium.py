@@ -6,7 +6,7 @@ import pytest
 
 from hpcnas.report.page import write_page
 from hpcnas.report.read_run import read_runs
-from tests.report.chromium import RIGHT, Browser, is_required, missing
+from tests.report.chromium import RIGHT
 from tests.report.populations import make_run
 
 pytestmark = pytest.mark.xdist_group("chromium")
@@ -20,20 +20,10 @@ def page(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if reason := missing():
-        if is_required():
-            pytest.fail(reason)
-        pytest.skip(reason)
-    found = Browser()
-    yield found
-    found.close()
-
-
 @pytest.fixture
 def opened(browser, page):
     browser.command("Emulation.setEmulatedMedia", features=[])
+    browser.command("Page.navigate", url="about:blank")  # what a reader has chosen outlives a reload
     browser.log("performance")
     browser.open(page)
     return browser
@@ -84,14 +74,6 @@ def test_the_leaderboard_turns_pages_and_filters(opened):
     opened.type("#filter", "4711")
     assert column(opened, "id") == ["4,711"]
     assert opened.run("return document.querySelector('#next').disabled")
-
-
-def test_a_genotype_shows_its_lineage(opened):
-    opened.type("#filter", "7000")
-    opened.click("#board tbody button")
-    title = opened.run("return document.querySelector('#line caption').textContent")
-    rows = opened.run("return document.querySelectorAll('#line tbody tr').length")
-    assert title == f"Genotype 7000 of large, {rows - 1} mutations from a random genotype"
 
 
 def test_pointing_at_a_figure_tells_the_value_there(opened):

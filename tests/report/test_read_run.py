@@ -41,7 +41,8 @@ def test_rows_are_what_a_store_wrote(tmp_path, make_rows, make_finals):
     assert row.fitness.n == 4
     assert [attempt.outcome for attempt in run.attempts] == ["evaluated", "build"]
     assert [(one.id, one.attempts, one.reason) for one in run.failed_permanently] == [(2, 1, "build: too wide")]
-    assert run.best_genotype == text
+    assert run.genotypes == {1: text, 2: text}, "of what is evaluated or failed"
+    assert run.run_id == (folder.path / "run.id").read_text().split()[0]
     assert run.finals[0].error_top1 == 5.0
     assert (run.counts.evaluated, run.counts.failed, run.counts.queued) == (1, 1, 1)
     assert run.seconds is not None

@@ -57,6 +57,42 @@ def test_the_page_is_written_into_the_run_folder(tmp_path, capsys):
     assert "report.html" in capsys.readouterr().err
 
 
+def test_a_page_replaces_none_of_other_runs_and_no_other_file(tmp_path, capsys):
+    """But with --force; with --out it goes elsewhere."""
+    one, other = (make_run(tmp_path / name, 20).path for name in ("one", "other"))
+    assert main(["report", str(one), str(other), "--format", "html"]) == 0
+    both = (one / "report.html").read_text()
+    capsys.readouterr()
+    assert main(["report", str(one), "--format", "html"]) == 2
+    assert "report.html is no page of one; give --out, or --force to replace it" in capsys.readouterr().err
+    assert main(["report", str(one), "--format", "html", "--out", str(tmp_path / "one.html")]) == 0
+    assert (one / "report.html").read_text() == both
+    assert main(["report", str(one), "--format", "html", "--force"]) == 0
+    assert (one / "report.html").read_text() != both
+
+
+def test_all_runs_of_a_folder_are_compared_in_one_table(tmp_path, capsys):
+    """What is no run is left out, and said so; the table has the settings in which they differ, and no others."""
+    search = ["head", "--preset", "smoke", "--cluster", "debug", "--workers", "1", "--fitness", "synthetic", "--steps", "6"]
+    for name, more in (("a", []), ("b", ["--seed", "3"]), ("c", ["--learning-rate", "0.05", "--search", "random"])):
+        assert main([*search, *more, "--run", str(tmp_path / name)]) == 0
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    capsys.readouterr()
+    everything = sorted(map(str, tmp_path.iterdir()))
+    assert main(["report", *everything, "--format", "json"]) == 0
+    shown = capsys.readouterr()
+    rows = json.loads(shown.out)["runs"]
+    assert [row["run"] for row in rows] == ["a (synthetic)", "b (synthetic)", "c (synthetic)"]
+    assert [row["settings"] for row in rows] == [
+        "--seed 0, --learning-rate 0.1",
+        "--seed 3, --learning-rate 0.1",
+        "--seed 0, --learning-rate 0.05",
+    ]
+    assert shown.err == "left out, as they hold no run: empty, notes.txt\n"
+    assert main(["report", str(tmp_path / "empty"), str(tmp_path / "notes.txt")]) == 2
+
+
 def test_figures_and_file_are_written_where_asked(folder, tmp_path, capsys):
     out = tmp_path / "new" / "report.md"
     assert main(["report", str(folder), "--format", "markdown", "--out", str(out), "--figures", str(tmp_path / "figures")]) == 0

@@ -61,3 +61,24 @@ def test_a_folder_without_runs_and_one_that_is_not_there(tmp_path: Path, capsys:
     assert "no run below" in capsys.readouterr().out
     assert main(["runs", str(tmp_path / "nowhere")]) == 2
     assert "is no folder" in capsys.readouterr().err
+
+
+def test_a_note_is_shown_wherever_a_run_is_and_may_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the list, shortened to its width, the status, the report's table and its page."""
+    run, long = tmp_path / "run", "wider motifs, as asked in March; " * 4
+    for steps, note in (("6", "a first try"), ("7", long)):
+        assert main([*HEAD, "--steps", steps, "--note", note, "--run", str(run)]) == 0
+    assert main([*HEAD, "--steps", "8", "--run", str(run)]) == 0, "it stays where none is given"
+    capsys.readouterr()
+    assert main(["runs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("  wider motifs, as asked in March; wider")
+    assert len(lines[-1]) <= WIDTH
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["note"] == long
+    assert main(["status", "--run", str(run)]) == 0
+    assert f"note:      {long}" in capsys.readouterr().out
+    assert main(["report", "--run", str(run), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["note"] == long
+    assert main(["report", "--run", str(run), "--format", "html"]) == 0
+    assert f'<p class="said">{long}</p>' in (run / "report.html").read_text()

@@ -219,7 +219,7 @@ def test_the_order_of_edges_over_one_node_matters_only_where_the_network_does():
 
 
 def test_colour_refinement_alone_would_not_do():
-    """One ring of six against two of three: alike in every neighbourhood, told apart by the search beyond colours."""
+    """One ring of six against two of three: alike in every neighbourhood, distinguished by the search beyond colours."""
     assert digest(_rings([[0, 1, 2, 3, 4, 5]])) != digest(_rings([[0, 1, 2], [3, 4, 5]]))
     assert digest(_rings([[0, 1, 2, 3, 4, 5]])) == digest(_rings([[0, 3, 1, 5, 2, 4]]))
 

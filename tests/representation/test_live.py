@@ -36,7 +36,7 @@ def test_inputs_come_in_the_order_of_concatenation():
 
 
 def _is_reached(genotype: Genotype, level: int, m: int) -> bool:
-    """By following edges back from the sink, without a thought about speed."""
+    """By following edges back from the sink, however slow that is."""
 
     def reaches(i: int) -> bool:
         motif = genotype.levels[level - 2][m - 1]

@@ -174,5 +174,5 @@ def test_stop_cancel_without_a_head_ends_the_workers(on_plain: Cluster, tmp_path
     stop = [sys.executable, "-m", "hpcnas", "stop", "--cancel", "--run", str(run)]
     ended = subprocess.run(stop, env=on_plain.environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "told 2 workers to end" in ended.stdout
+    assert "asked 2 workers to end" in ended.stdout
     on_plain.wait_until(lambda: not on_plain.squeue(), "the workers are gone", 30)

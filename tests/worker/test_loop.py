@@ -125,7 +125,7 @@ def test_a_worker_that_loses_its_head_while_it_waits_leaves_with_the_reason(run_
 
 
 def test_a_goodbye_does_not_wait_for_a_silent_head(run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpcnas.worker.loop.GOODBYE_S", 0.2)
+    monkeypatch.setattr("hpcnas.worker.loop.LEAVE_S", 0.2)
     worker, queue = scripted_worker(run_folder, [])
     is_over = threading.Event()
     queue.leave = lambda worker_id, reason: is_over.wait(60) and None  # type: ignore[method-assign]

@@ -53,7 +53,7 @@ def submit_full(folder: Path, name: str, shape: JobShape, arguments: Sequence[st
 
 
 def full_executor(folder: Path, name: str, shape: JobShape, intent: str) -> BatchExecutor:
-    """What submits one training; its `script` is the very text that sbatch is given."""
+    """The executor that submits one training; its `script` is the very text that sbatch gets."""
     return BatchExecutor(folder, intent, _parameters(name, shape, f"hpcnas-final/{intent}"), is_array=False)
 
 
@@ -71,7 +71,7 @@ def _find_lost(folder: Path, name: str, intent: str, arguments: Sequence[str], f
 
 
 def run_command(arguments: list[str]) -> None:
-    """What each rank of a submitted job does; leaves with the command's exit code, so that Slurm shows it."""
+    """Run the command of one rank of a submitted job; leaves with its exit code, so that Slurm shows it."""
     module, name = MAIN
     sys.exit(getattr(importlib.import_module(module), name)(arguments))
 

@@ -1,4 +1,4 @@
-"""What one full-size training asks Slurm for; known without submitit, which only a submission needs."""
+"""The resources that one full-size training asks Slurm for; without submitit, which only a submission needs."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _OF_RUN = "the run's"
 
 @dataclass(frozen=True, slots=True)
 class JobShape:
-    """What one training asks Slurm for.
+    """The resources that one training asks Slurm for.
 
     Attributes:
         ranks_per_node: one per GPU where there are GPUs.

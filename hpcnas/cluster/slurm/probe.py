@@ -132,7 +132,7 @@ def torch_devices() -> list[str] | str:
 
 
 def engine(precision: str) -> str:
-    """How the repeats of a genotype would be trained here, and why; "" when torch cannot be used."""
+    """The engine that would train the repeats of a genotype here, and why; "" if torch cannot be used."""
     try:
         from hpcnas.networks.gpu.support import describe_engine
 

@@ -1,4 +1,4 @@
-"""What Slurm says: its answers as values, "no answer" as None.
+"""Queries to Slurm: its answers as values, "no answer" as None.
 
 No decision is taken from "no answer". Nothing here needs accounting but `gpu_seconds`.
 """
@@ -102,7 +102,7 @@ def own_tasks(queued: Iterable[QueuedTask], entries: Iterable[Submission]) -> li
 
 
 def max_array_size() -> int | None:
-    """How many tasks an array may have, 0 where the site has switched arrays off; None without an answer."""
+    """The largest number of tasks of an array, 0 if the site has switched arrays off; None without an answer."""
     answer = ask_slurm(["scontrol", "show", "config"])
     if answer is None:
         return None
@@ -131,13 +131,13 @@ def find_partition(name: str, known: Iterable[Partition]) -> Partition | None:
 
 
 def gpus_of(partition: str) -> int:
-    """How many GPUs the nodes of a partition have by their generic resources, down or not; 0 without an answer."""
+    """The number of GPUs of a partition by its nodes' generic resources, down or not; 0 without an answer."""
     answer = ask_slurm(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
     return sum(_gpus_of_line(line) for line in answer.splitlines())
 
 
 def most_gpus_of_a_node(partition: str) -> int:
-    """How many GPUs the best-equipped node of a partition has by its generic resources; 0 without an answer."""
+    """The number of GPUs of the best-equipped node of a partition by its generic resources; 0 without an answer."""
     answer = ask_slurm(["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%G"]) or ""
     return max((_gpus_of_line(line) for line in answer.splitlines()), default=0)
 

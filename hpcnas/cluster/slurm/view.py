@@ -1,4 +1,4 @@
-"""What Slurm itself says about a run's workers, for `hpcnas status`."""
+"""Slurm's view of a run's workers, for `hpcnas status`."""
 
 from collections import Counter
 from dataclasses import dataclass

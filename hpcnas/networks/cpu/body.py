@@ -174,7 +174,7 @@ def _pointers(tensors: Any) -> Any:
 
 
 def _weights(module: ConvBNReLU) -> tuple[Tensor, ...]:
-    """What is trained, in the order of Parameter in plan.h."""
+    """The trained tensors, in the order of Parameter in plan.h."""
     return module.conv.weight, module.norm.weight, module.norm.bias
 
 

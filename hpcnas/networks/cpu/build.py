@@ -26,7 +26,7 @@ COMPILE_TIMEOUT_S = 300
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: $HPCNAS_KERNELS, else ~/.cache/hpcnas/kernels, or a temporary folder without a home."""
+    """The folder of compiled kernels: $HPCNAS_KERNELS, else ~/.cache/hpcnas/kernels, or a temporary folder without a home."""
     named = os.environ.get("HPCNAS_KERNELS")
     return expand_home(named, "name a folder by $HPCNAS_KERNELS") if named else home.cache_folder("kernels")
 

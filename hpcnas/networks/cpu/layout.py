@@ -15,7 +15,7 @@ _COEFFICIENTS = 6  # vectors of one number for each channel, see Coefficient in 
 
 @dataclass(frozen=True, slots=True)
 class NativePlan:
-    """What engine.cpp reads. All numbers are elements, but for `marks`, bytes.
+    """The numbers that engine.cpp reads. They count elements, but `marks` counts bytes.
 
     Attributes:
         values: 8 numbers for each value, see Value in plan.h.
@@ -140,7 +140,7 @@ class _Layout:
                 yield from (value, module)
 
     def _columns(self, wire: Sequence[int]) -> dict[int, list[int]]:
-        """Where each value stands in a concatenation; a value may stand there more than once."""
+        """The columns of each value in a concatenation; a value may stand there more than once."""
         columns: dict[int, list[int]] = {}
         start = 0
         for v in wire:

@@ -1,7 +1,7 @@
 """The launches of a backward pass, in the order of the levels of the values whose gradients they make, and of the update.
 
-A value's gradient is made when those of all its readers' outputs are complete, by at most four launches in a row: products,
-depthwise convolutions, means and max pools. The first writes, the others add, the last one sums S1 and S2 too.
+A value's gradient is made when those of all its readers' outputs are complete. At most four launches in a row make it:
+products, depthwise convolutions, means and max pools. The first writes, the others add, the last one sums S1 and S2 too.
 """
 
 from collections import defaultdict

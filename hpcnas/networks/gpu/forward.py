@@ -32,7 +32,7 @@ Output = tuple[int, int, int]  # value, module, its first channel there
 
 
 def forward_launches(layout: "Layout") -> list[Launch]:
-    """From images to values: all tasks of one kind, width and level in one launch; an evaluation's coefficients before."""
+    """The launches of a forward pass: all tasks of one kind, width and level in one; an evaluation's coefficients before."""
     structure = layout.structure
     groups: dict[Key, list[tuple[Merged, Output]]] = defaultdict(list)
     for step in structure.merged:

@@ -1,7 +1,7 @@
 """Compiled kernels on disk: made side by side before they are needed, once for all processes that share the folder.
 
-Triton keeps what it compiles in a folder, named by everything that it depends on; a file beside says for each variant
-that it is there. Nodes of one kind share entries, nodes of different kinds lie side by side.
+Triton keeps compiled kernels in a folder, under a hash of everything that they depend on. A file beside lists the
+variants that are there. Nodes of one kind share entries, nodes of different kinds have entries of their own.
 """
 
 import json
@@ -26,7 +26,7 @@ ANNOUNCE_S = 10.0
 
 
 def use_folder() -> Path:
-    """Where compiled kernels lie: $TRITON_CACHE_DIR, else beside the CPU's; Triton is told."""
+    """The folder of compiled kernels, which Triton is set to: $TRITON_CACHE_DIR, else one beside the CPU's."""
     return Path(os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton")))
 
 

@@ -74,7 +74,7 @@ class Layout:
         return self.runs * self.pixels(v) * self.structure.widths[v]
 
     def partial_at(self, m: int, chunks: int, size: int) -> int:
-        """Where the partial gradients of a module go; the same for all its launches."""
+        """The place of a module's partial gradients; the same for all its launches."""
         if m not in self.partial:
             self.partial[m] = self.partial_size, chunks
             self.partial_size += round_up(chunks * self.runs * size, 64)

@@ -1,4 +1,4 @@
-"""Where values, gradients and marks lie: blocks are shared over time, by levels."""
+"""Places values, gradients and marks in memory: blocks are shared over time, by levels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hpcnas.networks.graph import PRODUCT, STEM, NetworkGraph, ValueTuple
 
-# A product of 256 x 256 channels would want 262,144 bytes of shared memory, more than any card has, and its backward pass
+# A product of 256 x 256 channels would need 262,144 bytes of shared memory, more than any card has. Its backward pass
 # spills from 128 x 256 on (Triton 3.9, sm_90). At most 64 wide, the variants of the paper's search serve every width.
 WIDEST = 64
 NARROWEST = 16  # a tile of the tensor cores

@@ -1,4 +1,4 @@
-"""What decides about the variants of a training and its evaluation, as a value that goes to other processes."""
+"""The numbers that decide the variants of a training and its evaluation, as a value that goes to other processes."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ import torch
 from hpcnas.networks.blueprint import blueprint
 from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
+from hpcnas.networks.gpu.narrow import WIDEST
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.networks.gpu.structure import Structure
 from hpcnas.networks.gpu.weights import EngineWeights
@@ -15,6 +16,7 @@ from hpcnas.networks.graph import network_graph
 from hpcnas.representation.codec import genotype_from_json
 
 _META = torch.device("meta")
+_MOST_NUMBERS = 2**31 - 1  # of one value: the kernels count them in 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,13 @@ class PassPlan:
         plan = blueprint(self.model, **sizes, tail=self.tail)
         return Structure(network_graph(genotype_from_json(self.genotype), plan), self.classes, self.in_channels)
 
+    def reason_against(self, structure: Structure) -> str:
+        """Why the kernels cannot run this network at these sizes; "" if they can."""
+        pixels = max(self.batch * self.crop**2, self.evaluation_batch * self.image_px**2)
+        if pixels * WIDEST > _MOST_NUMBERS:
+            return f"{pixels:,} pixels of a batch are too many for offsets of 32 bits"
+        return structure.reason_against()
+
     def layouts(self, runs: int, structure: Structure | None = None) -> list[Layout]:
         """Training and evaluation, if there is one, without memory: their sizes are known before anything is allocated."""
         weights = EngineWeights(structure or self.structure(), runs, _META, getattr(torch, self.dtype))
@@ -80,7 +89,7 @@ class PassPlan:
         return Steps(training, choices, [0.0]).launches + evaluating
 
     def memory_bytes(self, runs: int, steps: int) -> int:
-        """What a training of `runs` repeats needs on the device, choices of all steps included, data set excluded."""
+        """The bytes that a training of `runs` repeats needs on the device, choices of all steps included, data set excluded."""
         layouts = self.layouts(runs)
         weights = sum(tensor.nbytes for tensor in layouts[0].weights.tensors().values())
         choices = 4 * runs * 4 * self.batch * steps

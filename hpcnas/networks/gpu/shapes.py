@@ -1,4 +1,4 @@
-"""How kernels are cut up: one table. None of it depends on the number of runs, so that R together give the bits of R alone."""
+"""The block sizes of kernels: one table. None depends on the number of runs, so R together give the bits of R alone."""
 
 from dataclasses import dataclass, replace
 
@@ -28,9 +28,9 @@ class Shape:
 _CHUNKS = 4608  # over the width, at most: twice what the paper's search has, for which full-size models would write too much
 
 # By kind and width of what is read; the last entry holds for all that are wider, its block halved with each doubling.
-# Measured on one H200 with the prototype (docs/performance.md): 4 warps are better than 8 for products, as many as do not
-# spill (registers by Triton 3.9 for sm_90); for the depthwise backward pass, then of single columns, 256 elements and 4 warps,
-# 10 % better than 1,024 and 8.
+# Measured on one H200 with the prototype (docs/performance.md). For products 4 warps are better than 8; the block is the
+# largest that does not spill (registers by Triton 3.9 for sm_90). For the depthwise backward pass, then of single columns,
+# 256 elements and 4 warps were 10 % better than 1,024 and 8.
 _PRODUCTS = {
     "product": {16: Shape(128, 4), 32: Shape(64, 8), 64: Shape(64, 8, stages=3)},
     "product_backward": {16: Shape(64, 16), 32: Shape(64, 8), 64: Shape(32, 8)},

@@ -1,4 +1,4 @@
-"""What R networks of one genotype share: who reads what, in which order, and where each weight lies. Numbers only."""
+"""The structure that R networks of one genotype share: readers, their order, and the place of each weight. Numbers only."""
 
 from collections import defaultdict
 
@@ -123,7 +123,7 @@ class Structure:
 
 
 def round_up(size: int, to: int) -> int:
-    """The next multiple of `to`: kernels are told that offsets are multiples, and nothing would notice if they were not."""
+    """The next multiple of `to`: kernels are compiled for offsets that are multiples, and nothing checks that they are."""
     return -(-size // to) * to
 
 

@@ -1,4 +1,4 @@
-"""Which compiled kernels a pass needs, and compiling them for a card that need not be here."""
+"""Lists the compiled kernels that a pass needs, and compiles them for a card that need not be here."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class KernelVariant:
 
 
 class _Card:
-    """What Triton asks a driver for while it compiles; stands for a card of the given architecture, such as 90."""
+    """The driver that Triton asks while it compiles; stands for a card of the given architecture, such as 90."""
 
     def __init__(self, arch: int) -> None:
         self.target = GPUTarget("cuda", arch, _WARP)
@@ -76,7 +76,7 @@ def _card(arch: int) -> Iterator[None]:
 
 
 def _specialisations(launch: Launch) -> list[str]:
-    """What Triton would compile for a launch: asked through its hook, which says no."""
+    """The variant that Triton would compile for a launch: asked through its hook, which refuses."""
     texts: list[str] = []
 
     def refuse(*, fn: Any, compile: dict[str, Any], **_rest: Any) -> bool:

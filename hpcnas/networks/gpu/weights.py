@@ -32,7 +32,7 @@ class EngineWeights:
         self.counters = zeros(channels, dtype=torch.int32)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of them by the names that kernels know."""
+        """All of them by the names of the kernels' arguments."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def load(self, run: int, state: Mapping[str, Tensor]) -> None:

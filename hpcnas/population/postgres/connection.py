@@ -117,8 +117,8 @@ class PostgresLink:
 def _check_damage(error: BaseException) -> None:
     if isinstance(error, psycopg.OperationalError) and '" does not exist' in str(error):
         raise LostPopulation(f"the database is not there ({_first_line(error)})") from error
-    told = isinstance(error, psycopg.OperationalError) and any(sign in str(error) for sign in _DAMAGE_SIGNS)
-    if isinstance(error, psycopg.Error) and (told or (error.sqlstate or "").startswith(_DAMAGE_CODES)):
+    is_damage = isinstance(error, psycopg.OperationalError) and any(sign in str(error) for sign in _DAMAGE_SIGNS)
+    if isinstance(error, psycopg.Error) and (is_damage or (error.sqlstate or "").startswith(_DAMAGE_CODES)):
         raise LostPopulation(f"PostgreSQL finds its data damaged ({_first_line(error)})") from error
 
 

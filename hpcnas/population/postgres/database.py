@@ -113,6 +113,6 @@ def _read_version(connection: psycopg.Connection[Any]) -> int:
     version = int(rows[0][0])
     if version > SCHEMA_VERSION:
         raise DamagedRunError(
-            f"the population was written by a newer hpcnas (schema {version}, this one knows {SCHEMA_VERSION})"
+            f"the population was written by a newer hpcnas (schema {version}, this one reads {SCHEMA_VERSION})"
         )
     return version

@@ -1,5 +1,5 @@
 # ruff: noqa: D102  (store.py documents every method)
-"""The population in PostgreSQL: workers speak to the server themselves, rows are claimed with SKIP LOCKED."""
+"""The population in PostgreSQL: workers connect to the server themselves, rows are claimed with SKIP LOCKED."""
 
 import json
 from typing import Any, Self

@@ -1,1 +1,1 @@
-"""How workers and head exchange messages: connections, proof of the secret, framing, the head's service, the outbox."""
+"""Messages between workers and head: connections, proof of the secret, framing, the head's service, the outbox."""

@@ -18,12 +18,12 @@ _MAX_BYTES = 1 << 16
 
 
 class HeadAddress(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a head listens.
+    """The address of a head.
 
     Attributes:
         host: name of the machine, or the address that its user named; its port is open on all its interfaces.
         addresses: of all its interfaces, as its name may resolve nowhere, or to one that others do not see.
-        boot_id: of the machine's kernel, to know one's own machine by.
+        boot_id: of the machine's kernel, by which a process on the same machine recognises it.
     """
 
     host: str
@@ -34,12 +34,12 @@ class HeadAddress(Struct, frozen=True, forbid_unknown_fields=True):
     boot_id: str = ""
 
     def hosts(self) -> list[str]:
-        """What to connect to, in the order of trying."""
+        """The hosts to connect to, in the order of trying."""
         here = ["127.0.0.1"] if self.boot_id and self.boot_id == boot_id() else []
         return [*here, *self.hosts_elsewhere()]
 
     def hosts_elsewhere(self) -> list[str]:
-        """What another machine connects to, in the order of trying."""
+        """The hosts that another machine connects to, in the order of trying."""
         return list(dict.fromkeys([self.host, *self.addresses]))
 
 
@@ -73,7 +73,7 @@ def remove_address(folder: RunFolder, address: HeadAddress) -> None:
 
 
 def read_address(folder: RunFolder) -> HeadAddress:
-    """Where the head listens.
+    """Read the head's address.
 
     Raises:
         StoreUnavailable: no head has been there, or the file is half written or garbage.

@@ -51,7 +51,7 @@ _MAX_PAUSE_S = 2.0
 
 
 class ServiceClient(WorkQueue):
-    """Speaks to the run's head, wherever it is by now. Threads may share one client; their calls take turns.
+    """Sends messages to the run's head, wherever it is by now. Threads may share one client; their calls take turns.
 
     A call that finds no head reads head.json again, connects again and repeats itself, with growing
     pauses, for `patience_s`; then it raises StoreUnavailable. Repeating is safe by the store's contract.
@@ -157,6 +157,7 @@ class _Link:
         deadline = time.monotonic() + CONNECT_S
         self._send(frame(handshake.answer(self._receive(deadline))), deadline)
         self._seal = Seal(handshake.finish(self._receive(deadline)), CLIENT)
+        # Until the head has proved itself, only short frames are read.
         self._frames.limit = MAX_REPLY_BYTES
 
     def ask(self, request: bytes, within_s: float) -> bytes:

@@ -1,7 +1,7 @@
-"""What passes a connection: frames, each with its proof; and the service's end, one message of a worker at a time.
+"""Frames of a connection, each with its proof; and the service's end, one message of a worker at a time.
 
-A frame is a length (4 bytes, big-endian) and that many bytes. After the handshake every frame starts with an HMAC of
-its direction, number and content under the connection's key: nothing can be replayed, reordered or put in between.
+A frame is a length (4 bytes, big-endian) and that many bytes. After the handshake every frame starts with an HMAC of its
+direction, number and content. The connection's key makes it, so nothing can be replayed, reordered or put in between.
 """
 
 import contextlib
@@ -100,11 +100,11 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the service puts up with.
+    """The limits of the service.
 
     Attributes:
         connections: in all.
-        unproved: connections that have not proved that they know the secret.
+        unproved: connections that have not proved yet that they have the secret.
         message_bytes: longest message of a worker (a traceback, a genotype).
         proof_s: time for the handshake.
         message_s: time from the first byte of a message to its last, and for taking an answer.
@@ -127,16 +127,17 @@ class Connection:
     Attributes:
         message: what waits to be handled; nothing more is read before it is answered.
         outgoing: bytes not sent yet.
-        heard: when bytes came last, monotonic seconds.
+        received_s: when bytes came last, monotonic seconds.
         answered: how many messages were answered.
     """
 
     def __init__(self, accepted: socket.socket, secret: bytes, limits: Limits, now: float) -> None:
         """Challenge the other side."""
         accepted.setblocking(False)
+        # Answers are small: without it they wait for the acknowledgement of the one before.
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self.socket, self.heard, self.closed = accepted, now, False
+        self.socket, self.received_s, self.closed = accepted, now, False
         self.message: Message | None = None
         self.answered = 0
         self._limits, self._frames, self._seal = limits, Frames(), None
@@ -150,7 +151,7 @@ class Connection:
 
     @property
     def is_proved(self) -> bool:
-        """Whether the other side knows the secret."""
+        """Whether the other side has proved that it has the secret."""
         return self._seal is not None
 
     def receive(self, now: float) -> bool:
@@ -163,12 +164,12 @@ class Connection:
             return False
         if not data or self.message is not None:  # the end, or a second message before the first was answered
             return False
-        self.heard = now
+        self.received_s = now
         self._frames.feed(data)
         try:
             return self._advance(now)
         except MessageError as error:
-            log.warning("closed a connection: %s", error)  # the other side is told nothing
+            log.warning("closed a connection: %s", error)  # the other side gets no reason
             return False
 
     def take_message(self) -> Message:
@@ -190,7 +191,7 @@ class Connection:
             while self.outgoing:
                 del self.outgoing[: faultpoints.send(self.socket, bytes(self.outgoing[:_CHUNK]))]
         except (BlockingIOError, InterruptedError):
-            self._unsent_since = self._unsent_since or self.heard
+            self._unsent_since = self._unsent_since or self.received_s
             return True
         except OSError:
             return False
@@ -203,7 +204,7 @@ class Connection:
             return now - self._opened > self._limits.proof_s
         if any(since is not None and now - since > self._limits.message_s for since in (self._begun, self._unsent_since)):
             return True
-        return now - self.heard > self._limits.idle_s
+        return now - self.received_s > self._limits.idle_s
 
     def close(self) -> None:
         """Close the socket."""
@@ -220,6 +221,7 @@ class Connection:
         if self._seal is None:
             reply, key = self._handshake.accept(content)
             self._seal = Seal(key, SERVER)
+            # Only from now on: before the proof a stranger could make the head keep a megabyte.
             self._frames.limit = self._limits.message_bytes
             self.outgoing += frame(reply)
         else:

@@ -1,7 +1,7 @@
-"""How head and workers know each other, once per connection and without any input or output.
+"""Authenticates head and worker to each other, once per connection and without any input or output.
 
-Both sides prove that they know RUN/secret, each answering the other's random challenge with an HMAC-SHA256; neither
-sends the secret. What comes out is a key of this connection alone, under which every later frame is proved.
+Both sides prove that they have RUN/secret: each answers the other's random challenge with an HMAC-SHA256. Neither
+sends the secret. The result is a key of this connection alone, by which every later frame is proved.
 """
 
 import hmac
@@ -43,7 +43,7 @@ class ServerHandshake:
         self._secret, self._nonce = secret, secrets.token_hex(32)
 
     def hello(self) -> bytes:
-        """What is said first on a connection."""
+        """The first message of a connection."""
         return encode(_Hello(PROTOCOL, self._nonce))
 
     def accept(self, content: bytes) -> tuple[bytes, bytes]:
@@ -53,7 +53,7 @@ class ServerHandshake:
             What is said last of the handshake, and the key of the connection.
 
         Raises:
-            MessageError: it does not know the secret.
+            MessageError: it does not have the secret.
         """
         theirs = decode(content, _CLIENT_PROOF)
         if not hmac.compare_digest(theirs.proof, _proof(self._secret, CLIENT, self._nonce, theirs.nonce)):
@@ -63,16 +63,16 @@ class ServerHandshake:
 
 
 class ClientHandshake:
-    """The worker's side: answers the head's challenge, and believes it only after its proof."""
+    """The worker's side: answers the head's challenge, and accepts the head only after its proof."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret, self._nonce, self._theirs = secret, secrets.token_hex(32), ""
 
     def answer(self, content: bytes) -> bytes:
-        """What answers the head's hello.
+        """The answer to the head's hello.
 
         Raises:
-            MessageError: whoever listens there is no head of hpcnas, or speaks another version.
+            MessageError: the program at that port is no head of hpcnas, or has another version.
         """
         hello = decode(content, _HELLO)
         if hello.hpcnas != PROTOCOL:
@@ -84,7 +84,7 @@ class ClientHandshake:
         """The key of the connection.
 
         Raises:
-            MessageError: the head does not know the secret.
+            MessageError: the head does not have the secret.
         """
         theirs = decode(content, _SERVER_PROOF)
         if not hmac.compare_digest(theirs.proof, _proof(self._secret, SERVER, self._theirs, self._nonce)):

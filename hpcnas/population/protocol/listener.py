@@ -21,14 +21,14 @@ class Listener:
 
     Attributes:
         socket: where it listens.
-        deaf_until: while nobody is accepted, until when, in monotonic seconds; else None.
+        closed_until: while nobody is accepted, until when, in monotonic seconds; else None.
     """
 
     def __init__(self, selector: selectors.BaseSelector, host: str, port: int, *, connections: int, pause_s: float) -> None:
         """Listen.
 
         Args:
-            selector: tells when somebody waits.
+            selector: reports when a connection waits.
             host: interface to listen on; "" for all.
             port: 0 for any free one.
             connections: for how many the limit of open files is raised, where the system allows it.
@@ -36,17 +36,17 @@ class Listener:
         """
         _allow_files(connections + _SPARE_FILES)
         self.socket = listen(host, port)
-        self.deaf_until: float | None = None
+        self.closed_until: float | None = None
         self._selector, self._pause_s, self._next_complaint = selector, pause_s, 0.0
-        self.hear_again()
+        self.listen_again()
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self.socket.getsockname()[1])
 
     def accept(self) -> socket.socket | None:
-        """Whoever waits; None when he is gone again, or there is no room for him."""
+        """The connection that waits; None if it is gone again, or there is no room for it."""
         try:
             return self.socket.accept()[0]
         except OSError as error:
@@ -54,16 +54,16 @@ class Listener:
                 self._back_off(error)
             return None
 
-    def hear_again(self) -> None:
+    def listen_again(self) -> None:
         """Accept from now on."""
-        self.deaf_until = None
+        self.closed_until = None
         self._selector.register(self.socket, selectors.EVENT_READ)
 
     def _back_off(self, error: OSError) -> None:
         """Accept nobody for a while: who waits stays readable, and would be looked at without pause."""
         self._selector.unregister(self.socket)
         now = time.monotonic()
-        self.deaf_until = now + self._pause_s
+        self.closed_until = now + self._pause_s
         if now >= self._next_complaint:
             self._next_complaint = now + _EXHAUSTED_EVERY_S
             connected = len(self._selector.get_map() or ()) - 1  # but for the service's own wake-up

@@ -1,5 +1,5 @@
 # ruff: noqa: D102  (store.py documents what each call does)
-"""What workers and head say to each other, as JSON of these structs: on the wire, and in the outbox while no head is there.
+"""The messages between workers and head, as JSON of these structs: on the wire, and in the outbox while no head is there.
 
 A message is one call of a method of WorkQueue, by name, with its arguments. A reply is what the call returned, or an
 error that is raised again on the worker's side.
@@ -48,7 +48,7 @@ class MessageError(ValueError):
 
 
 class Call(Struct, frozen=True, forbid_unknown_fields=True, tag_field="call"):
-    """What every message has: the name of the method that it calls."""
+    """The common part of every message: the name of the method that it calls."""
 
     @property
     def method(self) -> str:
@@ -174,7 +174,7 @@ def encode(value: object) -> bytes:
 
 
 def decode(data: bytes, decoder: Decoder[T]) -> T:
-    """What a decoder makes of JSON text.
+    """Decode JSON text.
 
     Raises:
         MessageError: no JSON, nested too deeply, or not of the decoder's shape.
@@ -186,7 +186,7 @@ def decode(data: bytes, decoder: Decoder[T]) -> T:
 
 
 def encode_answer(value: object) -> bytes:
-    """What the call returned."""
+    """The value that the call returned, as JSON."""
     return encode({"answer": value})
 
 

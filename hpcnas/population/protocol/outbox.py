@@ -52,7 +52,7 @@ def write_outbox(folder: RunFolder, message: OutboxMessage) -> Path:
 
 
 def waiting(folder: RunFolder) -> int:
-    """How many messages wait for a head to merge them."""
+    """The number of messages that wait for a head to merge them."""
     return len(list(folder.outbox.glob("*.json")))
 
 
@@ -117,6 +117,7 @@ def _set_aside(path: Path, store: Store, why: str) -> None:
     refused = path.parent / REFUSED
     refused.mkdir(exist_ok=True)
     target = refused / path.name
+    # An earlier refused message of that name is kept, too.
     if os.path.lexists(target):
         target = refused / f"{path.stem}.{uuid.uuid4().hex[:8]}.json"
     faultpoints.rename(path, target)

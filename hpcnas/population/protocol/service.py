@@ -1,8 +1,8 @@
 """The head's TCP service: workers' messages to the one owner of the database, in turn.
 
-One thread reads what has arrived, at most one message of every connection, handles the lot in one
-durable transaction, and answers only after the commit. So the service is fair (nobody is heard twice
-while another waits) and its rate does not hang on the disk's: 200 messages share one flush.
+One thread reads at most one message of every connection and handles all of them in one durable transaction.
+It answers only after the commit. So the service is fair: no worker is served twice while another waits. Its rate
+does not depend on the disk's, since 200 messages share one flush.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class Service:
         Args:
             on_claim_empty: called in the service's thread, inside the transaction of the claim, when nothing is
                 queued; breeds with store.add and returns whether it did. If that transaction fails, its offspring
-                are taken back: what it remembers itself must follow from the store.
+                are taken back, so its own state must follow from the store.
             host: interface to listen on; "" for all.
             port: 0 for any free one.
         """
@@ -73,7 +73,7 @@ class Service:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return self._listener.port
 
     def cpu_s(self) -> float:
@@ -133,7 +133,7 @@ class Service:
             with self._store.batch():
                 answers = [_Answer(connection, self._handle(connection.take_message())) for connection in ready]
         except HpcnasError as error:
-            # Nothing of the turn was made durable, so nobody may hear otherwise.
+            # Nothing of the turn was made durable, so every answer is the error.
             answers = [_Answer(connection, encode_error(error)) for connection in ready]
             self._consider(error)
         for answer in answers:
@@ -197,7 +197,7 @@ class Service:
         if len(unproved) >= self._limits.unproved:
             self._drop(unproved[0])
         if len(self._connections) >= self._limits.connections:
-            self._drop(min(self._connections.values(), key=lambda connection: (connection.is_proved, connection.heard)))
+            self._drop(min(self._connections.values(), key=lambda connection: (connection.is_proved, connection.received_s)))
 
     def _exchange(self, connection: Connection) -> None:
         if connection.closed or not connection.receive(time.monotonic()):
@@ -220,8 +220,8 @@ class Service:
         if now < self._next_sweep:
             return
         self._next_sweep = now + self._limits.sweep_s
-        if self._listener.deaf_until is not None and now >= self._listener.deaf_until:
-            self._listener.hear_again()
+        if self._listener.closed_until is not None and now >= self._listener.closed_until:
+            self._listener.listen_again()
         for connection in [connection for connection in self._connections.values() if connection.is_overdue(now)]:
             self._drop(connection)
 

@@ -75,7 +75,7 @@ class SQLiteDatabase(Database):
             self._end()
 
     def resume_journal(self) -> None:
-        """Go on with the journal; make a backup when it does not know every transaction."""
+        """Go on with the journal; make a backup when it lacks a transaction."""
         if not self._do_with_journal(lambda tx: self._journal.resume(int(tx.value("read_journal_number")), _run_values(tx))):
             self.make_backup()  # it was lost or never there: from here on nothing is missing
 

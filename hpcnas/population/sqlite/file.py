@@ -14,7 +14,7 @@ from hpcnas.system.file_system import is_network
 
 SCHEMA_VERSION = 3
 OLDEST_READABLE = 2  # what the named queries read as it is
-APPLICATION_ID = 0x6870636E  # "hpcn": what `file` and other programs can tell the database by
+APPLICATION_ID = 0x6870636E  # "hpcn": by this `file` and other programs recognise the database
 BUSY_S = 30.0  # longer than a backup or a reader's query holds a lock
 CHECK_S = 5.0  # quick_check reads the whole file; a large one is checked as far as this goes
 
@@ -32,7 +32,7 @@ _PASSING = {
 
 
 def translate(error: sqlite3.Error, path: Path) -> HpcnasError | None:
-    """What a person should read about an error of SQLite; None when it is a bug of ours."""
+    """The sentence for a person about an error of SQLite; None if it is a bug of ours."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED:
         return damaged(path, str(error))
@@ -92,7 +92,7 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise DamagedRunError(
-            f"{path} was written by a newer hpcnas (schema {version}, this one knows {SCHEMA_VERSION}); install that version"
+            f"{path} was written by a newer hpcnas (schema {version}, this one reads {SCHEMA_VERSION}); install that version"
         )
 
 

@@ -1,6 +1,6 @@
 """RUN/backup/journal-*: every change of the population once more, so that a damaged database costs nothing.
 
-One line per transaction, written before its commit and flushed together with it: a checksum, then JSON
+One line per transaction is written before its commit and flushed together with it. It has a checksum, then JSON
 with the transaction's number and its statements, by name, with their values. The same statements on the
 backup that has the number before give the same population. Heartbeats are left out: nothing follows from
 a lost one.
@@ -39,7 +39,7 @@ class Journal:
 
     @property
     def length(self) -> int:
-        """How many changes the transaction has made that the journal keeps."""
+        """The number of changes of the transaction that the journal keeps."""
         return len(self._changes)
 
     def add(self, statement: str, values: dict[str, Any]) -> None:
@@ -100,7 +100,7 @@ class Journal:
         Lines of transactions after `number`, written before a commit that never came, are undone.
 
         Returns:
-            Whether the journal knows every transaction up to `number`.
+            Whether the journal has every transaction up to `number`.
         """
         existing = journal_numbers(self._folder)
         if not existing:

@@ -1,4 +1,4 @@
-"""What the journal's files hold, read back.
+"""Reads the journal's files back.
 
 One line per transaction: a checksum, then JSON with the transaction's number and its statements, by name, with their
 values. The first line of a file is the run row when it was begun.
@@ -39,7 +39,7 @@ def journal_numbers(folder: Path) -> list[int]:
 
 
 def read_lines(path: Path) -> tuple[dict[str, Any] | None, list[Line], int]:
-    """What a journal file holds.
+    """The contents of a journal file.
 
     Returns:
         The run row when it was begun (None if that line is damaged), its lines, and how many damaged ones were passed over.

@@ -1,8 +1,8 @@
 """Opening population.db where nothing can be written: another user's run, an archive, a snapshot.
 
-Even a reader of a database in WAL mode has to write shared memory beside it, and one that finds what a killed head left has
-to recover it. Where neither is allowed, both are done to a copy. So is the migration of an
-older schema, which a reader may not do.
+Even a reader of a database in WAL mode has to write shared memory beside it. After a killed head, it also has to recover
+the database. If neither is allowed, both are done to a copy. So is the migration of an older schema, which a reader may
+not do.
 """
 
 import shutil
@@ -78,7 +78,7 @@ def _copy(path: Path, stack: ExitStack) -> Path:
 
 
 def _stamps(path: Path) -> dict[str, tuple[int, int, int]]:
-    """What is there of the database, by suffix, and what changes with every write."""
+    """The files of the database, by suffix, and their fields that change with every write."""
     found = {}
     for part in _PARTS:
         file = Path(f"{path}{part}")

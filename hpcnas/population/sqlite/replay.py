@@ -55,7 +55,7 @@ def _valid(lines: list[Line]) -> dict[int, list[Change]]:
 def _apply(connection: sqlite3.Connection, statements: dict[str, str], statement: str, values: dict[str, Any]) -> None:
     statement = _RENAMED.get(statement, statement)
     if statement not in statements or statement in LEFT_OUT or statement.startswith(_READING):
-        raise sqlite3.DatabaseError(f"the journal speaks of a statement {statement[:40]!r}, which no transaction runs")
+        raise sqlite3.DatabaseError(f"the journal has a statement {statement[:40]!r}, which no transaction runs")
     connection.execute(statements[statement], values)
 
 

@@ -21,6 +21,8 @@ class Series:
     Attributes:
         low, high: ends of the error bar of each point; empty where there are none.
         operation: the primitive whose colour and line in drawings the series takes; "" for those of its place.
+        run: label of the run that it is about; "" where `label` is that.
+        ids: of each point, the genotype that it stands for; empty where it stands for none.
     """
 
     label: str
@@ -30,6 +32,8 @@ class Series:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     operation: str = ""
+    run: str = ""
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

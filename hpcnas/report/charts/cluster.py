@@ -1,4 +1,4 @@
-"""What somebody who pays for a cluster asks: were the workers there, were they busy, how fast, what failed, how noisy."""
+"""Charts of a cluster's use: workers there, workers busy, evaluations per hour, failures, noise."""
 
 import math
 from bisect import bisect_right
@@ -51,7 +51,7 @@ def _worker_bins(run: RunRows) -> list[tuple[float, float, float]]:
 
 
 def _occupancy(spans: Sequence[tuple[float, float]], start: float, width: float) -> list[float]:
-    """How many of the spans (from, until) run on average during each of BINS bins of `width` seconds from `start`.
+    """The number of spans (from, until) that run on average during each of BINS bins of `width` seconds from `start`.
 
     Linear in spans and bins: the integral of a sum of steps, from the sorted ends.
     """

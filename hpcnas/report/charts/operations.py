@@ -1,13 +1,11 @@
-"""Which primitives a search keeps: their shares among the edges of live cells, step by step."""
+"""Charts the primitives that a search keeps: their shares among the edges of live cells, step by step."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 
-from hpcnas.population.queries import Population
-from hpcnas.records import State
 from hpcnas.report.charts.chart import AxesPanel, Chart, Scalar, Series
 from hpcnas.report.charts.search import STEP
 from hpcnas.report.views import Evaluation, RunRows
@@ -15,7 +13,6 @@ from hpcnas.representation.codec import genotype_from_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.live import live_levels
 from hpcnas.representation.primitives import PRIMITIVES
-from hpcnas.run_folder import RunFolder
 
 SPANS = 40  # of a run: enough to see a primitive come and go
 FEWEST = 10  # genotypes of a span
@@ -68,21 +65,20 @@ def _panel(run: RunRows, spans: Sequence[Span], names: Sequence[str]) -> AxesPan
     series = []
     for name in names:
         y = [100 * span.shares.get(name, 0.0) for span in spans]
-        series.append(Series(name, x, (*y, y[-1]), "steps", operation=name))
+        series.append(Series(name, x, (*y, y[-1]), "steps", operation=name, run=run.label))
     return AxesPanel(run.label, STEP, "share of the edges (%)", tuple(series), from_zero=True)
 
 
 def _spans(run: RunRows) -> list[Span]:
-    """In the order of the steps; empty if nothing is evaluated or the run's folder is not there any more."""
+    """In the order of the steps; empty if nothing is evaluated or the genotypes are not known."""
     random = [row for row in run.evaluations if row.parent_id is None]
     evolved = [row for row in run.evaluations if row.parent_id is not None]
     size = max(FEWEST, -(-len(run.evaluations) // SPANS))
     parts = [(kind, part) for kind, rows in (("random", random), ("evolved", evolved)) for part in _parts(rows, size)]
     chosen = [(kind, part, _evenly(part)) for kind, part in parts]
-    texts = _genotypes(run, {row.id for _, _, rows in chosen for row in rows})
-    if not texts:
+    if not run.genotypes:
         return []
-    spans = [Span(part[0].id, part[-1].id, kind, len(part), _mean_shares(rows, texts)) for kind, part, rows in chosen]
+    spans = [Span(part[0].id, part[-1].id, kind, len(part), _mean_shares(rows, run.genotypes)) for kind, part, rows in chosen]
     return sorted(spans, key=lambda span: span.first)
 
 
@@ -98,26 +94,21 @@ def _evenly(rows: Sequence[Evaluation]) -> Sequence[Evaluation]:
     return rows[:: -(-len(rows) // MOST_READ)]
 
 
-def _genotypes(run: RunRows, ids: set[int]) -> dict[int, str]:
-    """The JSON of these genotypes by id. A report's rows do not hold them: of 100,000 they take a hundred megabytes."""
-    folder = RunFolder(Path(run.folder))
-    if not folder.config.exists():
-        return {}
-    with Population.open(folder) as population:
-        return {row.id: row.genotype for row in population.individuals(State.EVALUATED) if row.id in ids}
-
-
 def _mean_shares(rows: Sequence[Evaluation], texts: Mapping[int, str]) -> dict[str, float]:
     total: Counter[str] = Counter()
     for row in rows:
-        counts = primitive_counts(genotype_from_json(texts[row.id]))
-        edges = counts.total()
-        total.update({name: count / edges for name, count in counts.items()})
+        total.update(_shares(texts[row.id]))
     return {name: share / len(rows) for name, share in total.items()}
 
 
+@lru_cache(maxsize=8192)  # late in a search most genotypes are written like an earlier one
+def _shares(genotype: str) -> Mapping[str, float]:
+    counts = primitive_counts(genotype_from_json(genotype))
+    return {name: count / counts.total() for name, count in counts.items()}
+
+
 def primitive_counts(genotype: Genotype) -> Counter[str]:
-    """How often each primitive stands on an edge of the live cell, its motifs written out; empty without a network."""
+    """Counts how often each primitive stands on an edge of the live cell, its motifs written out; empty without a network."""
     levels = live_levels(genotype)
     below = [Counter({genotype.operation_name(2, k): 1}) for k in range(1, genotype.pool_size(2) + 1)]
     for motifs in levels:

@@ -28,19 +28,28 @@ def figure3(runs: Sequence[RunRows]) -> Chart:
 
 
 def _fitness(run: RunRows) -> Series:
-    return Series(run.label, _steps(run), tuple(100 * row.fitness.mean for row in run.evaluations), "points")
+    return Series(
+        run.label, _steps(run), tuple(100 * row.fitness.mean for row in run.evaluations), "points", ids=_ids(run.evaluations)
+    )
 
 
 def _best(run: RunRows) -> Series:
-    return Series(run.label, _steps(run), tuple(100 * row.fitness.mean for row in best_so_far(run.evaluations)), "steps")
+    rows = best_so_far(run.evaluations)
+    return Series(run.label, _steps(run), tuple(100 * row.fitness.mean for row in rows), "steps", ids=_ids(rows))
 
 
 def _size(run: RunRows) -> Series:
-    return Series(run.label, _steps(run), tuple(row.parameters / 1000 for row in run.evaluations), "points")
+    return Series(
+        run.label, _steps(run), tuple(row.parameters / 1000 for row in run.evaluations), "points", ids=_ids(run.evaluations)
+    )
 
 
 def _steps(run: RunRows) -> tuple[float, ...]:
     return tuple(row.id for row in run.evaluations)
+
+
+def _ids(rows: Sequence[Evaluation]) -> tuple[int, ...]:
+    return tuple(row.id for row in rows)
 
 
 def _figure3_records(run: RunRows) -> list[tuple[Scalar, ...]]:
@@ -91,10 +100,10 @@ def figure4(runs: Sequence[RunRows]) -> Chart:
             continue
         steps = (*(row.step for row in rows), run.evaluations[-1].id)  # the last record stands until the end
         small = (*(row.small for row in rows), rows[-1].small)
-        series.append(Series(f"{run.label}: small model", steps, small, "steps"))
+        series.append(Series(f"{run.label}: small model", steps, small, "steps", run=run.label))
         large = [(row.step, row.full_size) for row in rows if row.full_size is not None]
         if large:
-            series.append(_large_series(f"{run.label}: full size", large))
+            series.append(_large_series(run, large))
     panel = AxesPanel("Gain in accuracy", STEP, "gain over the first genotype (% points)", tuple(series))
     fields = ("run", "step", "fitness_percent", "gain_small", "gain_full_size", "std_full_size", "trainings", "channels")
     records = tuple((run.label, *_gain_record(row)) for run, rows in gains for row in rows)
@@ -132,14 +141,15 @@ def _trainings(run: RunRows, records: Sequence[Evaluation]) -> tuple[dict[str, S
     return {digest: spread for digest, values in errors.items() if (spread := Spread.of(values))}, channels
 
 
-def _large_series(label: str, rows: Sequence[tuple[int, Spread]]) -> Series:
+def _large_series(run: RunRows, rows: Sequence[tuple[int, Spread]]) -> Series:
     return Series(
-        label,
+        f"{run.label}: full size",
         tuple(step for step, _ in rows),
         tuple(gain.mean for _, gain in rows),
         "line",
         tuple(gain.mean - (gain.std or 0.0) for _, gain in rows),
         tuple(gain.mean + (gain.std or 0.0) for _, gain in rows),
+        run=run.label,
     )
 
 

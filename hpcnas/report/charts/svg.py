@@ -4,15 +4,17 @@ One SVG per panel, so that panels stand side by side on a desk and below each ot
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from hpcnas.report.charts.chart import AxesPanel, Series
+from hpcnas.report.drawing.styles import operation_styles
 
 WIDTH, HEIGHT = 460, 320  # px of the view box
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 46
-STYLES = 6  # classes s0..s5 of page.css, each with its colour, line and marker
+RIGHT, TOP, BOTTOM = 12, 12, 46
+NAME, DIGIT = 26, 7.2  # px of the y axis' name, which stands upright, and of a figure of its numbers
+STYLES = 6  # classes s0..s5 of page.css, each with its colour, line and marker; runs beyond them share
 MOST_POINTS = 8000  # of a series on the page; more are thinned evenly
 
 # Markers as relative paths, so that a print in grey can be read and 7,000 of them stay small.
@@ -23,32 +25,57 @@ MARKERS = ("h0", "m-2-2l4 4m0-4l-4 4", "m0-3l3 5h-6z", "m-2-2h4v4h-4z", "m-3 0h6
 class _Axes:
     x: tuple[float, float]
     y: tuple[float, float]
+    y_ticks: tuple[float, ...]
+    left: float  # px: so far that the widest number has room beside the axis' name
 
     def px(self, value: float) -> float:
-        return LEFT + (value - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - LEFT - RIGHT)
+        return self.left + (value - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - self.left - RIGHT)
 
     def py(self, value: float) -> float:
         return HEIGHT - BOTTOM - (value - self.y[0]) / (self.y[1] - self.y[0]) * (HEIGHT - TOP - BOTTOM)
 
 
-def panel_svg(panel: AxesPanel) -> str:
-    """The panel as one `<svg>` element; colours and line styles come from the classes s0, s1, ... of the page."""
+def panel_svg(panel: AxesPanel, runs: Mapping[str, int]) -> str:
+    """The panel as one `<svg>` element; colours and line styles come from the classes s0, s1, ... of the page.
+
+    Args:
+        runs: the place of each run by its label, which marks the series of a run.
+    """
     axes = _axes(panel)
     label = escape(f"{panel.title}: {panel.y_label} against {panel.x_label}; use the arrow keys to read the values", quote=True)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" tabindex="0" aria-label="{label}">', _grid(panel, axes)]
-    parts += [_series(series, index, len(panel.series), axes) for index, series in enumerate(panel.series)]
+    for index, series in enumerate(panel.series):
+        mark = "" if (run := run_of(series, runs)) is None else f' data-run="{run}"'
+        parts.append(f"<g{mark}>{_series(panel, index, _place(series, index, runs), axes)}</g>")
     parts.append('<g class="cursor" visibility="hidden"><circle r="5"/></g></svg>')
     return "".join(parts)
 
 
-def panel_data(panel: AxesPanel) -> dict[str, object]:
-    """What hovering needs: the geometry in view box units, and the points (thinned when there are very many)."""
+def run_of(series: Series, runs: Mapping[str, int]) -> int | None:
+    """The place of the run that a series is about."""
+    return runs.get(series.run or series.label)
+
+
+def _place(series: Series, index: int, runs: Mapping[str, int]) -> int:
+    """Which look it gets: that of its run, the same in every figure; else that of its place in the panel."""
+    run = run_of(series, runs)
+    return (index if run is None else run) % STYLES
+
+
+def panel_data(panel: AxesPanel, runs: Mapping[str, int]) -> dict[str, object]:
+    """The data for hovering: the geometry in view box units, and the points (thinned when there are very many)."""
     axes = _axes(panel)
     points = [
-        {"label": series.label, "x": [round_off(x) for x in thinned(series.x)], "y": [round_off(y) for y in thinned(series.y)]}
+        {
+            "label": series.label,
+            "run": run_of(series, runs),
+            "x": [round_off(x) for x in thinned(series.x)],
+            "y": [round_off(y) for y in thinned(series.y)],
+            **({"ids": thinned(series.ids)} if series.ids else {}),
+        }
         for series in panel.series
     ]
-    box = [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM]
+    box = [axes.left, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM]
     names = {"xLabel": panel.x_label, "yLabel": panel.y_label, "categories": list(panel.categories)}
     return {"box": box, "x": list(axes.x), "y": list(axes.y), "series": points, **names}
 
@@ -81,7 +108,9 @@ def _axes(panel: AxesPanel) -> _Axes:
         low = 0.0
     if panel.y_max is not None:
         high = panel.y_max * 1.03
-    return _Axes(x_range, (low, high))
+    y_ticks = ticks(low, high, least_step=1.0 if panel.is_counted else 0.0)
+    left = NAME + 6 + DIGIT * max((len(f"{value:,.6g}") for value in y_ticks), default=1)
+    return _Axes(x_range, (low, high), tuple(y_ticks), left)
 
 
 def _padded(low: float, high: float, share: float) -> tuple[float, float]:
@@ -98,30 +127,40 @@ def ticks(low: float, high: float, most: int = 6, least_step: float = 0.0) -> li
 
 
 def _grid(panel: AxesPanel, axes: _Axes) -> str:
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    left, bottom, right = axes.left, HEIGHT - BOTTOM, WIDTH - RIGHT
     parts = []
-    for value in ticks(*axes.y, least_step=1.0 if panel.is_counted else 0.0):
+    for value in axes.y_ticks:
         y = axes.py(value)
-        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
-        parts.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{value:,.6g}</text>')
+        parts.append(f'<path class="grid" d="M{left:.1f} {y:.1f}H{right}"/>')
+        parts.append(f'<text class="y" x="{left - 6:.1f}" y="{y + 4:.1f}">{value:,.6g}</text>')
     x_ticks = enumerate(panel.categories) if panel.categories else [(value, f"{value:,.6g}") for value in ticks(*axes.x)]
     for x, text in x_ticks:
         place = f'x="{axes.px(x):.1f}" y="{bottom + 16}"'
         parts.append(f'<text class="x" {place}>{escape(text[:14])}</text>')
-    parts.append(f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
-    parts.append(f'<text class="name" x="{(LEFT + right) / 2}" y="{HEIGHT - 10}">{escape(panel.x_label)}</text>')
+    parts.append(f'<path class="axis" d="M{left:.1f} {TOP}V{bottom}H{right}"/>')
+    parts.append(f'<text class="name" x="{(left + right) / 2:.1f}" y="{HEIGHT - 10}">{escape(panel.x_label)}</text>')
     middle = (TOP + bottom) / 2
     parts.append(f'<text class="name" transform="translate(14 {middle}) rotate(-90)">{escape(panel.y_label)}</text>')
     return "".join(parts)
 
 
-def _series(series: Series, index: int, total: int, axes: _Axes) -> str:
-    kind = f"s{index % STYLES}"
+def _look(panel: AxesPanel, index: int, place: int) -> str:
+    """The class of a look, or the style of the series' operation as drawings have it; page.css reads both."""
+    operation = panel.series[index].operation
+    if not operation:
+        return f's{place}"'
+    style = operation_styles(series.operation for series in panel.series if series.operation)[operation]
+    dashes = " ".join(f"{part * style.width:.2f}" for part in style.dashes) or "none"
+    return f'op" style="--o:{style.colour};stroke-width:{style.width:.2f};stroke-dasharray:{dashes}"'
+
+
+def _series(panel: AxesPanel, index: int, place: int, axes: _Axes) -> str:
+    series, kind = panel.series[index], f"s{place}"
     x, y = [axes.px(value) for value in thinned(series.x)], [axes.py(value) for value in thinned(series.y)]
     if series.style == "bars":
-        return _bars(x, y, kind, index, total, axes)
+        return _bars(x, y, kind, index, len(panel.series), axes)
     if series.style == "points":
-        marker = MARKERS[index % len(MARKERS)]
+        marker = MARKERS[place]
         few = " few" if len(x) < 500 else ""
         return (
             f'<path class="points {kind}{few}" d="{"".join(f"M{a:.1f} {b:.1f}{marker}" for a, b in zip(x, y, strict=True))}"/>'
@@ -130,10 +169,10 @@ def _series(series: Series, index: int, total: int, axes: _Axes) -> str:
         return ""
     if series.style == "steps":
         rest = "".join(f"H{a:.1f}V{b:.1f}" for a, b in zip(x[1:], y[1:], strict=True))
-        return f'<path class="line {kind}" d="M{x[0]:.1f} {y[0]:.1f}{rest}"/>'
+        return f'<path class="line {_look(panel, index, place)} d="M{x[0]:.1f} {y[0]:.1f}{rest}"/>'
     pairs = list(zip(x, series.low, series.high, strict=False))
     bars = "".join(f"M{a:.1f} {axes.py(low):.1f}V{axes.py(high):.1f}" for a, low, high in pairs)
-    dots = "".join(f"M{a:.1f} {b:.1f}{MARKERS[index % len(MARKERS)]}" for a, b in zip(x, y, strict=True))
+    dots = "".join(f"M{a:.1f} {b:.1f}{MARKERS[place]}" for a, b in zip(x, y, strict=True))
     line = "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))
     paths = (("line", f"M{line}"), ("error", bars), ("points few", dots))
     return "".join(f'<path class="{look} {kind}" d="{path}"/>' for look, path in paths)
@@ -150,14 +189,35 @@ def _bars(x: Sequence[float], y: Sequence[float], kind: str, index: int, total: 
     )
 
 
-def legend_swatch(index: int, styles: set[str]) -> str:
-    """A small picture of a series' look, for the legend."""
-    kind = f"s{index % STYLES}"
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """A label, a small picture of its series' look, and the run that they are about; "" where they are of several."""
+
+    label: str
+    swatch: str
+    run: str
+
+
+def legend_entries(panels: Sequence[AxesPanel], runs: Mapping[str, int]) -> list[LegendEntry]:
+    """One for each label of the panels' series, whichever panels have it."""
+    uses: dict[str, list[tuple[AxesPanel, int]]] = {}
+    for panel in panels:
+        for index, series in enumerate(panel.series):
+            uses.setdefault(series.label, []).append((panel, index))
+    entries = []
+    for label, places in uses.items():
+        same = [panel.series[index] for panel, index in places]
+        about = {one.run or one.label for one in same}
+        swatch = _swatch(*places[0], _place(same[0], places[0][1], runs), {one.style for one in same})
+        entries.append(LegendEntry(label, swatch, about.pop() if len(about) == 1 else ""))
+    return entries
+
+
+def _swatch(panel: AxesPanel, index: int, place: int, styles: set[str]) -> str:
+    kind = f"s{place}"
     begin = '<svg class="swatch" viewBox="0 0 30 12" aria-hidden="true">'
     if "bars" in styles:
         return f'{begin}<rect class="bar {kind}" x="6" width="18" height="12"/></svg>'
-    line = f'<path class="line {kind}" d="M0 6H30"/>' if styles & {"line", "steps"} else ""
-    marker = (
-        f'<path class="points few {kind}" d="M15 6{MARKERS[index % len(MARKERS)]}"/>' if styles & {"line", "points"} else ""
-    )
+    line = f'<path class="line {_look(panel, index, place)} d="M0 6H30"/>' if styles & {"line", "steps"} else ""
+    marker = f'<path class="points few {kind}" d="M15 6{MARKERS[place]}"/>' if styles & {"line", "points"} else ""
     return f"{begin}{line}{marker}</svg>"

@@ -1,4 +1,4 @@
-"""What a drawing of a genotype shows, whatever its format: the cell first, then the motifs (paper, Appendix A)."""
+"""The content of a drawing of a genotype, whatever its format: the cell first, then the motifs (paper, Appendix A)."""
 
 from dataclasses import dataclass
 

@@ -121,7 +121,7 @@ def _pen(style: Style) -> dict[str, object]:
 
 
 def _legend_entries(drawing: Drawing, styles: Mapping[str, Style]) -> list[tuple[Style, str]]:
-    """The look and the words of each line of the legend; motifs share one, as their edges bear their names."""
+    """The look and the words of each line of the legend; motifs share one, as their edges have their names."""
     entries = [(style, name if style.code == name else f"{style.code}: {name}") for name, style in styles.items()]
     if any(panel.has_motifs and panel.edges for panel in drawing.panels):
         entries.append((MOTIF, "motif of that name"))

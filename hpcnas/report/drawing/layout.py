@@ -1,8 +1,8 @@
-"""Where everything of a drawing stands, in inches; nothing here draws.
+"""Computes where everything of a drawing stands, in inches; nothing here draws.
 
-The nodes of a panel stand in a line, in topological order: from left to right where they fit on the page, else from top
-to bottom. Edges between neighbours are straight; the others are arcs, those over an even number of nodes' distance on one
-side, odd ones on the other, the farther the higher, so that no two labels meet.
+The nodes of a panel stand in a line, in topological order: from left to right if they fit on the page, else from top
+to bottom. Edges between neighbours are straight, the others are arcs. Arcs over an even number of nodes' distance are on
+one side, odd ones on the other. The farther they reach, the higher they are, so no two labels meet.
 """
 
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ class Placed:
 
     @property
     def extents(self) -> tuple[float, float]:
-        """How far the drawing reaches below (left of) and above (right of) the line of nodes."""
+        """The reach of the drawing below (left of) and above (right of) the line of nodes."""
         half_label = 0.2 if self.is_upright else 0.09
         arcs = [(target - source, source) for source, target in _places(self.panel) if target - source > 1]
         reach = [[self.rise(*arc) + half_label for arc in arcs if arc[0] % 2 == parity] for parity in (1, 0)]
@@ -64,7 +64,7 @@ class Placed:
 
     @property
     def width(self) -> float:
-        """From the left edge to the right one."""
+        """The length from the left edge to the right one."""
         return max(sum(self.extents) if self.is_upright else self.length, _LETTER * len(self.panel.title))
 
     @property
@@ -73,7 +73,7 @@ class Placed:
         return TITLE + (self.length if self.is_upright else sum(self.extents))
 
     def rise(self, span: int, source: int) -> float:
-        """How far the arc over this distance leads away from the boxes; `source` is the place of its first node.
+        """The height of the arc over this distance above the boxes; `source` is the place of its first node.
 
         In proportion to the distance, so that arcs that meet in a node run side by side there. In an upright panel, which
         is the one of many arcs, later ones are flatter, so that arcs over one distance part from each other.
@@ -88,7 +88,7 @@ class Placed:
         return self.left + along, self.bottom + self.extents[0] + away
 
     def centre(self, index: int) -> float:
-        """How far along the line of nodes the index-th node is."""
+        """The place of the index-th node along the line of nodes."""
         return self.box / 2 + index * self.step
 
 
@@ -177,7 +177,7 @@ def routes(box: Placed) -> Iterator[Route]:
 
 
 def _ports(box: Placed) -> dict[tuple[int, int], float]:
-    """Where the index-th edge leaves (1) and enters (-1) its boxes, off their middles.
+    """The distance from the boxes' middles at which the index-th edge leaves (1) and enters (-1).
 
     On each side of a box every arc has a place of its own: those that enter first, then those that leave; of both the
     farther ones nearer to the middle, so that they do not cross.

@@ -1,4 +1,4 @@
-"""How an operation looks in every drawing and chart: its colour, its line, and the short name on its edges.
+"""The look of an operation in every drawing and chart: its colour, its line, and the short name on its edges.
 
 Colours are apart in the eyes of the colour-blind, lines in black and white; the short name says it once more.
 """

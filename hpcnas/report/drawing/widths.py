@@ -29,8 +29,8 @@ def motif_widths(levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, m
 
     Args:
         levels: as `live_levels` gives them; motif m of `level` is not None.
-    Source: Liu et al. 2018, section 2.3: 1x1 and separable convolutions emit C channels, all else keeps its
-        width, merging adds widths up, and a 1x1 to C follows each motif of level 2.
+    Source: Liu et al. 2018, section 2.3. 1x1 and separable convolutions emit C channels, all else keeps its
+        width. Merging adds widths up, and a 1x1 to C follows each motif of level 2.
     """
     is_cell = level == len(levels) + 1
     return _widths(levels, level, m, _C if is_cell else Width(motif=1))

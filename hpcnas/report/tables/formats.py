@@ -14,6 +14,8 @@ from hpcnas.report.quoting import csv_cell, latex_escape, markdown_escape, one_l
 from hpcnas.report.tables.formatting import Spread, TopErrors
 from hpcnas.report.tables.table import Column, ColumnKind, Row, Table, plain_value
 
+LEAST_WIDTH = 24  # of a column of texts, which are broken where a table is wider than the terminal
+
 
 def as_text(tables: Sequence[Table], width: int = 0) -> str:
     """Tables for a terminal of `width` characters; 0: as wide as they are."""
@@ -28,14 +30,16 @@ def _text_table(table: Table, width: int) -> str:
         for column, least in zip(table.columns, widest, strict=True)
     ]
     align = ["right" if column.is_number else "left" for column in table.columns]
-    limits = _column_limits(headings, widest, width)
+    limits = _column_limits(headings, widest, [not column.is_number for column in table.columns], width)
     body = tabulate(cells, headings, "simple", colalign=align, disable_numparse=True, maxcolwidths=limits)
     notes = "".join(f"\n{textwrap.fill(note, width, subsequent_indent='  ') if width else note}" for note in table.notes)
     return f"{table.title}\n\n{body}\n{notes}\n"
 
 
-def _column_limits(headings: Sequence[str], widest: Sequence[int], width: int) -> list[int | None] | None:
-    """Let the first column, names, give way to 24 characters when the table is wider than the terminal."""
+def _column_limits(
+    headings: Sequence[str], widest: Sequence[int], is_text: Sequence[bool], width: int
+) -> list[int | None] | None:
+    """Let columns of texts, the widest first, give way to 24 characters when the table is wider than the terminal."""
     if not width or not any(widest):
         return None
     # tabulate gives a heading MIN_PADDING more than its letters
@@ -43,7 +47,13 @@ def _column_limits(headings: Sequence[str], widest: Sequence[int], width: int) -
         max(least, *(len(line) + 2 for line in heading.split("\n"))) for heading, least in zip(headings, widest, strict=True)
     ]
     excess = sum(widths) + 2 * (len(widths) - 1) - width
-    return None if excess <= 0 else [max(24, widths[0] - excess), *[None] * (len(widths) - 1)]
+    if excess <= 0:
+        return None
+    limits: list[int | None] = [None] * len(widths)
+    for index in sorted((index for index, text in enumerate(is_text) if text), key=lambda index: -widths[index]):
+        limits[index] = min(widths[index], max(LEAST_WIDTH, widths[index] - excess))
+        excess -= widths[index] - (limits[index] or 0)
+    return limits
 
 
 def as_markdown(tables: Sequence[Table]) -> str:

@@ -74,7 +74,7 @@ def table1(runs: Sequence[RunRows]) -> Table:
     rows = [*map(_published_search, published.TABLE1), *(_own_search(run, place) for run in runs for place in places(run))]
     notes = (
         "mean ± standard deviation (n): n trainings of the full-size model (c0 = 64 unless the row says otherwise), "
-        "n repeats of the fitness; parameters: of the full-size CIFAR model, else the ImageNet one.",
+        "n repeats of the fitness. Parameters: of the full-size CIFAR model, else the ImageNet one.",
         PUBLISHED_NOTE,
         *run_notes(runs, full_size=("cifar", "imagenet")),
     )
@@ -161,7 +161,7 @@ def _published_model(row: published.PublishedModel, key: str, error: Value) -> R
 
 @dataclass(frozen=True, slots=True)
 class _Training:
-    """What trainings have in common that are means of one another."""
+    """The common settings of trainings that one mean is taken over."""
 
     digest: str
     model: str

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from hpcnas.config import RecipeConfig
+from hpcnas.config import RecipeConfig, RunConfig, SearchConfig
+from hpcnas.option import options_of, shown_default
 from hpcnas.report.tables.table import Column, ColumnKind, Row, Table
 from hpcnas.report.views import RunRows
+from hpcnas.representation.space import SearchSpace
 
 COLUMNS = (
     Column("run", "run"),
@@ -21,17 +23,43 @@ COLUMNS = (
     Column("wall_seconds", "wall time", ColumnKind.DURATION),
 )
 
+SHOWN = ("space", "search", "dataset", "steps")  # options that have a column of their own
+SETTINGS, NOTE = Column("settings", "settings that differ"), Column("note", "note")
+
 PAPER_STEPS = {"cifar": 80_000, "imagenet": 200_000}  # section 4.1, full size
 NO_GPU = ("cpu", "synthetic")  # how the devices of repeats begin that no GPU trained
 
 
 def search_table(runs: Sequence[RunRows]) -> Table:
-    """One row a run; fitness is that of the best genotype, mean ± sample standard deviation (n repeats)."""
+    """One row a run; fitness is that of the best genotype, mean ± sample standard deviation (n repeats).
+
+    Of several runs it says by which settings they differ, and of runs with a note what that is.
+    """
+    settings = different_settings([run.config for run in runs])
+    columns = (*COLUMNS, *([SETTINGS] if any(settings) else []), *([NOTE] if any(run.config.note for run in runs) else []))
+    rows = tuple(_row(run, differing) for run, differing in zip(runs, settings, strict=True))
     notes = ["fitness: validation accuracy of the best genotype's small model, mean ± standard deviation (repeats)."]
-    return Table("runs", "Searches", COLUMNS, tuple(_row(run) for run in runs), (*notes, *run_notes(runs)))
+    return Table("runs", "Searches", columns, rows, (*notes, *run_notes(runs)))
 
 
-def _row(run: RunRows) -> Row:
+def different_settings(configs: Sequence[RunConfig]) -> list[str]:
+    """Of each configuration, the options of space, search and recipe that are not the same in all, with their values."""
+    options = [_options(config) for config in configs]
+    names = [name for name in (options[0] if options else ()) if len({one[name] for one in options}) > 1]
+    return [", ".join(f"{name} {one[name]}" for name in names) for one in options]
+
+
+def _options(config: RunConfig) -> dict[str, str]:
+    sections: tuple[tuple[type, object], ...] = (
+        (SearchSpace, config.space),
+        (SearchConfig, config.search),
+        (RecipeConfig, config.recipe),
+    )
+    shown = [(option, getattr(section, option.field)) for kind, section in sections for option in options_of(kind)]
+    return {option.flag: shown_default(value) or "none" for option, value in shown if option.name not in SHOWN}
+
+
+def _row(run: RunRows, settings: str) -> Row:
     best = run.best
     return Row(
         {
@@ -47,12 +75,14 @@ def _row(run: RunRows) -> Row:
             "parameters": best.parameters if best else None,
             "gpu_hours": run.gpu_hours(),
             "wall_seconds": run.seconds,
+            "settings": settings or None,
+            "note": run.config.note or None,
         }
     )
 
 
 def run_notes(runs: Sequence[RunRows], *, fitness: bool = True, full_size: Sequence[str] = ()) -> list[str]:
-    """What a reader must know of single runs before comparing their numbers.
+    """Notes on single runs that limit the comparison of their numbers.
 
     Args:
         fitness: whether the table shows the fitness and its cost.

@@ -10,7 +10,7 @@ Value = str | int | float | Spread | TopErrors | None
 
 
 class ColumnKind(StrEnum):
-    """What a column holds, which says how a cell is written."""
+    """The kind of a column, which decides how a cell is written."""
 
     TEXT = "text"
     COUNT = "count"  # whole things, written out: 7,000

@@ -25,7 +25,7 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What a search may see: the training set, split into what is trained on and what gives the fitness.
+    """The data of a search: the training set, split into images to train on and images that give the fitness.
 
     Attributes:
         mean, std: of each channel of images / 255, over the training split.
@@ -51,7 +51,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class FinalData:
-    """What a final training sees: the whole training set, and the test set that no search touches.
+    """The data of a full-size training: the whole training set, and the test set that no search touches.
 
     Attributes:
         mean, std: of each channel of images / 255, over the training set.

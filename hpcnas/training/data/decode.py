@@ -32,7 +32,7 @@ _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive: what
 
 @dataclass(frozen=True, slots=True)
 class ColorJitter:
-    """How one training image is changed.
+    """The changes of one training image.
 
     Attributes:
         is_flipped: left and right exchanged.

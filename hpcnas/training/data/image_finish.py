@@ -15,7 +15,7 @@ Damage = tuple[str, str]  # path of an image, and why it could not be read
 
 @dataclass(frozen=True, slots=True)
 class ImageBatch:
-    """What the loader hands over.
+    """The images of one batch, from the loader.
 
     Attributes:
         pixels: (B, 3, H, W) uint8, cropped, scaled and flipped.

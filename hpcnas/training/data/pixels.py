@@ -1,4 +1,4 @@
-"""From any image file that Pillow opens to 8-bit RGB; and which files of a folder are images and classes at all."""
+"""Turns any image file that Pillow opens into 8-bit RGB; finds the images and classes of a folder."""
 
 import contextlib
 import struct

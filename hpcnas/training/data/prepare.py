@@ -27,7 +27,7 @@ _PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def data_folder(folder: str = "") -> Path:
-    """Where data sets lie: `--data`, else $HPCNAS_DATA, else ~/.cache/hpcnas; absolute.
+    """The folder of data sets: `--data`, else $HPCNAS_DATA, else ~/.cache/hpcnas; absolute.
 
     Raises:
         UsageError: there is no home folder, and none is named.

@@ -1,4 +1,4 @@
-"""What turns a genotype into accuracies: the contract of all evaluators, and what they share."""
+"""The contract of all evaluators, which turn a genotype into accuracies, and their common parts."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Which evaluator `--fitness` names, and the one that calls a user's function.
+"""Chooses the evaluator that `--fitness` names, and calls a user's function.
 
 torch is imported only when a genotype is really trained, so that a worker with synthetic fitness starts at once.
 """
@@ -56,8 +56,9 @@ def load_evaluator(recipe: RecipeConfig, *, device: str = "auto", is_gpu_optiona
         device: auto (CUDA where there is one), cpu, cuda or cuda:N; only `train` looks at it.
         is_gpu_optional: train on the CPU although this process was given a GPU that cannot be seen.
     Raises:
-        UsageError: a name that is none of these, or a function that cannot be imported; for `train` also
-            DataError, a data set that is missing or damaged, and UnfitHostError, a GPU that cannot be seen.
+        UsageError: a name that is none of these, or a function that cannot be imported.
+        DataError: for `train`, a data set that is missing or damaged.
+        UnfitHostError: for `train`, a GPU that cannot be seen.
     """
     if recipe.fitness == "train":
         from hpcnas.training.fitness.trained import training_evaluator

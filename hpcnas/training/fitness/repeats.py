@@ -34,7 +34,7 @@ _OUT_OF_MEMORY = (
 class RepeatsEngine:
     """The evaluator that trains one repeat after the other.
 
-    Initial weights, order and augmentation of a repeat come from its seed alone, so that it is the
+    Initial weights, order and augmentation of a repeat come from its seed alone. So it is the
     same repeat wherever and whenever it is trained.
     """
 

@@ -1,8 +1,8 @@
 """A fitness without training, for trying out clusters, heads and searches in seconds. No torch.
 
-The accuracy is made up: a fixed function of the network (its operator graph, so equal networks are equally fit)
-that rewards what tends to help in real ones, plus noise. It says nothing about architectures; reports that use it
-say that they are synthetic.
+The accuracy is made up: a fixed function of the network, plus noise. The function reads the operator graph, so
+equal networks are equally fit. It rewards properties that tend to help in real networks. It says nothing about
+architectures; reports that use it say that they are synthetic.
 """
 
 import math
@@ -59,10 +59,10 @@ def expected_accuracy(genotype: Genotype) -> float:
     """The accuracy without noise, from 0.6 to below 0.96.
 
     0.6 + 0.36 x the geometric mean of four marks from 0 to 1:
-    depth, 1 - exp(-d / 8) for d learned 3x3 convolutions on the longest way from input to output;
-    scales, r / (r + 6) for r different receptive fields at the output;
-    shortcut, 1 / (1 + s / 4) for s learned operators on the shortest way;
-    mixture, exp(-12 (p - 0.15)^2) for a share p of pooling among the operators.
+    - depth, 1 - exp(-d / 8) for d learned 3x3 convolutions on the longest way from input to output;
+    - scales, r / (r + 6) for r different receptive fields at the output;
+    - shortcut, 1 / (1 + s / 4) for s learned operators on the shortest way;
+    - mixture, exp(-12 (p - 0.15)^2) for a share p of pooling among the operators.
 
     Raises:
         GenotypeError: the genotype builds no network.

@@ -30,7 +30,7 @@ from hpcnas.training.fitness.repeats import RepeatsEngine, device_label, is_out_
 
 log = logging.getLogger(__name__)
 
-MOST_EVALUATED = 500  # images of one pass through the kernels
+MOST_EVALUATED_PX = 500 * 32 * 32  # pixels of one pass through the kernels: 500 images of CIFAR
 MOST_AT_ONCE = 4  # repeats that are trained together; else 2, else 1
 
 
@@ -45,13 +45,13 @@ class TogetherEngine:
     def __init__(self, recipe: RecipeConfig, data: Dataset, device: torch.device) -> None:
         self.recipe, self.device, self.dataset = recipe, device, data
         self.data = DeviceData.of(data, device)
-        self.evaluation_batch = min(MOST_EVALUATED, len(data.validation.labels))
+        self.evaluation_batch = max(1, min(MOST_EVALUATED_PX // data.image_px**2, len(data.validation.labels)))
         self.dtype = "float32" if is_interpreted() else "bfloat16"
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`. Repeats that diverge fail when the others are given."""
         plan, structure = self._plan(genotype)
-        reason = structure.reason_against()
+        reason = plan.reason_against(structure)
         if reason:
             log.warning("the repeats of this genotype are trained one after the other: %s", reason)
             yield from RepeatsEngine(self.recipe, self.dataset, self.device).evaluate(genotype, seeds, progress=progress)
@@ -103,7 +103,7 @@ class TogetherEngine:
             raise EvaluationFailed(FailureKind.BUILD, f"the network cannot be built: {error}") from error
 
     def _fitting(self, plan: PassPlan, repeats: int) -> int:
-        """How many repeats to begin with: known before anything is allocated."""
+        """The number of repeats to begin with, computed before anything is allocated."""
         free = self.free_bytes() - MEMORY_MARGIN
         for at_once in (min(MOST_AT_ONCE, repeats), 2):
             if at_once <= repeats and plan.memory_bytes(at_once, self.recipe.train_steps) <= free:

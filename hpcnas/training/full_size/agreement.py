@@ -1,4 +1,4 @@
-"""What the ranks of a full-size training agree upon before a step or a batch of the evaluation: go on, save, stop, fail."""
+"""Lets the ranks of a full-size training agree, before a step or a batch of the evaluation: go on, save, stop, fail."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Where the images of a full-size training come from: a contract, and data sets that fit the device whole."""
+"""The images of a full-size training: a contract, and data sets that fit the device whole."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class FullData(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Which share of which batches a rank trains on, and where.
+    """The share of the batches that a rank trains on, and its device.
 
     Attributes:
         batch: of the whole training; rank r takes the r-th of world_size equal parts of every batch.

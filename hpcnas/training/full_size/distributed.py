@@ -106,8 +106,8 @@ class Group:
                 raise
             raise RankLost(
                 f"rank {self.rank_info.rank} of {self.rank_info.world_size} on {socket.gethostname()} lost another rank "
-                f"at step {self.step}; see the job's log; "
-                "the same command resumes at the last checkpoint"
+                f"at step {self.step}; look for the first error in the job's log; "
+                "the same command goes on from the last checkpoint"
             ) from error
 
     def greatest(self, value: int) -> int:
@@ -131,7 +131,7 @@ class Group:
         return values
 
     def share(self, text: str) -> str:
-        """What rank 0 says; the others' text is ignored."""
+        """The text of rank 0; the others' is ignored."""
         size = self.greatest(len(text.encode()) if self.is_first else 0)
         content = torch.tensor(list(text.encode()) if self.is_first else [0] * size, dtype=torch.uint8)
         if not self.is_alone:
@@ -140,7 +140,7 @@ class Group:
         return bytes(content.tolist()).decode()
 
     def gather(self, note: str) -> list[str]:
-        """What every rank noted, in rank order; notes are cut at 4 KB."""
+        """The notes of all ranks, in rank order; notes are cut at 4 KB."""
         content = note.encode()[:MAX_NOTE_BYTES]
         mine = torch.zeros(MAX_NOTE_BYTES, dtype=torch.uint8)
         mine[: len(content)] = torch.tensor(list(content), dtype=torch.uint8)

@@ -108,7 +108,7 @@ def _epochs(data: ResidentData, recipe: FullRecipe, seeds: Sequence[int], first:
 
 
 def pass_plan(task: TrainingTask, classes: int, in_channels: int, image_px: int) -> PassPlan:
-    """What the kernels make of a full-size training: one whole batch in bf16."""
+    """The plan of the kernels for a full-size training: one whole batch in bf16."""
     recipe = task.recipe
     return PassPlan(
         genotype_to_json(task.genotype),
@@ -127,7 +127,7 @@ def pass_plan(task: TrainingTask, classes: int, in_channels: int, image_px: int)
 
 
 def fitting_runs(plan: PassPlan, data: ResidentData, group: Group, runs: int) -> int:
-    """How many runs fit at once: known before anything is allocated."""
+    """The number of runs that fit at once, computed before anything is allocated."""
     free = free_bytes(group.device) - MEMORY_MARGIN
     window = data.images // plan.batch
     for at_once in range(runs, 0, -1):

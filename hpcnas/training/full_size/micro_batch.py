@@ -1,4 +1,4 @@
-"""How much of a rank's batch fits its device at once."""
+"""Finds the part of a rank's batch that fits its device at once."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""What a person sees of a full-size training: a bar in a terminal, lines in a log, scalars in TensorBoard."""
+"""Shows a full-size training to a person: a bar in a terminal, lines in a log, scalars in TensorBoard."""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""Which GPU, or whether the CPU, a rank of a full-size training computes on."""
+"""Chooses the GPU, or the CPU, that a rank of a full-size training computes on."""
 
 import socket
 from collections.abc import Sequence

@@ -27,7 +27,7 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class RankInfo:
-    """Where a process stands among the processes of one training.
+    """The place of a process among the processes of one training.
 
     Attributes:
         rank: 0..world_size-1.

@@ -1,4 +1,4 @@
-"""How the full-size models are trained: the paper's numbers for CIFAR and ImageNet, and what follows from them."""
+"""The recipe of the full-size models: the paper's numbers for CIFAR and ImageNet, and what follows from them."""
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
@@ -84,7 +84,7 @@ class FullRecipe:
         return int.from_bytes(hashlib.sha256(content).digest()[:8]) >> 1
 
     def settings(self, digest: str, run: int, precision: str) -> dict[str, Any]:
-        """What a checkpoint or a result must agree with to be this training's."""
+        """The settings that a checkpoint or a result of this training must have."""
         own = {name: value for name, value in asdict(self).items() if name not in ("data", "runs", "precision", "milestones")}
         return {**own, "milestones": list(self.milestones), "precision": precision, "genotype": digest, "run": run}
 
@@ -132,9 +132,9 @@ def full_recipe(model: str, **changes: Any) -> FullRecipe:
 
 def recipe_options() -> list[Option]:
     """The options of FullRecipe; the help shows the default of ImageNet too where it is another one."""
-    told = []
+    found = []
     for one in options_of(FullRecipe):
         cifar, imagenet = (shown_default(getattr(PAPER[model], one.field)) for model in ("cifar", "imagenet"))
         is_own = one.shown is None and one.name != "model" and cifar != imagenet
-        told.append(replace(one, shown=f"{cifar}, imagenet {imagenet}") if is_own else one)
-    return told
+        found.append(replace(one, shown=f"{cifar}, imagenet {imagenet}") if is_own else one)
+    return found

@@ -1,4 +1,4 @@
-"""What a full-size training leaves behind: result.json and the weights."""
+"""Writes and reads the files of a full-size training: result.json and the weights."""
 
 import importlib.metadata
 import json
@@ -97,7 +97,7 @@ def final_of(content: Mapping[str, Any]) -> Final:
 
 
 def weights_header(final: Final) -> dict[str, str]:
-    """What a file of weights says of itself: some of what result.json says, so that it can be read alone."""
+    """The header of a file of weights: a part of result.json, so that the file can be read alone."""
     content = _content(final)
     return {name: str(content[name]) if name == "genotype" else json.dumps(content[name]) for name in WEIGHTS_HEADER}
 
@@ -107,7 +107,7 @@ def _content(final: Final) -> dict[str, Any]:
 
 
 def half_written_results(folder: Path) -> list[Path]:
-    """What was left of result and weights by processes that were killed while they wrote."""
+    """Unfinished results and weights of processes that were killed while they wrote."""
     return [path for name in (RESULT_NAME, WEIGHTS_NAME) for path in folder.glob(f".{name}.*")]
 
 
@@ -162,7 +162,7 @@ def safetensors_writer() -> Any:
 
 
 def versions() -> dict[str, str]:
-    """What the numbers were made with."""
+    """The versions that the numbers were made with."""
     return {
         "hpcnas": hpcnas.__version__,
         "python": sys.version.split()[0],

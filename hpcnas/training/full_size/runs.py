@@ -49,7 +49,7 @@ def _suits_together(tasks: Sequence[TrainingTask], group: Group, options: RunOpt
 
 
 def choose_runs(steps: Mapping[int, Sequence[int]], at_once: int) -> tuple[list[int], int]:
-    """Which runs are trained together next, and from which step.
+    """Choose the runs that are trained together next, and their first step.
 
     Args:
         steps: of each run that is not finished, those of its sound checkpoints; [0] where it has none.

@@ -1,4 +1,4 @@
-"""What is to be trained at full size, and the surroundings, which change nothing about the result."""
+"""A training at full size, and its surroundings, which do not change the result."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,7 @@ from hpcnas.training.full_size.recipe import FullRecipe
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What may differ between a training and its continuation.
+    """The options that may differ between a training and its continuation.
 
     Attributes:
         checkpoint_minutes: between two checkpoints.

@@ -35,7 +35,8 @@ def reason_against_network(task: TrainingTask) -> str:
     Raises:
         GenotypeError: the cell's sink cannot be reached from its source.
     """
-    return pass_plan(task, classes=10, in_channels=3, image_px=32).structure().reason_against()
+    plan = pass_plan(task, classes=10, in_channels=3, image_px=32)
+    return plan.reason_against(plan.structure())
 
 
 def train_together(

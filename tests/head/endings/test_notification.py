@@ -1,4 +1,4 @@
-"""The commands of --on-end and --on-failure: what they are told, and that none of them can harm a head."""
+"""The commands of --on-end and --on-failure: their variables, and that none of them can harm a head."""
 
 import logging
 import time

@@ -101,3 +101,20 @@ def test_a_skeleton_that_the_kernels_do_not_know_is_refused_with_its_reason():
     assert prime.reason_against() == "values of 268 channels cannot be cut into slices of 16 to 64"
     many = Structure(network_graph(PUBLISHED, blueprint("small", classes=200)), 200, 3)
     assert many.reason_against() == "there are 200 classes, and the kernels hold 128"
+
+
+def test_a_batch_beyond_offsets_of_32_bits_is_refused_with_its_reason():
+    """Offsets within a value are 32-bit numbers: batch x height x width x channels must stay below 2^31."""
+    pytest.importorskip("triton")
+    from hpcnas.networks.gpu.plans import PassPlan
+    from hpcnas.representation.codec import genotype_to_json
+    from hpcnas.representation.presets import PUBLISHED
+
+    def reason(crop: int, image_px: int) -> str:
+        sizes = {"channels": 16, "cells": 1, "classes": 10, "in_channels": 3, "batch": 256, "evaluation_batch": 500}
+        plan = PassPlan(genotype_to_json(PUBLISHED), crop=crop, image_px=image_px, **sizes)
+        return plan.reason_against(plan.structure())
+
+    assert reason(crop=24, image_px=32) == reason(crop=362, image_px=256) == ""
+    assert reason(crop=363, image_px=256) == "33,732,864 pixels of a batch are too many for offsets of 32 bits"
+    assert reason(crop=24, image_px=260) == "33,800,000 pixels of a batch are too many for offsets of 32 bits"

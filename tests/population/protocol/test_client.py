@@ -86,7 +86,7 @@ def test_a_name_that_leads_elsewhere_is_tried_once_and_the_address_that_answered
 
 
 def test_an_older_worker_reads_a_head_json_of_this_version() -> None:
-    """It refuses keys that it does not know."""
+    """It refuses unknown keys."""
     old = {"host", "port", "pid", "epoch", "addresses", "boot_id"}
     assert set(asdict(this_address(1, 1, "127.0.0.1"))) == old
 

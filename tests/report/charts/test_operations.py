@@ -82,7 +82,7 @@ def test_a_large_search_has_a_bounded_number_of_spans_and_of_genotypes_to_read(t
     from hpcnas.report.charts import operations
 
     read = []
-    monkeypatch.setattr(operations, "genotype_from_json", lambda text: read.append(text) or PUBLISHED)
+    monkeypatch.setattr(operations, "_shares", lambda text: read.append(text) or {"identity": 1.0})
     run = read_run(make_run(tmp_path / "run", 7000), "search")
     chart = operations_chart([run])
     assert SPANS - 2 <= len(chart.panels[0].series[0].x) - 1 <= SPANS + 2
@@ -100,8 +100,8 @@ def test_the_lines_are_those_of_the_drawings(tmp_path):
         assert len(looks) == len(PRIMITIVES), "told apart without colour"
 
 
-def test_without_the_runs_folder_there_is_no_figure(make_rows):
-    """Rows that were read before it was moved away; the caption says why."""
+def test_without_genotypes_there_is_no_figure(make_rows):
+    """The caption says why."""
     chart = operations_chart([make_rows()])
     assert chart.is_empty
     assert chart.caption == "No evaluated genotype can be read."

@@ -1,4 +1,4 @@
-"""Pictures of genotypes: each operation told apart in every way, no label or arrowhead covered, nothing off the page."""
+"""Pictures of genotypes: each operation distinct in every way, no label or arrowhead covered, nothing off the page."""
 
 import io
 import xml.etree.ElementTree as ElementTree

@@ -1,4 +1,4 @@
-"""How operations look: told apart by colour, also by the colour-blind, by line without colour, and by code."""
+"""How operations look: distinct by colour, also for the colour-blind, by line without colour, and by code."""
 
 from itertools import combinations
 
@@ -68,7 +68,7 @@ def test_a_known_primitive_looks_the_same_in_every_company():
 
 
 def test_with_more_than_four_of_ones_own_the_colours_begin_anew():
-    """Their codes still tell them apart."""
+    """Their codes still differ."""
     styles = operation_styles(f"own{number}" for number in range(7))
     assert styles["own0"].colour == styles["own4"].colour
     assert len({style.code for style in styles.values()}) == 7

@@ -31,7 +31,7 @@ CHAIN = identity_chain(FLAT)
 
 
 def halves(count=200, px=12) -> Dataset:
-    """Two classes told apart by which half of the image is bright; a flip leaves top and bottom alone."""
+    """Two classes that differ in the bright half of the image; a flip leaves top and bottom alone."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % 2
     images = torch.randint(0, 80, (count, px, px, 1), dtype=torch.uint8, generator=generator)

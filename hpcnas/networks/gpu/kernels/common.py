@@ -1,4 +1,4 @@
-"""What all kernels share: normalisation on the way in, sums on the way out, and what the compiler must be told."""
+"""Parts of all kernels: normalisation when a value is loaded, sums when it is written, and hints to the compiler."""
 
 import os
 
@@ -116,7 +116,7 @@ def rounded(x, T: tl.constexpr):
 
 @triton.jit
 def pinned(x):
-    """x, computed once: else the compiler computes what leads to a dot's operand again in every layout that some dot wants it in.
+    """x, computed once: else the compiler computes a dot's operand again for every layout that some dot needs.
 
     Without it product_backward has 144 FFMA in its loop instead of the 40 that its formulas need (16 channels, sm_90).
     """

@@ -88,8 +88,9 @@ def depthwise_backward(
     """du[y, x] = sum over taps (i, j) of w[i, j] dz[(y + 1 - i) / STRIDE, (x + 1 - j) / STRIDE];  dw[i, j] = sum of that dz u[y, x].
 
     Only outputs count that exist: whole quotients inside the image. A program owns BLOCK pairs of columns of input pixels
-    of one value (left l and right r), goes down them once for each edge, and keeps three rows of dz, four wide: a dz is made
-    twice, for one column it would be three times. The row after the next one is loaded ahead. Sums for dw are its own chunk.
+    of one value (left l and right r). It goes down them once for each edge, and keeps three rows of dz, four wide. So a dz is
+    made twice; with single columns it is made three times. The row after the next one is loaded ahead. Sums for dw are its
+    own chunk.
 
     Task and edge: as in product_backward, with the weights (of the first channel's nine taps) in `weights`.
     """

@@ -15,8 +15,8 @@ def depthwise_forward(
 ):
     """z[y, x, c] = sum over taps (i, j) of w[c, i, j] u[y STRIDE + i - 1, x STRIDE + j - 1, c], with u = 0 outside.
 
-    A program owns BLOCK columns of output pixels (image, x) of one task and goes down them: of the three rows of the
-    window two are there from the step before, so a row is loaded and normalised three times, not nine.
+    A program owns BLOCK columns of output pixels (image, x) of one task and goes down them. Two of the window's three rows
+    are there from the step before. So a row is loaded and normalised three times, not nine.
 
     Task: z offset read, channel base, z offset written, channel base, weight offset (of the first channel's nine taps).
     """

@@ -26,8 +26,8 @@ def sgd(
 ):
     """g = sum of the chunks' gradients in order; m = momentum m + g + decay w; w -= rate m; shadow = w in T.
 
-    A program updates BLOCK weights of one run. A product's weights are [N][K] in `weights`, but [K / C][N][C] in partial
-    and shadow, so that the tile of an edge is dense; elsewhere K = C = size and N = 1.
+    A program updates BLOCK weights of one run. A product's weights are [N][K] in `weights`. In partial and
+    shadow they are [K / C][N][C], so that the tile of an edge is dense. Elsewhere K = C = size and N = 1.
 
     Task: weight offset, partial offset, size of the module, chunks, first weight, K, C, N.
     """
@@ -68,7 +68,7 @@ def _descend(affine, momenta, at, mask, gradient, rate, momentum, decay):
 def update_norms(sums, affine, running, affine_momenta, tasks, step, rate, momentum, decay, bn_momentum, runs, BC: tl.constexpr):
     """A step of gamma (gradient S2 / deviation) and beta (gradient S1), running statistics; zeroes the sums, counts the step.
 
-    The running variance is of the sample, n / (n - 1) of the batch's. A program takes one value of one run.
+    The running variance is the unbiased one, n / (n - 1) of the batch's. A program takes one value of one run.
     Task: channel base, width, pixels of a run.
     """
     row = tasks + tl.program_id(0) * ROW

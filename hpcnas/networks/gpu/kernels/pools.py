@@ -126,8 +126,8 @@ def pool_backward(
     m0, k0 = _pooled(source, mark_from, start, 0, x, -1, side, qm, c, cm, C, IS_MAX)
     m1, k1 = _pooled(source, mark_from, start, 0, x, 0, side, qm, c, cm, C, IS_MAX)
     m2, k2 = _pooled(source, mark_from, start, 0, x, 1, side, qm, c, cm, C, IS_MAX)
-    # Marks of the row before, whose gradients are 0 at first. They must not start as k0, k1, k2: the compiler takes a variable
-    # that ends its dry pass of the loop with the tensor it had before for unchanged, and would keep the first row's marks.
+    # Marks of the row before, whose gradients are 0 at first. They must not start as k0, k1, k2. The compiler passes the loop
+    # once dry, and takes a variable for unchanged if it ends with the tensor that it had before. It would keep the first marks.
     none = tl.full([BLOCK if IS_MAX else 1, BC if IS_MAX else 1], 255, tl.uint8)
     j0, j1, j2 = none, none, none
     for y in range(side):

@@ -27,7 +27,7 @@ def product_forward(
 ):
     """z[p, n] = sum over edges and c of u_edge[p, c] W_edge[n, c].
 
-    A program computes `tiles` tiles of BLOCK pixels of one output: for each, it loops over the parts of the concatenation
+    A program computes `tiles` tiles of BLOCK pixels of one output. For each it loops over the parts of the concatenation
     that it reads, [BLOCK, C] x [C, N]. S and Q are summed elementwise, and over rows only at the end.
 
     Task: z offset, channel base, first edge, edges. Edge: z offset, channel base, offset of its [N][C] weights in shadow.

@@ -77,7 +77,7 @@ def stem_backward(
     values, grads, coef, partial, images, choice, scale, shift, tasks, batch, image_side, side, tiles, runs,
     CHANNELS: tl.constexpr, BK: tl.constexpr, N: tl.constexpr, BN: tl.constexpr, BLOCK: tl.constexpr,
 ):
-    """dW[n, k] = sum over p of dz[p, n] patches[p, k]; nobody wants the gradient of images.
+    """dW[n, k] = sum over p of dz[p, n] patches[p, k]; the gradient of images is not needed.
 
     A program sums `tiles` tiles of BLOCK pixels of one run into its own chunk. Task: z offset, gradient offset, channel
     base, partial offset.
