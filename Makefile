@@ -30,8 +30,6 @@ $(VENV)/.installed-test: $(VENV)/bin/python setup.py $(CONSTRAINTS)
 # A real evolutionary search with real training on scikit-learn's digits: two workers, minutes, no download but packages.
 demo: install
 	$(BIN)/hpcnas head --preset smoke --cluster local --run $(DEMO_RUN)
-	$(BIN)/hpcnas report --run $(DEMO_RUN)
-	@echo "The run is in $(DEMO_RUN); look around with: $(BIN)/hpcnas status --run $(DEMO_RUN); $(BIN)/hpcnas show best --run $(DEMO_RUN)"
 
 # Three rings of tests: quick while writing (under a minute; tests/quick.py has the choice), test before a commit, soak for a night.
 quick: install-test

@@ -54,7 +54,7 @@ class OffspringRecord:
         parent_id: the individual it was mutated from; None for a random one.
         mutation: what changed, as text such as "level 2 motif 3: 1-4 none -> conv1x1"; "" for a random one.
         parameters: trainable parameters of the run's small model.
-        copied_from: with duplicates=reuse, the evaluated individual whose fitness rows it takes over.
+        copied_from: the individual whose fitness rows it takes over, now or once they are there; None: it is trained.
     """
 
     digest: str

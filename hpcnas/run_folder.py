@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "logs"
 
     @property
+    def picture(self) -> Path:
+        """The best cell, drawn when a search ended."""
+        return self.path / "best.png"
+
+    @property
     def backup(self) -> Path:
         """Checked copies of the database."""
         return self.path / "backup"

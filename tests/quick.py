@@ -28,7 +28,7 @@ CHOSEN = {
     "networks": "counts",
     "networks/cpu": "body",
     "networks/gpu": "support",
-    "population": "invariants leases outcomes pace quarantine rules store_contract",
+    "population": "invariants leases outcomes pace quarantine rules store_contract twins",
     "population/protocol": "client connection messages outbox secret",
     "population/sqlite": "file",
     "report": "lineage page quoting read_run",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcnas.commands.head_options import PLACES
-from hpcnas.config import RunConfig
+from hpcnas.config import PRESETS, RunConfig
 from hpcnas.config_file import config_toml, read_config
 from hpcnas.errors import UsageError
 from hpcnas.head.create import create_run, rewrite_config, stored_config
@@ -104,3 +104,8 @@ def test_a_resume_that_is_refused_leaves_run_toml_as_it_was(tmp_path: Path, monk
     rewrite_config(folder, changed)
     assert stored_config(folder) == changed
     assert read_config(folder.config)["cluster"]["setup"] == ["echo 🚀"]
+
+
+def test_only_the_papers_preset_trains_equal_networks_again() -> None:
+    found = {name: RunConfig.from_dict(preset).search.duplicates for name, preset in PRESETS.items()}
+    assert found == {"paper": "evaluate", "quick": "reuse", "smoke": "reuse"}

@@ -61,7 +61,7 @@ def one_option() -> Walk:
     """Where --tournament is written down (a field, a parameter, a flag or its name in a table), and who reads it."""
     written, read = [], set()
     for path, tree in _sources().items():
-        for node in ast.walk(tree):
+        for node in _without_presets(tree):
             if isinstance(node, ast.Attribute) and node.attr == OPTION and isinstance(node.ctx, ast.Load):
                 read.add(path)
             if _writes_option(node):
@@ -107,6 +107,13 @@ def part(name: str) -> Any:
 def _sources() -> dict[str, ast.Module]:
     paths = sorted(PACKAGE.rglob("*.py"))
     return {str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def _without_presets(tree: ast.Module) -> Iterator[ast.AST]:
+    """All nodes but those of PRESETS, whose entries give a value to an option as a user's file does."""
+    for statement in tree.body:
+        if not (isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == "PRESETS"):
+            yield from ast.walk(statement)
 
 
 def _writes_option(node: ast.AST) -> bool:

@@ -1,4 +1,4 @@
-"""`hpcnas report` and `hpcnas export`: what is seen of a search, and what leaves it."""
+"""`hpcnas report` and `hpcnas export`: tables, figures and page of a search; files of a genotype."""
 
 import os
 import shutil

@@ -64,7 +64,12 @@ def head(
     resolved = resolve([*([preset_layer(preset)] if preset is not None else []), *layers], stored)
     is_asked = stored is not None or any("workers" in layer.get("cluster", {}) for layer in layers)
     resolved = replace(resolved, cluster=settle_workers(resolved.cluster, is_asked=is_asked))
-    raise typer.Exit(run_head(resolved, folder, download=download, dry_run=dry_run, address=address))
+    code = run_head(resolved, folder, download=download, dry_run=dry_run, address=address)
+    if code == 0 and not dry_run:
+        from hpcnas.commands.search_end import show_end
+
+        show_end(folder)
+    raise typer.Exit(code)
 
 
 @shown(groups.RUN, "hpcnas worker", "hpcnas worker --run runs/first")

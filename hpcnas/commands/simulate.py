@@ -16,10 +16,10 @@ from hpcnas.system.durations import duration as readable_duration
 
 if TYPE_CHECKING:
     from hpcnas.simulation.durations import Durations
-    from hpcnas.simulation.search import Scenario, SimulationResult
+    from hpcnas.simulation.scenario import Scenario, SimulationResult
 
 _TIMES = "Times and faults"
-# All of them but duplicates, which are not looked for here, and budgets, which end no simulation.
+# All of them but duplicates, as only the very same genotypes are looked for here, and budgets, which end no simulation.
 _BREEDING = [(option, panel) for option, panel in run_options("space", "search") if option.name not in ("duplicates", *BUDGETS)]
 
 
@@ -63,7 +63,7 @@ def simulate(
     **given: Any,
 ) -> None:
     """Plan a search: the head and its workers in virtual time, without training anything."""
-    from hpcnas.simulation.search import Scenario
+    from hpcnas.simulation.scenario import Scenario
     from hpcnas.simulation.search import simulate as run_search
 
     _check_share(failures)
@@ -122,6 +122,8 @@ def _summary(scenario: "Scenario", outcome: "SimulationResult", duration: str) -
         "failed": outcome.failed,
         "attempts": outcome.attempts,
         "preemptions": outcome.preemptions,
+        "reused": outcome.reused,
+        "saved_gpu_hours": round(outcome.saved_s / 3600, 3),
         "wall_s": round(outcome.wall_s, 3),
         "gpu_hours": round((held_s - outcome.tail_s) / 3600, 3),
         "idle_share": round(outcome.idle_s / held_s, 6),
@@ -143,6 +145,10 @@ def _text(summary: dict[str, object]) -> str:
         (
             "GPU-hours",
             f"{value['gpu_hours']:.1f}, and {value['tail_gpu_hours']:.1f} more in reserve while the last ones are trained",
+        ),
+        (
+            "reused",
+            f"{value['reused']} genotypes that had been trained before, which saved {value['saved_gpu_hours']:.1f} GPU-hours",
         ),
         ("idle", f"{value['idle_share']:.3%} waiting for a genotype, {value['starting_share']:.3%} starting"),
         ("thrown away", f"{value['lost_share']:.3%} of the time, {value['preemptions']} preemptions, {value['failed']} failed"),

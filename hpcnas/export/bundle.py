@@ -80,11 +80,13 @@ def write_bundle(
     network = _network(genotype, plan, in_channels, weights)
     title = f"{name[0].upper()}{name[1:]}: {plan.model} model"
     parameters = count(genotype, plan.model, **_sizes(plan, in_channels)).trainable
+    # All refusals are above, so none of them leaves half a bundle.
     lines = [_written(out / "genotype.json", genotype_to_json(genotype, indent=2) + "\n", f"digest {digest(genotype)[:16]}")]
     source = standalone_source(genotype, plan, in_channels=in_channels, file="model.py", title=title)
     lines.append(_written(out / "model.py", source, f"{plan.model} model, {parameters:,} parameters; needs torch alone"))
     if weights:
         lines.append(_save_weights(network, weights, out / "weights.safetensors"))
+    # Two images: exporters take a dimension of 1 for a constant.
     image = torch.zeros(2, in_channels, plan.image_px, plan.image_px)
     if asked.onnx:
         lines.append(_save(out / "model.onnx", lambda path: _save_onnx(network, image, path)))

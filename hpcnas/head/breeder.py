@@ -1,4 +1,4 @@
-"""OffspringRecord of the next genotype, in the moment a worker asks and nothing is queued (Algorithm 1)."""
+"""Breeds the next genotype, in the moment a worker asks and nothing is queued (Algorithm 1)."""
 
 import threading
 import time
@@ -62,11 +62,12 @@ class Breeder:
         """Queue one child if the run needs another.
 
         Returns:
-            Whether a genotype is queued now. With duplicates=reuse a record may be evaluated at once; then another follows.
-            False, too, while a record takes long: it goes on in a thread of its own, and a later call queues it.
+            Whether a genotype is queued now for a worker. A record with a twin is evaluated at once or waits for it, so that
+            another follows. False, too, while a record or many of those take long: a later call goes on with them.
         Raises:
             UsageError: hardly any genotype meets --max-parameters.
         """
+        until_s = time.monotonic() + PROMPT_S
         with self._lock:
             while self.is_open:
                 counts = self.store.counts()
@@ -78,6 +79,8 @@ class Breeder:
                 self.store.add([record])
                 if record.copied_from is None:
                     return True
+                if time.monotonic() > until_s:  # a search that has converged breeds little else
+                    return False
             return False
 
     def __len__(self) -> int:
@@ -99,7 +102,7 @@ class Breeder:
                 self._take_in(rows)
 
     def _take_in(self, rows: list[tuple[int, float]]) -> None:
-        """Add `rows`, of which the first is the last one known: another there means that a transaction was taken back."""
+        """Add new rows; read all again if the first of them is not the last one added: a transaction was rolled back."""
         if not self._continues(rows):
             self._population, self._last, self.best = RankedPopulation(), None, None
             self._best_at = self._longest = 0
@@ -149,7 +152,7 @@ class Breeder:
     def _as_record(self, checked: CheckedOffspring) -> OffspringRecord:
         offspring, text = checked.offspring, genotype_to_json(checked.offspring.genotype)
         # The seed of a repeat follows from run, genotype and repeat: the same genotype would be trained to the same bits.
-        source = checked.copied_from or self.store.find_trained(checked.digest, text)
+        source = checked.copied_from or self.store.find_twin(checked.digest, text)
         parameters = self._parameters(offspring.genotype)
         return OffspringRecord(checked.digest, text, offspring.parent_id, offspring.mutation, parameters, source)
 

@@ -222,11 +222,8 @@ class Head:
         self._farewell()
         self.run.breeder.follow()
         self.state = "finished"
-        best = self.run.breeder.best
-        found = f"; best is genotype {best[0]} with fitness {100 * best[1]:.2f} %" if best else ""
         took = duration(self.clock() - self._started_s)
-        self.display.log(f"finished: {self.store.counts().evaluated} genotypes evaluated, {took}{found}")
-        self.display.log(f"next: hpcnas report --run {self.folder.path}")
+        self.display.log(f"finished: {self.store.counts().evaluated} genotypes evaluated, {took}")
         return 0
 
     def _farewell(self) -> None:

@@ -149,7 +149,7 @@ class Maintenance:
         self._left = set(ended)
 
     def _judge(self) -> None:
-        """Send bad hosts away, and stop when it is not the genotypes that are bad."""
+        """Quarantine bad hosts; stop the search if so many genotypes fail that they cannot be the cause."""
         self.unfit.look()
         for host in self.store.suspicious_hosts():
             again = self.store.quarantine(host)
@@ -164,7 +164,7 @@ class Maintenance:
             )
 
     def _show_first_failure(self) -> None:
-        """At once, since a fault in one's own fitness function shows in the first attempt."""
+        """Log the first failure at once: a fault in one's own fitness function shows in the first attempt."""
         first = "" if self._has_shown_failure else self.store.first_failure().partition("\n")[0]
         if first:
             self._has_shown_failure = True

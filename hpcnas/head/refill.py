@@ -57,6 +57,6 @@ class RefillThread:
                 return
 
     def _feed(self) -> None:
-        for _ in range(self._store.waiting_workers() - self._store.counts().queued):
+        for _ in range(self._store.waiting_workers() - self._store.claimable()):
             if not self._breed():
                 return

@@ -53,6 +53,7 @@ def _check(population: Population) -> list[str]:
         ]
         problems += [f"genotype {individual.id}: {problem}" for problem in found]
     problems += _check_order(individuals, population)
+    problems += _check_twins({individual.id: individual for individual in individuals}, population.twins())
     return problems
 
 
@@ -118,3 +119,14 @@ def _check_order(individuals: list[Individual], population: Population) -> Itera
     for individual_id, value in order:
         if means.get(individual_id) != value:
             yield f"1: genotype {individual_id} has mean {means.get(individual_id)}, {value} is kept"
+
+
+def _check_twins(individuals: dict[int, Individual], twins: dict[int, int]) -> Iterator[str]:
+    for individual_id, twin_id in twins.items():
+        one, twin = individuals[individual_id], individuals[twin_id]
+        if one.token or one.state not in (State.QUEUED, State.EVALUATED):
+            yield f"13: genotype {one.id} takes a fitness over and is {one.state} under token {one.token}"
+        if one.state is State.EVALUATED and one.accuracies != twin.accuracies:
+            yield f"13: genotype {one.id} has other accuracies than genotype {twin.id}, from which they are"
+        if one.state is State.QUEUED and (twin.state not in (State.QUEUED, State.LEASED) or twin.id in twins):
+            yield f"13: genotype {one.id} waits for genotype {twin.id}, which is {twin.state}: for ever"

@@ -6,7 +6,7 @@ Shared by every store: SQLite and PostgreSQL differ in their statements, not her
 import math
 
 from hpcnas.errors import DamagedRunError, NeverJoined
-from hpcnas.population import rules
+from hpcnas.population import offspring, rules
 from hpcnas.population.rules import LeaseState, TokenStatus
 from hpcnas.population.text import clip
 from hpcnas.population.transaction import Transaction
@@ -127,8 +127,7 @@ def expire(tx: Transaction, view: LeaseView, reason: str, stalled: bool) -> bool
 
 
 def _close_evaluated(tx: Transaction, individual_id: int, token: int, accuracies: list[float]) -> None:
-    fitness = sum(accuracies) / len(accuracies)
-    tx.run("write_evaluated", id=individual_id, fitness=fitness, position=tx.value("next_position"))
+    offspring.close_evaluated(tx, individual_id, sum(accuracies) / len(accuracies))
     order = tx.value("next_ended_order")
     ending = {"ended_order": order, "outcome": rules.EVALUATED, "closed": 1, "error": "", "trace": ""}
     tx.run("end_attempt", id=individual_id, token=token, **ending)
@@ -147,6 +146,8 @@ def _end_attempt(tx: Transaction, individual_id: int, after: LeaseState, outcome
         error=error,
         trace=trace,
     )
+    if closed:
+        offspring.hand_over(tx, individual_id)
 
 
 def _is_superfluous(tx: Transaction) -> bool:

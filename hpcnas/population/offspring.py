@@ -8,18 +8,42 @@ from hpcnas.records import Final, OffspringRecord, State, Verdict
 
 
 def add(tx: Transaction, offspring: Sequence[OffspringRecord]) -> list[int]:
-    """Queue offspring, or add copies of evaluated ones as evaluated.
+    """Queue offspring; a copy is evaluated at once if its twin is, else it waits for it.
 
     Raises:
-        ValueError: a record copies an individual that is not evaluated.
+        ValueError: a record copies an individual that is not there, or that waits itself.
     """
     first = int(tx.value("next_id"))
+    copies = []
     for individual_id, record in enumerate(offspring, start=first):
-        _insert(tx, individual_id, record)
-    for individual_id, record in enumerate(offspring, start=first):
-        if record.copied_from is not None:
-            _copy(tx, individual_id, record.copied_from)
+        twin = _twin_state(tx, record)
+        # One that failed since it was found has nothing to give: this one is trained.
+        _insert(tx, individual_id, record, None if twin is State.FAILED else record.copied_from)
+        if twin is State.EVALUATED:
+            tx.run("copy_fitness", id=individual_id, copied_from=record.copied_from)
+            copies.append(individual_id)
+    for individual_id in copies:
+        accuracies = [float(row[1]) for row in tx.rows("read_repeats", id=individual_id)]
+        close_evaluated(tx, individual_id, sum(accuracies) / len(accuracies))
     return list(range(first, first + len(offspring)))
+
+
+def close_evaluated(tx: Transaction, individual_id: int, fitness: float) -> None:
+    """Make an individual evaluated whose repeats are all there, and those that waited for it."""
+    waiting = _waiting(tx, individual_id)
+    for other in waiting:
+        tx.run("copy_fitness", id=other, copied_from=individual_id)
+    # The positions come last: PostgreSQL's writers wait for their counter, and who holds it must not wait for them.
+    for each in (individual_id, *waiting):
+        tx.run("write_evaluated", id=each, fitness=fitness, position=tx.value("next_position"))
+
+
+def hand_over(tx: Transaction, individual_id: int) -> None:
+    """After an individual failed: the first that waited for it is trained itself, the others wait for that one."""
+    next_twin: int | None = None
+    for other in _waiting(tx, individual_id):
+        tx.run("write_twin", id=other, copied_from=next_twin)
+        next_twin = next_twin or other
 
 
 def record_final(tx: Transaction, final: Final) -> Verdict:
@@ -45,18 +69,24 @@ def record_final(tx: Transaction, final: Final) -> Verdict:
     return Verdict.STALE
 
 
-def _copy(tx: Transaction, individual_id: int, source: int) -> None:
-    accuracies = [float(row[1]) for row in tx.rows("read_repeats", id=source)]
-    lease_state = tx.read_lease_state(source)
-    if lease_state is None or lease_state.state is not State.EVALUATED:
-        raise ValueError(f"genotype {source} is not evaluated; only an evaluated one can be copied")
-    tx.run("copy_fitness", id=individual_id, copied_from=source)
-    fitness = sum(accuracies) / len(accuracies)
-    # The position comes last: PostgreSQL's writers wait for its counter, and who holds it must not wait for them.
-    tx.run("write_evaluated", id=individual_id, fitness=fitness, position=tx.value("next_position"))
+def _twin_state(tx: Transaction, record: OffspringRecord) -> State | None:
+    """The state of the individual that a record copies; None for one that copies none."""
+    if record.copied_from is None:
+        return None
+    row = tx.row("read_twin", id=record.copied_from)
+    if row is None:
+        raise ValueError(f"genotype {record.copied_from} is not there; only one of this run can be copied")
+    state, waits_for = State(row[0]), row[1]
+    if state is State.QUEUED and waits_for is not None:
+        raise ValueError(f"genotype {record.copied_from} waits for genotype {waits_for}; copy that one")
+    return state
 
 
-def _insert(tx: Transaction, individual_id: int, record: OffspringRecord) -> None:
+def _waiting(tx: Transaction, individual_id: int) -> list[int]:
+    return [int(row[0]) for row in tx.rows("list_waiting", id=individual_id)]
+
+
+def _insert(tx: Transaction, individual_id: int, record: OffspringRecord, copied_from: int | None) -> None:
     tx.run(
         "insert_individual",
         id=individual_id,
@@ -65,5 +95,5 @@ def _insert(tx: Transaction, individual_id: int, record: OffspringRecord) -> Non
         parent_id=record.parent_id,
         mutation=record.mutation,
         parameters=record.parameters,
-        copied_from=record.copied_from,
+        copied_from=copied_from,
     )

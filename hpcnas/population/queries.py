@@ -33,9 +33,9 @@ class Population:
     ...     best = population.best()
     ...     rows = population.rows()
     >>> counts.evaluated, counts.failed
-    (24, 0)
+    (60, 0)
     >>> rows[0]["id"], rows[0]["parent"], len(rows)
-    (1, None, 24)
+    (1, None, 60)
     >>> best.fitness == max(row["fitness"] for row in rows)
     True
 
@@ -180,6 +180,10 @@ class Population:
         """Evaluated genotypes that took over the fitness of an earlier one, and the seconds of training that this saved."""
         count, seconds = self._rows("count_reused")[0]
         return int(count), float(seconds)
+
+    def twins(self) -> dict[int, int]:
+        """For each genotype that took a fitness over or waits for it, the genotype that is trained for both."""
+        return {int(row[0]): int(row[1]) for row in self._rows("list_twins")}
 
     def quarantined_hosts(self) -> list[str]:
         """Hosts that get no more leases."""

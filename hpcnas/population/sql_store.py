@@ -120,8 +120,8 @@ class SQLStore(Store):
         row = self._read(lambda tx: tx.row("find_digest", digest=digest))
         return int(row[0]) if row else None
 
-    def find_trained(self, digest: str, genotype: str) -> int | None:
-        row = self._read(lambda tx: tx.row("find_trained", digest=digest, genotype=genotype))
+    def find_twin(self, digest: str, genotype: str) -> int | None:
+        row = self._read(lambda tx: tx.row("find_twin", digest=digest, genotype=genotype))
         return int(row[0]) if row else None
 
     def counts(self) -> StateCounts:
@@ -138,6 +138,9 @@ class SQLStore(Store):
 
     def claims(self) -> int:
         return int(self._read(lambda tx: tx.value("count_attempts")))
+
+    def claimable(self) -> int:
+        return int(self._read(lambda tx: tx.value("count_claimable")))
 
     def waiting_workers(self) -> int:
         return int(self._read(lambda tx: tx.value("count_waiting")))

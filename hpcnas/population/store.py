@@ -105,7 +105,10 @@ class Store(WorkQueue):
 
     @abstractmethod
     def add(self, offspring: Sequence[OffspringRecord]) -> list[int]:
-        """Queue offspring in one transaction (or, with copied_from, add them evaluated).
+        """Queue offspring in one transaction.
+
+        One with copied_from is evaluated at once if that one is; else no worker is granted it, and it becomes evaluated in
+        the transaction that makes that one so. If that one fails, the first that waits is trained, for the others too.
 
         Returns:
             Their ids, which are their steps: dense, growing, never reused.
@@ -141,8 +144,11 @@ class Store(WorkQueue):
         """The first individual with that digest that did not fail, evaluated ones first; None if there is none."""
 
     @abstractmethod
-    def find_trained(self, digest: str, genotype: str) -> int | None:
-        """The first evaluated individual of the very same genotype, trained to the same bits; None if there is none."""
+    def find_twin(self, digest: str, genotype: str) -> int | None:
+        """The first evaluated individual of the very same genotype, else the one that is queued or leased; else None.
+
+        Its training gives the same to the bit. One that waits for another is never the answer.
+        """
 
     @abstractmethod
     def counts(self) -> StateCounts:
@@ -159,6 +165,10 @@ class Store(WorkQueue):
     @abstractmethod
     def claims(self) -> int:
         """The number of claims granted in the whole run."""
+
+    @abstractmethod
+    def claimable(self) -> int:
+        """How many queued individuals a worker may be granted: those that do not wait for a twin."""
 
     @abstractmethod
     def waiting_workers(self) -> int:

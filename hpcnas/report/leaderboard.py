@@ -125,7 +125,7 @@ def _given_up(failed: Sequence[Individual]) -> str:
 
 
 def _number(attempts: Sequence[AttemptRow]) -> dict[tuple[int, int], int]:
-    """(genotype, token) to the how-manieth attempt at that genotype it is; a restore leaves out tokens."""
+    """Number the attempts at each genotype from 1, by (genotype, token); a restore leaves out tokens."""
     count: Counter[int] = Counter()
     number = {}
     for row in sorted(attempts, key=lambda row: row.token):

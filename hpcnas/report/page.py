@@ -150,6 +150,8 @@ def _facts(run: RunRows) -> str:
     ]
     if run.finals:
         parts.append(f"{len(run.finals):,} full-size trainings")
+    if run.reused:
+        parts.append(f"{run.reused:,} reused an earlier training, which saved {short_hours(run.saved_h)} GPU-hours")
     if run.waiting:
         parts.append(f"{run.waiting:,} results wait in the outbox")
     return "; ".join(parts) + "."

@@ -30,7 +30,7 @@ def read_run(folder: RunFolder, name: str) -> RunRows:
 
 
 def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
-    run = population.run()
+    run, (reused, saved_s) = population.run(), population.reused()
     individuals = population.individuals()
     evaluations = tuple(_evaluations(individuals))
     attempts = tuple(
@@ -55,6 +55,8 @@ def _rows_of(population: Population, folder: RunFolder, name: str) -> RunRows:
         version=run.hpcnas,
         waiting=waiting(folder),
         run_id=run.run_id,
+        reused=reused,
+        saved_h=saved_s * max(1, run.config.cluster.gpus_per_worker) / 3600,
     )
 
 

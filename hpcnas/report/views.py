@@ -84,6 +84,8 @@ class RunRows:
         run_id: as in the folder's run.id.
         started: seconds since 1970.
         ended: when the last attempt ended or began; None before the first.
+        reused: evaluated genotypes that took over the fitness of an earlier one.
+        saved_h: GPU-hours of training that this saved.
     """
 
     name: str
@@ -102,6 +104,8 @@ class RunRows:
     version: str = ""
     waiting: int = 0
     run_id: str = ""
+    reused: int = 0
+    saved_h: float = 0.0
 
     @property
     def is_synthetic(self) -> bool:
@@ -126,6 +130,17 @@ class RunRows:
     def space(self) -> str:
         """The search space as the paper's tables name it."""
         return SPACE_NAMES[self.config.space.kind]
+
+    @property
+    def reuse_note(self) -> str:
+        """How many genotypes were not trained, and what that saved; empty where all were."""
+        share = self.reused / max(1, self.counts.evaluated)
+        saved = f"which saved {self.saved_h:,.2f} GPU-hours"
+        return (
+            f"{self.reused:,} of {self.counts.evaluated:,} ({share:.0%}) had been trained before, {saved}"
+            if self.reused
+            else ""
+        )
 
     @property
     def best(self) -> Evaluation | None:

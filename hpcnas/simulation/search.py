@@ -6,80 +6,18 @@ as the head breeds them and get their synthetic fitness, so what tournaments see
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import floor
 from random import Random
 
-from hpcnas.config import SearchConfig
 from hpcnas.errors import HpcnasError
 from hpcnas.evolution.breeding import breed, rng_for_step
 from hpcnas.evolution.selection import RankedPopulation
 from hpcnas.networks.counts import count
 from hpcnas.population.rules import MAX_ERRORS, MAX_PREEMPTIONS, RESERVE
 from hpcnas.representation.genotype import Genotype
-from hpcnas.representation.space import HIERARCHICAL, SearchSpace
-from hpcnas.simulation.durations import Durations
+from hpcnas.simulation.scenario import Scenario, SimulationResult
 from hpcnas.training.fitness.synthetic import NOISE, expected_accuracy
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """The search to simulate.
-
-    Attributes:
-        durations: seconds of one genotype, all repeats together.
-        claim_s: what the head needs to answer one claim; it answers one after the other.
-        arrival_s: the workers' jobs start evenly spread over so many seconds.
-        start_s: from the start of a worker's job to its first claim.
-        failure: the share of attempts that end with an error, somewhere on their way.
-        preemption_s: mean time between two preemptions of one worker; 0 for none.
-        restart_s: from a preemption to the worker's next start.
-        is_breeding: False leaves genotypes out and follows the time alone.
-    """
-
-    durations: Durations
-    space: SearchSpace = HIERARCHICAL
-    search: SearchConfig = field(default_factory=SearchConfig)
-    workers: int = 200
-    repeats: int = 4
-    claim_s: float = 0.001
-    arrival_s: float = 0.0
-    start_s: float = 30.0
-    failure: float = 0.0
-    preemption_s: float = 0.0
-    restart_s: float = 120.0
-    is_breeding: bool = True
-
-
-@dataclass(slots=True)
-class SimulationResult:
-    """The outcome; seconds are summed over workers, except wall_s and head_s.
-
-    Attributes:
-        busy_s: training that became fitness. lost_s: training that was thrown away.
-        starting_s: start-up of workers. idle_s: waiting for a genotype while some were still to be bred.
-        tail_s: waiting in reserve at the end, when the last genotypes are with other workers; the rest has left.
-        head_s: the head answering claims.
-        best: fitness of the fittest genotype; synthetic.
-    """
-
-    evaluated: int = 0
-    failed: int = 0
-    attempts: int = 0
-    preemptions: int = 0
-    wall_s: float = 0.0
-    busy_s: float = 0.0
-    lost_s: float = 0.0
-    starting_s: float = 0.0
-    idle_s: float = 0.0
-    tail_s: float = 0.0
-    head_s: float = 0.0
-    best: float | None = None
-
-    @property
-    def held_s(self) -> float:
-        """Worker time in all, the tail included."""
-        return self.busy_s + self.lost_s + self.starting_s + self.idle_s + self.tail_s
 
 
 @dataclass(slots=True)
@@ -119,6 +57,8 @@ class _Search:
         self.born = 0
         self.population = RankedPopulation()
         self.genotypes: dict[int, Genotype] = {}
+        self.fitness: dict[Genotype, float] = {}
+        self.twins: dict[Genotype, list[_Task]] = {}  # genotypes that are trained -> the very same ones that wait for it
         limit = scenario.space.max_parameters
         self.admits = None if limit is None else lambda genotype: count(genotype).trainable <= limit
 
@@ -149,7 +89,7 @@ class _Search:
         self.after(self.head_free, "serve", worker)
 
     def serve(self, worker: int, now: float) -> None:
-        task = self.queue.popleft() if self.queue else self.next_offspring() if self.is_wanted() else None
+        task = self.queue.popleft() if self.queue else self.next_offspring()
         if task is None:
             self.retire(worker, now)
             return
@@ -181,9 +121,25 @@ class _Search:
         self.outcome.lost_s += max(0.0, seconds - kept * each_s)
 
     def is_wanted(self) -> bool:
-        return self.outcome.evaluated + len(self.queue) + len(self.leased) < self.scenario.search.steps
+        waiting = sum(map(len, self.twins.values()))
+        return self.outcome.evaluated + len(self.queue) + len(self.leased) + waiting < self.scenario.search.steps
 
-    def next_offspring(self) -> _Task:
+    def next_offspring(self) -> _Task | None:
+        """The next genotype that has to be trained; those that need not be are reused, or wait, on the way to it."""
+        while self.is_wanted():
+            task = self.bred()
+            genotype = self.genotypes.get(task.step)  # None without breeding
+            if genotype in self.fitness:
+                self.reuse(task)
+            elif genotype in self.twins:
+                self.twins[genotype].append(task)
+            else:
+                if genotype is not None:
+                    self.twins[genotype] = []
+                return task
+        return None
+
+    def bred(self) -> _Task:
         self.born += 1
         step, scenario = self.born, self.scenario
         if scenario.is_breeding:
@@ -196,11 +152,20 @@ class _Search:
         task = self.leased.pop(worker)
         self.outcome.evaluated += 1
         if self.scenario.is_breeding:
-            noise = NOISE / self.scenario.repeats**0.5
-            fitness = self.rng.gauss(expected_accuracy(self.genotypes[task.step]), noise)
+            genotype, noise = self.genotypes[task.step], NOISE / self.scenario.repeats**0.5
+            fitness = self.rng.gauss(expected_accuracy(genotype), noise)
+            self.fitness[genotype] = fitness
             self.population.insert(task.step, fitness)
             self.outcome.best = max(fitness, self.outcome.best or 0.0)
+            for twin in self.twins.pop(genotype):
+                self.reuse(twin)
         self.ask(worker, now)
+
+    def reuse(self, task: _Task) -> None:
+        self.outcome.evaluated += 1
+        self.outcome.reused += 1
+        self.outcome.saved_s += task.total_s
+        self.population.insert(task.step, self.fitness[self.genotypes[task.step]])
 
     def error(self, worker: int, now: float) -> None:
         task = self.leased.pop(worker)
@@ -218,6 +183,7 @@ class _Search:
     def give_back(self, task: _Task, is_final: bool, now: float) -> None:
         if is_final:
             self.outcome.failed += 1
+            self.hand_over(task)
         else:
             self.queue.append(task)
         # A failed genotype is replaced by a new one, so a search in which all fail would go on for ever.
@@ -227,6 +193,15 @@ class _Search:
                 "end; make failures or preemptions rarer, or genotypes shorter"
             )
         self.wake(now)
+
+    def hand_over(self, task: _Task) -> None:
+        """The first that waited for a failed genotype is trained, the others wait for it."""
+        genotype = self.genotypes.get(task.step)
+        if genotype is not None:
+            waiting = self.twins.pop(genotype)
+            if waiting:
+                self.queue.append(waiting[0])
+                self.twins[genotype] = waiting[1:]
 
     def wake(self, now: float) -> None:
         """Somebody who waits can have what was given back, or the offspring that replaces a failed genotype."""

@@ -24,7 +24,7 @@ HOLD_S = 3600.0  # how long what neither head nor disk takes is held in memory, 
 
 
 class Undeliverable(HpcnasError):
-    """The population refuses what this worker says (an older database was put back, say); it is kept in the outbox."""
+    """The population refuses a message, as after an older database was put back; it is kept in the outbox."""
 
     def __init__(self, refusal: HpcnasError) -> None:
         super().__init__(str(refusal))
@@ -51,7 +51,7 @@ class ResultSender:
     _is_held: bool = False
 
     def record(self, fitness: Fitness) -> Verdict:
-        """Send one accuracy, after what still waits; OK too when it has to wait itself."""
+        """Send one accuracy, after the messages that wait already; returns OK if it has to wait, too."""
         return self._enqueue(RecordMessage(self.lease.individual_id, self.lease.token, fitness))
 
     def fail(self, failure: Failure) -> None:
@@ -132,7 +132,7 @@ class ResultSender:
         return True
 
     def _keep_here(self) -> None:
-        """The last resort, a folder on this machine's own disk; the log when that is full too."""
+        """Keep the messages on this machine's own disk, or in the log if that is full too."""
         try:
             here = RunFolder(Path(tempfile.mkdtemp(prefix="hpcnas-")))
             is_kept = self._spool(here)

@@ -1,4 +1,4 @@
-"""The worker's heartbeat beside a training: sends it, takes STALE and DRAIN, and ends a training that does not stop."""
+"""Sends heartbeats beside a training; ends the process if the training ignores a stop request."""
 
 import logging
 import os

@@ -38,11 +38,20 @@ VALUES (:id, :id, :digest, :genotype, :parent_id, :mutation, :parameters, :copie
 INSERT INTO fitness (individual_id, repeat, accuracy, seed, token, steps, seconds, device, recorded)
 SELECT :id, repeat, accuracy, seed, 0, steps, 0, device, :now FROM fitness WHERE individual_id = :copied_from;
 
+-- read_twin: the state of the individual whose fitness is taken over, and whether that one waits itself
+SELECT state, copied_from FROM individual WHERE id = :id;
+
+-- list_waiting: those that take over its fitness once it is there
+SELECT id FROM individual WHERE state = 'queued' AND copied_from = :id ORDER BY id;
+
+-- write_twin: whose fitness is waited for; NULL: it is trained itself
+UPDATE individual SET copied_from = :copied_from WHERE id = :id;
+
 -- read_attempt_of_claim: was this claim granted before?
 SELECT individual_id, token FROM attempt WHERE claim_id = :claim_id;
 
--- pick_queued: given-back ones first, then the oldest; one that failed on this host only if nobody is elsewhere
-SELECT id FROM individual WHERE state = 'queued' AND (avoid_host <> :host OR NOT EXISTS (
+-- pick_queued: given-back ones first, then the oldest; one that failed on this host only if nobody is elsewhere; none that waits
+SELECT id FROM individual WHERE state = 'queued' AND copied_from IS NULL AND (avoid_host <> :host OR NOT EXISTS (
     SELECT 1 FROM worker WHERE ended IS NULL AND host <> :host AND host NOT IN (SELECT host FROM quarantine)))
 ORDER BY priority DESC, id LIMIT 1;
 
@@ -109,6 +118,9 @@ UPDATE worker SET ended = :now, end_reason = :reason, waiting = 0 WHERE id = :id
 -- count_waiting: for stores without a service, one child per waiting worker
 SELECT count(*) FROM worker WHERE ended IS NULL AND waiting = 1;
 
+-- count_claimable: queued ones that a worker may be granted
+SELECT count(*) FROM individual WHERE state = 'queued' AND copied_from IS NULL;
+
 -- count_states: individuals by state
 SELECT sum(queued), sum(leased), sum(evaluated), sum(failed) FROM tally;
 
@@ -131,8 +143,9 @@ SELECT id, fitness FROM individual WHERE position > :offset ORDER BY position;
 -- find_digest: the best twin to copy from
 SELECT id FROM individual WHERE digest = :digest AND state <> 'failed' ORDER BY state = 'evaluated' DESC, id LIMIT 1;
 
--- find_trained: the first of the very same genotype whose fitness is there
-SELECT id FROM individual WHERE digest = :digest AND genotype = :genotype AND state = 'evaluated' ORDER BY id LIMIT 1;
+-- find_twin: the first of the very same genotype whose fitness is there, else the one that is trained for it
+SELECT id FROM individual WHERE digest = :digest AND genotype = :genotype AND (state = 'evaluated' OR (state IN ('queued', 'leased') AND copied_from IS NULL))
+ORDER BY state = 'evaluated' DESC, id LIMIT 1;
 
 -- read_final: has this training been recorded?
 SELECT error_top1, error_top5 FROM final
@@ -208,6 +221,9 @@ FROM individual WHERE id = :id;
 
 -- find_best: the fittest; the older one of equals
 SELECT id FROM individual WHERE position IS NOT NULL ORDER BY fitness DESC, id LIMIT 1;
+
+-- list_twins: whose fitness is taken over, by whom
+SELECT id, copied_from FROM individual WHERE copied_from IS NOT NULL ORDER BY id;
 
 -- list_accuracies: repeats of all individuals
 SELECT individual_id, accuracy, seconds FROM fitness ORDER BY individual_id, repeat;

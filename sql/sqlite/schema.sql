@@ -35,7 +35,7 @@ CREATE TABLE individual (
     parent_id INTEGER REFERENCES individual (id),
     mutation TEXT NOT NULL,
     parameters INTEGER NOT NULL,
-    copied_from INTEGER REFERENCES individual (id),
+    copied_from INTEGER REFERENCES individual (id),  -- whose fitness it takes over; queued: waits for it, no worker gets it
     born REAL NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('queued', 'leased', 'evaluated', 'failed')),
     token INTEGER NOT NULL DEFAULT 0,
@@ -55,6 +55,7 @@ CREATE TABLE individual (
     CHECK ((state = 'evaluated') = (fitness IS NOT NULL) AND (fitness IS NULL) = (position IS NULL))
 );
 CREATE INDEX individual_queued ON individual (priority DESC, id) WHERE state = 'queued';
+CREATE INDEX individual_waiting ON individual (copied_from) WHERE state = 'queued' AND copied_from IS NOT NULL;
 CREATE INDEX individual_leased ON individual (id) WHERE state = 'leased';
 CREATE INDEX individual_digest ON individual (digest);
 CREATE INDEX individual_position ON individual (position, fitness) WHERE position IS NOT NULL;

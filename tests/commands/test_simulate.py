@@ -1,6 +1,7 @@
 """`hpcnas simulate`: its numbers as text and JSON, history, and what it refuses."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -12,11 +13,14 @@ SMALL = ["simulate", "--workers", "4", "--steps", "40", "--population", "8"]
 
 
 def test_a_plan_is_printed(capsys):
-    """Wall time, idle share, GPU-hours; that the fitness is synthetic."""
+    """Wall time, idle share, GPU-hours, what was reused; that the fitness is synthetic."""
     assert main([*SMALL, "--duration", "constant:3600"]) == 0
     out = capsys.readouterr().out
-    assert "wall time     10 h 0 min" in out
-    assert "GPU-hours     40.0" in out
+    assert re.search(r"wall time +\d+ h 0 min", out)
+    trained = float(re.search(r"GPU-hours +([0-9.]+),", out)[1])
+    reused, saved = re.search(r"reused +(\d+) genotypes .* saved ([0-9.]+) GPU-hours", out).groups()
+    assert int(reused) == float(saved) > 0
+    assert trained + float(saved) == pytest.approx(40.0)
     assert "waiting for a genotype" in out
     assert "synthetic" in out
 

@@ -179,7 +179,7 @@ def test_a_limit_that_no_genotype_meets_is_refused_with_the_smallest(config: Run
 
 def test_genotypes_since_the_best_are_counted_and_a_tie_is_no_progress(store: Store, config: RunConfig) -> None:
     breeder = Breeder(store, config)
-    store.find_trained = lambda digest, genotype: None  # type: ignore[method-assign]  # all are trained
+    store.find_twin = lambda digest, genotype: None  # type: ignore[method-assign]  # all are trained
     for fitness in (0.5, 0.6, 0.6, 0.4, 0.7, 0.2):
         breed_one(breeder)
         store.join(WorkerInfo("w", "host", 1))

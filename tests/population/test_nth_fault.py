@@ -28,7 +28,7 @@ from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.records import State
 from hpcnas.run_folder import RunFolder
 from tests.population.conftest import make_folder
-from tests.population.workload import GENOTYPES, Workload
+from tests.population.workload import EVALUATED, Workload
 
 pytestmark = pytest.mark.timeout(600)  # some seconds alone; a busy machine must not make it a failure
 
@@ -108,9 +108,9 @@ def test_a_failing_call_loses_nothing(memory_path: Path, config: RunConfig, faul
             met = nth.was_met
         store.close()
         assert problems(folder) == [], k
-        assert workload.check(rows(folder)) == [], k
+        assert workload.check(rows(folder)) + workload.check_copies(rows(folder)) == [], k
         with Population.open(folder) as population:
-            assert len(population.individuals(State.EVALUATED)) == GENOTYPES, k
+            assert len(population.individuals(State.EVALUATED)) == EVALUATED, k
         shutil.rmtree(folder.path)
         k = step(k)
     assert k > 100
@@ -182,7 +182,7 @@ def test_a_cut_connection_loses_nothing(memory_path: Path, config: RunConfig, fa
         store.close()
         assert service.error is None, k
         assert problems(folder) == [], k
-        assert workload.check(rows(folder)) == [], k
+        assert workload.check(rows(folder)) + workload.check_copies(rows(folder)) == [], k
         shutil.rmtree(folder.path)
         k = step(k)
     assert k > 60

@@ -83,11 +83,9 @@ def test_no_accuracy_outside_0_and_1(rig: Rig, accuracy: float) -> None:
         rig.queue.record(1, 1, fitness(rig.config.recipe.repeats))
 
 
-def test_a_copy_is_evaluated_at_once(rig: Rig) -> None:
+def test_a_copy_of_an_evaluated_genotype_is_evaluated_at_once(rig: Rig) -> None:
     ready(rig)
     claim(rig)
-    with pytest.raises(ValueError, match="evaluated"):
-        rig.head.add([offspring_record(1, copied_from=1)])
     rig.queue.record(1, 1, fitness(0, 0.25))
     rig.queue.record(1, 1, fitness(1, 0.75))
     assert rig.head.find_digest("digest0") == 1
@@ -97,24 +95,24 @@ def test_a_copy_is_evaluated_at_once(rig: Rig) -> None:
     assert rig.head.counts().queued == 1
 
 
-def test_the_very_same_genotype_is_found_once_it_is_evaluated(rig: Rig) -> None:
+def test_the_very_same_genotype_is_found_while_it_is_queued_trained_and_evaluated(rig: Rig) -> None:
     ready(rig)
-    claim(rig)
     same = offspring_record(0)
-    assert rig.head.find_trained(same.digest, same.genotype) is None
-    rig.queue.record(1, 1, fitness(0, 0.25))
-    assert rig.head.find_trained(same.digest, same.genotype) is None
-    rig.queue.record(1, 1, fitness(1, 0.75))
-    assert rig.head.find_trained(same.digest, same.genotype) == 1
-    assert rig.head.find_trained(same.digest, same.genotype + " ") is None, "the same network, written differently: other seeds"
+    assert rig.head.find_twin(same.digest, same.genotype) == 1
+    claim(rig)
+    assert rig.head.find_twin(same.digest, same.genotype) == 1
     rig.head.add([offspring_record(0, copied_from=1)])
-    assert rig.head.find_trained(same.digest, same.genotype) == 1, "the one that was trained"
+    assert rig.head.find_twin(same.digest, same.genotype) == 1, "not the one that waits"
+    rig.queue.record(1, 1, fitness(0, 0.25))
+    rig.queue.record(1, 1, fitness(1, 0.75))
+    assert rig.head.find_twin(same.digest, same.genotype) == 1, "the one that was trained"
+    assert rig.head.find_twin(same.digest, same.genotype + " ") is None, "the same network, written differently: other seeds"
 
 
 def test_offspring_are_one_transaction(rig: Rig) -> None:
     rig.head.add([offspring_record(1)])
-    with pytest.raises(ValueError):
-        rig.head.add([offspring_record(2), offspring_record(3, copied_from=1)])
+    with pytest.raises(ValueError, match="genotype 9 is not there"):
+        rig.head.add([offspring_record(2), offspring_record(3, copied_from=9)])
     rig.restart()
     assert rig.head.counts().born == 1
 

@@ -9,12 +9,18 @@ from hpcnas.population.protocol.messages import RecordMessage
 from hpcnas.population.protocol.outbox import merge_outbox, write_outbox
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.store import Store, WorkQueue
-from hpcnas.records import Claim, Failure, FailureKind, Verdict
+from hpcnas.records import Claim, Failure, FailureKind, OffspringRecord, Verdict
 from hpcnas.run_folder import RunFolder
 from tests.population.conftest import fitness, offspring_record, worker
 
 T = TypeVar("T")
-GENOTYPES = 6
+# The first six are trained; two wait for the first of them; the ninth fails for good, for which two more wait: the first of
+# them is trained for the other.
+TWINS = {7: 1, 8: 1, 10: 9, 11: 9}
+FAILING = 9
+GENOTYPES = 11
+EVALUATED = GENOTYPES - 1
+TRAINED = EVALUATED - 3
 
 
 @dataclass
@@ -36,7 +42,7 @@ class Workload:
         while (born := self._insist(head.counts).born) < GENOTYPES:
             # As a head does: what to add follows from what is there, so that a repeated call adds nothing twice.
             self._insist(
-                lambda: head.add([offspring_record(number) for number in range(self._born(head), GENOTYPES)]), again=False
+                lambda: head.add([_offspring(number) for number in range(self._born(head) + 1, GENOTYPES + 1)]), again=False
             )
             assert self._insist(head.counts).born >= born
         for turn in range(GENOTYPES * 4):
@@ -47,6 +53,15 @@ class Workload:
         self._insist(lambda: merge_outbox(self.folder, head))
         if isinstance(head, SQLiteStore):
             self._insist(head.make_backup)
+
+    def check_copies(self, accuracies: dict[tuple[int, int], float]) -> list[str]:
+        """After the end: what was trained in vain, or is not the twin's."""
+        wanted = {key: accuracies.get((TWINS[key[0]], key[1])) for key in accuracies if key[0] in (7, 8)}
+        wanted |= {(11, repeat): accuracies.get((10, repeat)) for repeat in range(2)}
+        trained = {number for number, _ in self.acknowledged}
+        return [f"{key} is not {value}" for key, value in wanted.items() if accuracies.get(key) != value] + (
+            [f"trained were {sorted(trained)}"] if len(trained) != TRAINED else []
+        )
 
     def check(self, accuracies: dict[tuple[int, int], float]) -> list[str]:
         """What was acknowledged and is not there, or not with that value."""
@@ -64,6 +79,9 @@ class Workload:
         if turn == 3:
             view = next(view for view in self._insist(head.leases) if view.individual_id == lease.individual_id)
             self._insist(lambda: head.expire(view, "silent"))
+            return
+        if lease.individual_id == FAILING:
+            self._insist(lambda: queue.fail(lease.individual_id, lease.token, Failure(FailureKind.BUILD, "cannot")))
             return
         self._insist(lambda: queue.heartbeat(lease.individual_id, lease.token, 0.5))
         for repeat in range(2):
@@ -92,3 +110,7 @@ class Workload:
                 if not again:
                     return []  # type: ignore[return-value]
         return call()
+
+
+def _offspring(number: int) -> OffspringRecord:
+    return offspring_record(TWINS.get(number, number), copied_from=TWINS.get(number))

@@ -8,9 +8,10 @@ import pytest
 
 from hpcnas.config import SearchConfig
 from hpcnas.errors import HpcnasError, UsageError
-from hpcnas.representation.space import FLAT_CONSTRAINED
+from hpcnas.representation.space import FLAT_CONSTRAINED, SearchSpace
 from hpcnas.simulation.durations import from_history, parse_durations
-from hpcnas.simulation.search import Scenario, simulate
+from hpcnas.simulation.scenario import Scenario
+from hpcnas.simulation.search import simulate
 
 HOUR = 3600.0
 
@@ -100,13 +101,14 @@ def test_breeding_is_that_of_the_search():
 
 @pytest.mark.slow
 def test_the_papers_search_is_simulated_in_seconds_with_workers_that_are_hardly_idle():
-    """7,000 steps, 200 workers: at most 10 s of CPU, idle below 0.5 %, about the paper's day and a half."""
+    """7,000 steps, 200 workers: at most 10 s of CPU, idle below 0.5 %; with what is reused the paper's day and a half."""
     began = time.process_time()
     outcome = simulate(Scenario(parse_durations("lognormal:3600,0.4")))
     assert time.process_time() - began < 10
     assert outcome.evaluated == 7000
     assert outcome.idle_s / outcome.held_s < 0.005
-    assert 1.3 < outcome.wall_s / 86400 < 1.9
+    assert 1.3 < (outcome.busy_s + outcome.saved_s) / 200 / 86400 < 1.9
+    assert outcome.wall_s < (outcome.busy_s + outcome.saved_s) / 200 / 2
 
 
 def test_durations_are_those_that_were_asked_for():
@@ -132,3 +134,22 @@ def test_an_empty_history_is_refused():
     """A run where nothing was evaluated yet."""
     with pytest.raises(UsageError, match="no evaluated genotype"):
         from_history([0.0])
+
+
+def test_the_very_same_genotypes_are_reused_and_the_others_trained():
+    """With one worker the population is that of a head; what is saved is what the trainings would have taken."""
+    outcome = simulate(scenario(300, 1, is_breeding=True, population=20))
+    assert outcome.evaluated == outcome.attempts + outcome.reused == 300
+    assert outcome.reused > 20  # about a seventh of all mutations draw the same operation again
+    assert outcome.saved_s == pytest.approx(outcome.reused * HOUR)
+    assert outcome.wall_s == pytest.approx(outcome.attempts * HOUR)
+
+
+def test_those_that_wait_for_a_twin_that_fails_are_trained_one_after_the_other():
+    """Exactly the asked number is evaluated, with many workers in a space of seven operations, and nobody waits for ever."""
+    tiny = SearchConfig(steps=100, population=50)
+    many = scenario(100, 20, is_breeding=True, failure=0.3)
+    outcome = simulate(replace(many, space=SearchSpace("flat", (1,), (2,)), search=tiny))
+    assert outcome.evaluated == 100
+    assert outcome.failed > 0
+    assert outcome.reused >= 100 - 6  # an edge has six operations

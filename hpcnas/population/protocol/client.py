@@ -157,6 +157,7 @@ class _Link:
         deadline = time.monotonic() + CONNECT_S
         self._send(frame(handshake.answer(self._receive(deadline))), deadline)
         self._seal = Seal(handshake.finish(self._receive(deadline)), CLIENT)
+        # Until the head has proved itself, only short frames are read.
         self._frames.limit = MAX_REPLY_BYTES
 
     def ask(self, request: bytes, within_s: float) -> bytes:

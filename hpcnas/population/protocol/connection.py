@@ -127,13 +127,14 @@ class Connection:
     Attributes:
         message: what waits to be handled; nothing more is read before it is answered.
         outgoing: bytes not sent yet.
-        heard: when bytes came last, monotonic seconds.
+        received_s: when bytes came last, monotonic seconds.
         answered: how many messages were answered.
     """
 
     def __init__(self, accepted: socket.socket, secret: bytes, limits: Limits, now: float) -> None:
         """Challenge the other side."""
         accepted.setblocking(False)
+        # Answers are small: without it they wait for the acknowledgement of the one before.
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.socket, self.received_s, self.closed = accepted, now, False
@@ -220,6 +221,7 @@ class Connection:
         if self._seal is None:
             reply, key = self._handshake.accept(content)
             self._seal = Seal(key, SERVER)
+            # Only from now on: before the proof a stranger could make the head keep a megabyte.
             self._frames.limit = self._limits.message_bytes
             self.outgoing += frame(reply)
         else:

@@ -117,6 +117,7 @@ def _set_aside(path: Path, store: Store, why: str) -> None:
     refused = path.parent / REFUSED
     refused.mkdir(exist_ok=True)
     target = refused / path.name
+    # An earlier refused message of that name is kept, too.
     if os.path.lexists(target):
         target = refused / f"{path.stem}.{uuid.uuid4().hex[:8]}.json"
     faultpoints.rename(path, target)

@@ -37,7 +37,7 @@ def search_table(runs: Sequence[RunRows]) -> Table:
     """
     settings = different_settings([run.config for run in runs])
     columns = (*COLUMNS, *([SETTINGS] if any(settings) else []), *([NOTE] if any(run.config.note for run in runs) else []))
-    rows = tuple(_row(run, told) for run, told in zip(runs, settings, strict=True))
+    rows = tuple(_row(run, differing) for run, differing in zip(runs, settings, strict=True))
     notes = ["fitness: validation accuracy of the best genotype's small model, mean ± standard deviation (repeats)."]
     return Table("runs", "Searches", columns, rows, (*notes, *run_notes(runs)))
 
@@ -93,6 +93,7 @@ def run_notes(runs: Sequence[RunRows], *, fitness: bool = True, full_size: Seque
         f"{run.name}: not counted: {run.waiting} in its outbox, waiting for the next head." for run in runs if run.waiting
     ]
     notes += [f"{run.name}: {note}." for run in runs if fitness and (note := _short_search(run))]
+    notes += [f"{run.name}: {run.reuse_note}." for run in runs if fitness and run.reuse_note]
     notes += [f"{run.name}: {note}." for model in full_size for run in runs if (note := _short_training(run, model))]
     without_gpu = [
         run.name for run in runs if fitness and run.devices and all(device.startswith(NO_GPU) for device in run.devices)

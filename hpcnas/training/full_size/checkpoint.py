@@ -39,6 +39,7 @@ def save_checkpoint(folder: Path, step: int, settings: dict[str, Any], state: di
         with partial.open("wb") as file:
             torch.save(content, file)
             file.flush()
+            # On the disk before it gets its name: after a power cut the old or the new one is whole.
             os.fsync(file.fileno())
         path = folder / f"checkpoint-{step:08d}-{_digest(partial)}.pt"
         os.replace(partial, path)
@@ -70,7 +71,7 @@ def half_written(folder: Path) -> list[Path]:
 
 
 def sound_checkpoints(folder: Path, log_line: Callable[[str], None]) -> Iterator[Path]:
-    """The checkpoints whose content is what their name promises, newest first; `say` gets a line for each other."""
+    """The checkpoints whose content is what their name promises, newest first; `log_line` gets a line for each other one."""
     for path in checkpoints(folder):
         is_sound = False
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The way of one full-size training: begin or go on, step, agree with the other ranks, save, stop."""
+"""Trains at full size: begins or goes on, makes steps, agrees with the other ranks, saves, stops."""
 
 import math
 import time
@@ -34,12 +34,12 @@ class Trainer:
 
     Args:
         settings: what checkpoints must agree with.
-        reporter: says lines to the person; progress is shown through it while steps are made.
+        reporter: prints lines for the person, and shows progress while steps are made.
         together: trainings that share the device, of which this is one; its time is a share of the device's.
 
     Attributes:
         settings: see above.
-        restarts: how often it was gone on with.
+        restarts: how often the training was resumed.
         loss: of the last step that was looked at, on rank 0, by this process or one before it; nan before.
     """
 
@@ -158,6 +158,7 @@ class Trainer:
 
     def _micro_batch(self, network: nn.Module, state: dict[str, Any] | None) -> int:
         per_rank = self._task.recipe.batch_per_rank(self._group.rank_info.world_size)
+        # As before the restart: BN statistics of other parts would be those of another training.
         if state is not None and per_rank % state["micro_batch"] == 0:
             return int(state["micro_batch"])
         found = fitting_micro_batch(

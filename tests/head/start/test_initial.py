@@ -13,6 +13,7 @@ from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
 
 HEAD = ["head", "--preset", "smoke", "--cluster", "debug", "--workers", "1", "--fitness", "synthetic", "--population", "6"]
+HEAD += ["--nodes", "4,5"]  # the paper's, as that of its cell
 
 
 def search(run: Path, *more: str, steps: int = 8) -> int:
