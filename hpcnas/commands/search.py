@@ -66,7 +66,7 @@ def head(
     resolved = replace(resolved, cluster=settle_workers(resolved.cluster, is_asked=is_asked))
     code = run_head(resolved, folder, download=download, dry_run=dry_run, address=address)
     if code == 0 and not dry_run:
-        from hpcnas.commands.search_end import show_end
+        from hpcnas.report.search_end import show_end
 
         show_end(folder)
     raise typer.Exit(code)

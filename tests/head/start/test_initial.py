@@ -14,6 +14,7 @@ from hpcnas.run_folder import RunFolder
 
 HEAD = ["head", "--preset", "smoke", "--cluster", "debug", "--workers", "1", "--fitness", "synthetic", "--population", "6"]
 HEAD += ["--nodes", "4,5"]  # the paper's, as that of its cell
+FLAT = ["--space", "flat", "--motifs", "1", "--nodes", "11"]
 
 
 def search(run: Path, *more: str, steps: int = 8) -> int:
@@ -71,8 +72,8 @@ def test_the_best_of_a_run_is_its_name_alone_too(earlier: Path, tmp_path: Path) 
     ("more", "sentence"),
     [
         (["--initial", "nowhere.json"], "is no source; give published"),
-        (["--initial", "published", "--space", "flat"], "is of another search space"),
-        (["--initial", "EARLIER", "--space", "flat"], "is of another search space"),
+        (["--initial", "published", *FLAT], "is of another search space"),
+        (["--initial", "EARLIER", *FLAT], "is of another search space"),
         (["--initial", "EARLIER:top7"], "names 7 genotypes, more than --population 6"),
         (["--initial", "nowhere:top7"], "holds no run"),
     ],
