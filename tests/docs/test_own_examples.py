@@ -134,8 +134,8 @@ def test_a_search_on_an_own_data_set_of_larger_images(place: Path) -> None:
     assert "on 300 images" in full
     for_48 = json.loads(done(place, "count", "best", "--json", "--run", "shapes"))
     done(place, "show", "best", "--format", "json", "--out", "best.json", "--run", "shapes")
-    for_32 = json.loads(done(place, "count", "best.json", "--channels", "4", "--json", "--run", "none"))
-    assert for_48["macs"] == pytest.approx(for_32["macs"] * 48**2 / 32**2, rel=0.001)
+    for_32 = json.loads(done(place, "count", "best.json", "--channels", str(recipe.channels), "--json", "--run", "none"))
+    assert for_48["macs"] == pytest.approx(for_32["macs"] * 48**2 / 32**2, rel=0.01)  # but for the classifier's
     module = place / "own_dataset.py"
     module.write_text(module.read_text(encoding="utf-8").replace("180, 256", "170, 256"), encoding="utf-8")
     assert "has other images, labels or classes than when the run began" in done(place, "head", "--run", "shapes", code=2)
