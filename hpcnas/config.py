@@ -197,8 +197,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "recipe": {"train_steps": 500, "repeats": 2},
         "cluster": {"workers": 4},
     },
-    # Minutes on a laptop: shows that everything works, says little about architectures. Its small cells and short trainings reach
-    # 90 % of the digits; two trainings of a genotype differ by 3 %, so a smaller rise is chance.
+    # Minutes on a laptop: shows that everything works, says little about architectures. Small cells and short trainings
+    # reach 90 % of the digits; two trainings of a genotype differ by 3 %, so a smaller rise is chance.
     "smoke": {
         "space": {"nodes": [3, 3]},
         "search": {"steps": 60, "population": 5, "tournament": 0.25, "duplicates": "reuse"},
