@@ -145,3 +145,11 @@ def test_a_crop_that_does_not_fit_is_refused_before_anything_is_made(place: Path
     told = done(place, "head", *SMALL, "--dataset", "own_dataset:shapes", "--crop", "49", "--run", "refused", code=2)
     assert "--crop 49 is larger than the 48 px of own_dataset:shapes's images" in told
     assert not (place / "refused").exists()
+
+
+def test_a_report_is_written_where_the_module_is_not(searched: RunFolder, tmp_path: Path) -> None:
+    """Without multiply-adds, which only the module can give; one line says so."""
+    found = command("report", "--run", searched.path, "--figures", tmp_path / "figures", cwd=tmp_path, timeout_s=200)
+    assert found.returncode == 0, found.stderr
+    assert "the multiply-adds of primitives (own primitives) are left out: --primitives own_primitives" in found.stderr
+    assert (tmp_path / "figures/front.svg").exists()
