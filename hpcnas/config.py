@@ -19,7 +19,6 @@ Search = Literal["evolution", "random"]
 Duplicates = Literal["evaluate", "redraw", "reuse"]
 Precision = Literal["auto", "fp32", "bf16"]
 Where = Literal["auto", "slurm", "local", "debug"]
-Preset = Literal["paper", "quick", "smoke"]
 BUDGETS = ("hours", "gpu_hours", "patience")  # of [search]: they may change on resume, like steps
 OF_INITIAL = ("initial_genotypes", "initial_origins")  # of [search]: what its sources held when the run began
 DATASETS = "cifar10, cifar100, fashion-mnist, digits, folder:PATH or PACKAGE.MODULE:FUNCTION"
@@ -193,26 +192,6 @@ class RunConfig:
             for key in mine[section]
             if (section, key) not in free and mine[section][key] != theirs[section][key]
         ]
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # It trains every network that its search breeds, the equal ones too; the others do not (--duplicates).
-    "paper": {},
-    # An afternoon on one machine: the paper's method on a tenth of its training.
-    "quick": {
-        "search": {"steps": 200, "population": 40, "duplicates": "reuse"},
-        "recipe": {"train_steps": 500, "repeats": 2},
-        "cluster": {"workers": 4},
-    },
-    # Minutes on a laptop: shows that everything works, says little about architectures. Small cells, few random genotypes and
-    # large tournaments, so that there is something to find and it is found.
-    "smoke": {
-        "space": {"nodes": [3, 3]},
-        "search": {"steps": 60, "population": 5, "tournament": 0.25, "duplicates": "reuse"},
-        "recipe": {"dataset": "digits", "train_steps": 200, "batch": 16, "repeats": 2, "channels": 8, "crop": 32},
-        "cluster": {"workers": 2, "cpus_per_worker": 1},
-    },
-}
 
 
 def default_space(kind: str) -> SearchSpace:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpcnas.config import PRESETS, ClusterConfig, RecipeConfig, RunConfig, SearchConfig, default_space
+from hpcnas.config import ClusterConfig, RecipeConfig, RunConfig, SearchConfig, default_space
 from hpcnas.config_file import read_config
 from hpcnas.errors import check_one_of
 from hpcnas.option import Option, options_of
+from hpcnas.presets import PRESETS
 from hpcnas.representation.space import SearchSpace
 
 Layer = Mapping[str, Any]

@@ -19,8 +19,8 @@ from hpcnas.commands.head_options import (
     run_options,
 )
 from hpcnas.commands.options import AddressOption, RunOption, grouped, offering
-from hpcnas.config import Preset
 from hpcnas.errors import UsageError
+from hpcnas.presets import Preset
 from hpcnas.run_folder import RunFolder
 
 
