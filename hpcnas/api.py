@@ -5,6 +5,9 @@ from pathlib import Path
 from hpcnas.representation.codec import genotype_from_json, read_genotype
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.presets import PUBLISHED
+from hpcnas.representation.primitives import PRIMITIVES as PAPER_PRIMITIVES
+
+__all__ = ["PAPER_PRIMITIVES", "load_genotype"]
 
 
 def load_genotype(source: str | Path) -> Genotype:

@@ -19,10 +19,11 @@ Search = Literal["evolution", "random"]
 Duplicates = Literal["evaluate", "redraw", "reuse"]
 Precision = Literal["auto", "fp32", "bf16"]
 Where = Literal["auto", "slurm", "local", "debug"]
-Preset = Literal["paper", "quick", "smoke"]
 BUDGETS = ("hours", "gpu_hours", "patience")  # of [search]: they may change on resume, like steps
 OF_INITIAL = ("initial_genotypes", "initial_origins")  # of [search]: what its sources held when the run began
-OF_THE_DATA = ("fingerprint", "classes", "in_channels")  # of [recipe]: what the data set says of itself
+DATASETS = "cifar10, cifar100, fashion-mnist, digits, folder:PATH or PACKAGE.MODULE:FUNCTION"
+OF_PRIMITIVES = ("primitive_names", "primitives_fingerprint")  # of [space]: what the module of --primitives says of itself
+OF_THE_DATA = ("fingerprint", "classes", "in_channels", "side_px")  # of [recipe]: what the data set says of itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ class RecipeConfig:
     """The training of a genotype that gives its fitness (paper section 4.1, small model)."""
 
     fitness: str = option("train", "train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION.")
-    dataset: str = option("cifar10", "cifar10, cifar100, fashion-mnist, digits or folder:PATH.")
+    dataset: str = option("cifar10", f"{DATASETS}.")
+    image_px: int = option(
+        0, "Side of the images; others are scaled.", shown="32 for folder:, else the data set's", metavar="PX", least=0
+    )
     data: str = option("", "Folder of the data set.", shown="$HPCNAS_DATA, else ~/.cache/hpcnas", metavar="DIR")
     train_steps: int = option(5000, "Training steps of one repeat.", metavar="N", least=1)
     batch: int = option(256, "Images of a training step.", metavar="N", least=1)
@@ -82,6 +86,7 @@ class RecipeConfig:
     fingerprint: str = ""  # of the prepared data set: written when the run begins; "" in runs of 0.1.0 and without training
     classes: int = 0  # of that data set, like its fingerprint; 0 where that is ""
     in_channels: int = 0  # of its images
+    side_px: int = 0  # their height and width
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -175,8 +180,9 @@ class RunConfig:
     def changed_from(self, other: "RunConfig") -> list[str]:
         """Names of the fixed settings in which this differs from `other`; empty when it may resume it."""
         mine, theirs = self.to_dict(), other.to_dict()
-        # What the data set says of itself is compared when the data are there.
+        # What data set and primitives say of themselves is compared when they are there.
         free = {
+            *(("space", key) for key in OF_PRIMITIVES),
             *(("search", key) for key in ("steps", *BUDGETS, *OF_INITIAL)),
             *(("recipe", key) for key in ("data", *OF_THE_DATA)),
         }
@@ -186,26 +192,6 @@ class RunConfig:
             for key in mine[section]
             if (section, key) not in free and mine[section][key] != theirs[section][key]
         ]
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # It trains every network that its search breeds, the equal ones too; the others do not (--duplicates).
-    "paper": {},
-    # An afternoon on one machine: the paper's method on a tenth of its training.
-    "quick": {
-        "search": {"steps": 200, "population": 40, "duplicates": "reuse"},
-        "recipe": {"train_steps": 500, "repeats": 2},
-        "cluster": {"workers": 4},
-    },
-    # Minutes on a laptop: shows that everything works, says little about architectures. Small cells, few random genotypes and
-    # large tournaments, so that there is something to find and it is found.
-    "smoke": {
-        "space": {"nodes": [3, 3]},
-        "search": {"steps": 60, "population": 5, "tournament": 0.25, "duplicates": "reuse"},
-        "recipe": {"dataset": "digits", "train_steps": 200, "batch": 16, "repeats": 2, "channels": 8, "crop": 32},
-        "cluster": {"workers": 2, "cpus_per_worker": 1},
-    },
-}
 
 
 def default_space(kind: str) -> SearchSpace:

@@ -10,9 +10,12 @@ import psycopg
 import pytest
 
 from hpcnas.run_folder import RunFolder
+from tests.own_code import own_primitives, write_module
 from tests.postgres_server import PostgresServer
 from tests.processes import end_processes
 from tests.quick import TESTS, is_on_the_way, is_quick, processes_refused
+
+__all__ = ["own_primitives", "write_module"]  # fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

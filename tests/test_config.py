@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from hpcnas.commands.head_options import PLACES
-from hpcnas.config import PRESETS, RunConfig
+from hpcnas.config import RunConfig
 from hpcnas.config_file import config_toml, read_config
 from hpcnas.errors import UsageError
 from hpcnas.head.create import create_run, rewrite_config, stored_config
+from hpcnas.presets import PRESETS
 from hpcnas.run_folder import RunFolder
 
 TEXTS = ["/data/𠮷田", "echo '🚀 worker' \\ \"x\"", "a\tb", "[brackets] #hash = 1", "é\u2028line\u007f", "'''", '"""']

@@ -16,7 +16,7 @@ TIERS = (
     {"option"},
     {"representation", "system"},
     {"config", "run_folder"},
-    {"config_file"},
+    {"config_file", "presets"},
     {"evolution", "networks"},
     {"cluster", "population", "training"},
     {"api", "benchmarks", "head", "report", "simulation", "worker"},

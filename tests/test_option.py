@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hpcnas.cluster.slurm.job_shape import JobShape
-from hpcnas.config import OF_INITIAL, OF_THE_DATA, ClusterConfig, RecipeConfig, RunConfig, SearchConfig
+from hpcnas.config import OF_INITIAL, OF_PRIMITIVES, OF_THE_DATA, ClusterConfig, RecipeConfig, RunConfig, SearchConfig
 from hpcnas.errors import UsageError
 from hpcnas.option import Option, options_of
 from hpcnas.representation.space import SearchSpace
@@ -52,7 +52,9 @@ def test_a_word_that_is_no_choice_is_answered_by_all_that_are(kind: type, one: O
 @pytest.mark.parametrize("kind", CLASSES, ids=by_name)
 def test_every_setting_is_an_option_but_what_is_found_when_the_run_begins(kind: type) -> None:
     without = {one.name for one in fields(kind)} - {one.field for one in options_of(kind)}
-    assert without == {RecipeConfig: set(OF_THE_DATA), SearchConfig: set(OF_INITIAL)}.get(kind, set())
+    assert without == {RecipeConfig: set(OF_THE_DATA), SearchConfig: set(OF_INITIAL), SearchSpace: set(OF_PRIMITIVES)}.get(
+        kind, set()
+    )
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def configuration_page() -> str:
 def api_page() -> str:
     """The public names of the package, for mkdocstrings to fill in."""
     names = sorted(name for name in hpcnas.__all__ if not name.startswith("__"))
-    objects = [f"{getattr(hpcnas, name).__module__}.{name}" for name in names]
+    objects = [f"{hpcnas._HOMES[name]}.{name}" for name in names]
     parts = ["# Python API\n", GENERATED, f"```python\nfrom hpcnas import {', '.join(names)}\n```\n"]
     return "\n".join([*parts, *(f"::: {path}\n" for path in objects)])
 

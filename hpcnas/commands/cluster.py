@@ -107,7 +107,7 @@ def _check_data(config: RunConfig) -> "list[Finding]":
     if config.recipe.fitness != "train":
         return [ok(f"--fitness {config.recipe.fitness} needs no data set")]
     try:
-        prepared = prepare(config.recipe.dataset, config.recipe.data)
+        prepared = prepare(config.recipe.dataset, config.recipe.data, image_px=config.recipe.image_px)
     except HpcnasError as error:
         return [Finding(Level.FAILED, str(error))]
     return [ok(f"the data set {config.recipe.dataset} is there, {prepared.classes} classes")]

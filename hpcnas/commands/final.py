@@ -7,7 +7,7 @@ import typer
 
 from hpcnas.command_help import RUN, add, shown
 from hpcnas.commands.final_options import FinalOptions, final_options
-from hpcnas.commands.genotype_argument import GENOTYPE_HELP
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP, use_primitives_of_run
 from hpcnas.commands.options import RunOption, offering
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
@@ -47,6 +47,7 @@ def final(
 
     options = FinalOptions.of(genotype, run, given)
     config = stored_config(options.folder)
+    use_primitives_of_run(options.primitives, config)
     recipe = options.recipe(config)
     if options.cluster == "slurm":
         _submit(options, recipe, config)

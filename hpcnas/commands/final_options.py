@@ -35,6 +35,7 @@ class FinalOptions:
     download: bool = option(False, "Fetch a missing data set.", panel=RECIPE)
     run_index: int | None = option(None, "Only this one of --runs, from 0: for job arrays.", panel=RECIPE, metavar="K")
     device: str = option("auto", "auto, cpu or cuda.")
+    primitives: str = option("", "Module with the genotype's own primitives.", shown="the run's", metavar="PACKAGE.MODULE")
     out: str = option("", "Output folder instead of RUN/final/MODEL/GENOTYPE.", metavar="DIR")
     weights_out: str = option("", "Copy the weights (safetensors) there; {run} in it is the run's number.", metavar="FILE")
     checkpoint_minutes: float = option(15.0, "Between two checkpoints.", metavar="MIN", above=0)
@@ -73,7 +74,8 @@ class FinalOptions:
         changes = _fields(recipe_options(), self.given)
         model = changes.pop("model", "cifar")
         if model == "cifar" and "dataset" not in changes and config is not None:
-            changes = {"dataset": config.recipe.dataset, "data": config.recipe.data} | changes
+            of_run = {name: getattr(config.recipe, name) for name in ("dataset", "data", "image_px")}
+            changes = of_run | changes
         if changes.get("data"):
             changes["data"] = str(expand_home(changes["data"], "name a folder with --data").absolute())
         recipe = full_recipe(model, **changes)

@@ -2,20 +2,27 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from hpcnas.errors import UsageError
 from hpcnas.representation.codec import genotype_from_json, read_genotype
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.presets import PUBLISHED
+from hpcnas.representation.primitives import PRIMITIVES
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from hpcnas.config import RecipeConfig
+    from hpcnas.config import RecipeConfig, RunConfig
     from hpcnas.population.queries import Population
     from hpcnas.records import Individual
 
 _LARGEST_ID = (1 << 63) - 1  # what a database can be asked for
+PRIMITIVES_HELP = "Module with the genotype's own primitives. [the run's]"
+PrimitivesOption = Annotated[
+    str | None, typer.Option("--primitives", metavar="PACKAGE.MODULE", help=PRIMITIVES_HELP, show_default=False)
+]
 GENOTYPE_HELP = "An id of the run, best, published, or a genotype file (JSON)."
 
 
@@ -41,6 +48,23 @@ def resolve_genotype(text: str, folder: RunFolder) -> tuple[Genotype, int | None
     return read_genotype(path), None
 
 
+def use_own_primitives(genotype: Genotype, given: str | None, folder: RunFolder) -> None:
+    """Let a genotype's own primitives, if it has any, mean what the module `given` says, else that of the run in `folder`."""
+    if genotype.primitives == PRIMITIVES:
+        return
+    from hpcnas.head.create import stored_config
+
+    use_primitives_of_run(given, stored_config(folder))
+
+
+def use_primitives_of_run(given: str | None, config: "RunConfig | None") -> None:
+    """Let the names of own primitives mean what the module `given` says, else that of the run."""
+    from hpcnas.networks.own_primitives import use_primitives
+
+    of_run = ("", "") if config is None else (config.space.primitives, config.space.primitives_fingerprint)
+    use_primitives(*(of_run if given in (None, "", of_run[0]) else (str(given), "")))
+
+
 def recipe_of(individual_id: int | None, folder: RunFolder) -> "RecipeConfig | None":
     """The recipe of the run that an individual belongs to, with the sizes of its data set; None for a genotype from elsewhere.
 
@@ -58,8 +82,8 @@ def recipe_of(individual_id: int | None, folder: RunFolder) -> "RecipeConfig | N
         return recipe
     from hpcnas.training.data.prepare import prepare
 
-    prepared = prepare(recipe.dataset, recipe.data, fingerprint=recipe.fingerprint)
-    return replace(recipe, classes=prepared.classes, in_channels=prepared.in_channels)
+    prepared = prepare(recipe.dataset, recipe.data, fingerprint=recipe.fingerprint, image_px=recipe.image_px)
+    return replace(recipe, classes=prepared.classes, in_channels=prepared.in_channels, side_px=prepared.side_px)
 
 
 def _is_there(path: Path) -> bool:

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from hpcnas.command_help import LOOK, add, shown
-from hpcnas.commands.genotype_argument import GENOTYPE_HELP, resolve_genotype
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP, PrimitivesOption, resolve_genotype, use_own_primitives
 from hpcnas.commands.options import RunOption
 from hpcnas.errors import UsageError, check_one_of
+from hpcnas.representation.genotype import Genotype
 from hpcnas.run_folder import RunFolder
 
 FORMATS = ("text", "svg", "png", "pdf", "dot", "json")
@@ -37,6 +38,7 @@ def show(
     lineage: Annotated[
         bool, typer.Option("--lineage", help="The mutations from its first ancestor on, each with its fitness; needs an id.")
     ] = False,
+    primitives: PrimitivesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
 ) -> None:
     """Draw the cell of a genotype and its motifs, or where it comes from."""
@@ -46,8 +48,14 @@ def show(
     if kind in ("png", "pdf") and out is None and sys.stdout.isatty():
         raise UsageError(f"a {kind} image does not belong on a terminal; give --out FILE.{kind}")
     folder = RunFolder.from_option(run)
-    shown = _lineage(genotype, folder, kind) if lineage else _drawing(genotype, folder, kind, live=live, all_motifs=all_motifs)
-    _write(shown, out)
+    if lineage:
+        _write(_lineage(genotype, folder, kind), out)
+        return
+    found, individual_id = resolve_genotype(genotype, folder)
+    if live:
+        use_own_primitives(found, primitives, folder)
+    name = genotype if individual_id is None else f"genotype {individual_id}"
+    _write(_drawing(found, name, kind, live=live, all_motifs=all_motifs), out)
 
 
 def _format(given: str | None, out: Path | None) -> str:
@@ -57,8 +65,7 @@ def _format(given: str | None, out: Path | None) -> str:
     return kind
 
 
-def _drawing(text: str, folder: RunFolder, kind: str, *, live: bool, all_motifs: bool) -> bytes:
-    genotype, individual_id = resolve_genotype(text, folder)
+def _drawing(genotype: Genotype, name: str, kind: str, *, live: bool, all_motifs: bool) -> bytes:
     if kind == "json":
         from hpcnas.representation.codec import genotype_to_json
         from hpcnas.representation.live import pruned
@@ -66,7 +73,6 @@ def _drawing(text: str, folder: RunFolder, kind: str, *, live: bool, all_motifs:
         return (genotype_to_json(pruned(genotype) if live else genotype, indent=2) + "\n").encode()
     from hpcnas.report.drawing.content import draw
 
-    name = text if individual_id is None else f"genotype {individual_id}"
     title = f"{name}, {genotype.space}{', what is live' if live else ''}"
     drawing = draw(genotype, title=title, live=live, all_motifs=all_motifs or kind == "text")
     if kind == "text":

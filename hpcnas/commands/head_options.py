@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpcnas.config import PRESETS, ClusterConfig, RecipeConfig, RunConfig, SearchConfig, default_space
+from hpcnas.config import ClusterConfig, RecipeConfig, RunConfig, SearchConfig, default_space
 from hpcnas.config_file import read_config
 from hpcnas.errors import check_one_of
 from hpcnas.option import Option, options_of
+from hpcnas.presets import PRESETS
 from hpcnas.representation.space import SearchSpace
 
 Layer = Mapping[str, Any]
@@ -71,7 +72,7 @@ def resolve(layers: Iterable[Layer], stored: RunConfig | None) -> RunConfig:
     for layer in layers:
         kind = layer["space"].get("kind") if isinstance(layer.get("space"), dict) else None
         if isinstance(kind, str) and kind != config.space.kind:
-            config = replace(config, space=default_space(kind))
+            config = replace(config, space=replace(default_space(kind), primitives=config.space.primitives))
         config = RunConfig.from_dict(dict(layer), config)
     return config
 

@@ -85,9 +85,9 @@ def population(
     if by is not None and not front:
         raise UsageError(f"--by {by} is the size of a front; give --front too")
     with Population.open(RunFolder.from_option(run).require()) as opened:
-        rows, recipe = opened.individuals(), opened.config.recipe
+        rows, config = opened.individuals(), opened.config
     evaluated = {one.id: one.genotype for one in rows if front and one.state is State.EVALUATED}
-    macs = small_macs(evaluated, recipe) if front else None
+    macs = small_macs(evaluated, config) if front else None
     ranked = (front_of(rows, macs if by == "macs" else None) if front else rank(rows))[:top]
     write = {"text": population_text, "csv": population_csv, "json": population_json}[form]
     print(write(ranked, macs))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpcnas.command_help import LOOK, TAKE_AWAY, add, shown
-from hpcnas.commands.genotype_argument import GENOTYPE_HELP
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP, PrimitivesOption
 from hpcnas.commands.options import RunOption
 from hpcnas.report.report_format import ReportFormat
 from hpcnas.run_folder import RunFolder
@@ -106,15 +106,17 @@ def export(
         bool, typer.Option("--onnx", help="Also write model.onnx (needs the packages onnx and onnxscript).")
     ] = False,
     torch_export: Annotated[bool, typer.Option("--torch-export", help="Also write model.pt2, a torch.export program.")] = False,
+    primitives: PrimitivesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
 ) -> None:
     """A genotype as files that need no hpcnas: genotype.json, model.py (needs torch alone), its weights if there are any."""
-    from hpcnas.commands.genotype_argument import recipe_of, resolve_genotype
+    from hpcnas.commands.genotype_argument import recipe_of, resolve_genotype, use_own_primitives
     from hpcnas.export.bundle import ExportOptions, write_bundle
     from hpcnas.head.create import stored_config
 
     folder = RunFolder.from_option(run)
     found, individual_id = resolve_genotype(genotype, folder)
+    use_own_primitives(found, primitives, folder)
     name = f"genotype {individual_id} of {folder.path.name}" if individual_id is not None else f"genotype {genotype}"
     asked = ExportOptions(model, channels, cells, classes, in_channels, tail, weights, dataset, onnx, torch_export)
     config = stored_config(folder)

@@ -19,8 +19,8 @@ from hpcnas.commands.head_options import (
     run_options,
 )
 from hpcnas.commands.options import AddressOption, RunOption, grouped, offering
-from hpcnas.config import Preset
 from hpcnas.errors import UsageError
+from hpcnas.presets import Preset
 from hpcnas.run_folder import RunFolder
 
 
@@ -66,7 +66,7 @@ def head(
     resolved = replace(resolved, cluster=settle_workers(resolved.cluster, is_asked=is_asked))
     code = run_head(resolved, folder, download=download, dry_run=dry_run, address=address)
     if code == 0 and not dry_run:
-        from hpcnas.commands.search_end import show_end
+        from hpcnas.report.search_end import show_end
 
         show_end(folder)
     raise typer.Exit(code)

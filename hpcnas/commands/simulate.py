@@ -63,6 +63,7 @@ def simulate(
     **given: Any,
 ) -> None:
     """Plan a search: the head and its workers in virtual time, without training anything."""
+    from hpcnas.networks.own_primitives import with_primitives
     from hpcnas.simulation.scenario import Scenario
     from hpcnas.simulation.search import simulate as run_search
 
@@ -71,7 +72,7 @@ def simulate(
     config = resolve([option_layer(given)], None)
     scenario = Scenario(
         durations=_durations(duration, run),
-        space=config.space,
+        space=with_primitives(config.space),
         search=config.search,
         workers=config.cluster.workers,
         repeats=config.recipe.repeats,

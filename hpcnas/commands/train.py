@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpcnas.command_help import LOOK, MEASURE, add, shown
-from hpcnas.commands.genotype_argument import GENOTYPE_HELP, recipe_of, resolve_genotype
+from hpcnas.commands.genotype_argument import GENOTYPE_HELP, PrimitivesOption, recipe_of, resolve_genotype, use_own_primitives
 from hpcnas.commands.head_options import FITNESS, option_layer, run_options
 from hpcnas.commands.options import RunOption, grouped, offering
 from hpcnas.errors import check_at_least
@@ -45,11 +45,13 @@ def count(
         int | None, typer.Option("--cells", help="N, cells of a group (default: as c0).", show_default=False)
     ] = None,
     tail: Annotated[Tail, typer.Option("--tail", help="Convolution after the last cell.")] = "none",
+    primitives: PrimitivesOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Parameters, multiply-adds and widths of a genotype's network; nothing is built."""
     folder = RunFolder.from_option(run)
     found, individual_id = resolve_genotype(genotype, folder)
+    use_own_primitives(found, primitives, folder)
     recipe = recipe_of(individual_id, folder)
     models = [name.strip() for name in model.split(",")]
     counts = [_counted(found, name, recipe, channels, cells, tail) for name in models]
@@ -75,6 +77,7 @@ def _counted(
         classes=sizes.classes,
         in_channels=sizes.in_channels,
         tail=tail,
+        image_px=sizes.image_px,
     )
 
 
@@ -88,6 +91,7 @@ def evaluate(
     *,
     download: Annotated[bool, grouped("Fetch the data set first if it is not there.", FITNESS, "--download")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    primitives: PrimitivesOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the trainings, together with genotype and repeat.")] = 0,
     as_json: AsJson = False,
     **given: Any,
@@ -99,12 +103,13 @@ def evaluate(
 
     folder = RunFolder.from_option(run)
     found, _ = resolve_genotype(genotype, folder)
+    use_own_primitives(found, primitives, folder)
     recipe = _recipe(folder, run, option_layer(given))
     check_at_least("--seed", seed, 0)
     if recipe.fitness == "train" and download:
         from hpcnas.training.data.prepare import prepare
 
-        prepare(recipe.dataset, recipe.data, download=True)
+        prepare(recipe.dataset, recipe.data, download=True, image_px=recipe.image_px)
     evaluator = load_evaluator(recipe, device=device)
     seeds = {repeat: repeat_seed(seed, genotype_to_json(found), repeat) for repeat in range(recipe.repeats)}
     results = _evaluate_showing_progress(evaluator, found, seeds)
@@ -112,7 +117,7 @@ def evaluate(
 
 
 def _recipe(folder: RunFolder, run: str | None, layer: dict[str, Any]) -> "RecipeConfig":
-    from hpcnas.config import RunConfig
+    from hpcnas.config import OF_THE_DATA, RecipeConfig, RunConfig
     from hpcnas.config_file import read_config
 
     base = RunConfig()
@@ -121,8 +126,9 @@ def _recipe(folder: RunFolder, run: str | None, layer: dict[str, Any]) -> "Recip
     if folder.config.is_file():
         base = RunConfig.from_dict(read_config(folder.config))
     given = layer.get("recipe", {})
-    if "dataset" in given:
-        given |= {"fingerprint": "", "classes": 0, "in_channels": 0}  # those of the run are of its own data set
+    if "dataset" in given or "image_px" in given:
+        none = {key: getattr(RecipeConfig(), key) for key in OF_THE_DATA}  # those of the run are of its own data set
+        given = {"image_px": 0} | given | none
     return RunConfig.from_dict({"recipe": given}, base).recipe
 
 

@@ -49,4 +49,4 @@ def _walk(start: Genotype, mutations: int, rng: Random) -> Genotype:
     for hit in sorted(set(rng.choices(range(len(edges)), cum_weights=chances, k=mutations))):
         row, j, pool, _ = edges[hit]
         row[j] = rng.randrange(pool)
-    return Genotype(tuple(tuple(Motif(tuple(map(tuple, rows))) for rows in motifs) for motifs in levels))
+    return Genotype(tuple(tuple(Motif(tuple(map(tuple, rows))) for rows in motifs) for motifs in levels), start.primitives)

@@ -62,7 +62,7 @@ def mutate(genotype: Genotype, rng: Random, admits: Admits | None = None) -> Mut
     # Motifs that the cell does not use are drawn too, as in the paper: a later mutation may use them.
     nodes = tuple([tuple([len(motif.rows) + 1 for motif in motifs]) for motifs in genotype.levels])
     for _ in range(MAX_DRAWS):
-        level, m, i, j, new = draw_mutation(nodes, rng)
+        level, m, i, j, new = draw_mutation(nodes, rng, len(genotype.primitives))
         motif = genotype.levels[level - 2][m - 1]
         child = genotype.with_motif(level, m, motif.with_operation(i, j, new))
         if is_valid(child) and (admits is None or admits(child)):
@@ -70,11 +70,12 @@ def mutate(genotype: Genotype, rng: Random, admits: Admits | None = None) -> Mut
     raise GenotypeError(f"none of {MAX_DRAWS} mutations of a genotype was valid and admitted; raise --max-parameters")
 
 
-def draw_mutation(nodes: tuple[tuple[int, ...], ...], rng: Random) -> Draw:
+def draw_mutation(nodes: tuple[tuple[int, ...], ...], rng: Random, primitives: int = len(PRIMITIVES)) -> Draw:
     """Draw level, motif, successor, predecessor and operation, each uniformly, in this order.
 
     Args:
         nodes: nodes[l - 2][m - 1] is the number of nodes of motif m of level l.
+        primitives: how many there are.
     """
     # int(random() * n) instead of randrange(n): 4 times as fast, and n is far too small for its bias of n / 2^53.
     draw = rng.random
@@ -82,5 +83,5 @@ def draw_mutation(nodes: tuple[tuple[int, ...], ...], rng: Random) -> Draw:
     m = int(draw() * len(nodes[index]))
     i = int(draw() * (nodes[index][m] - 1)) + 2
     j = int(draw() * (i - 1)) + 1
-    pool = len(nodes[index - 1]) if index else len(PRIMITIVES)
+    pool = len(nodes[index - 1]) if index else primitives
     return Draw(index + 2, m + 1, i, j, int(draw() * (pool + 1)))

@@ -1,7 +1,7 @@
 """`hpcnas export`: genotype, stand-alone model file, weights, and on request ONNX and torch.export."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.export.own_source import check_own_source, live_own_names
 from hpcnas.export.standalone import standalone_source
 from hpcnas.export.weights import Weights, best_on, datasets, find_trainings, read_weights
 from hpcnas.networks.blueprint import Blueprint, blueprint
@@ -62,7 +63,8 @@ def write_bundle(
     Returns:
         A line for people per file.
     Raises:
-        UsageError: a file is there already, weights do not fit the model, ONNX without its packages.
+        UsageError: a file is there already, weights do not fit the model, ONNX without its packages, own primitives that
+            no file can hold.
     """
     if asked.onnx:
         _require_onnx()
@@ -80,14 +82,16 @@ def write_bundle(
     network = _network(genotype, plan, in_channels, weights)
     title = f"{name[0].upper()}{name[1:]}: {plan.model} model"
     parameters = count(genotype, plan.model, **_sizes(plan, in_channels)).trainable
+    # Two images: exporters take a dimension of 1 for a constant.
+    image = torch.zeros(2, in_channels, plan.image_px, plan.image_px)
+    source = standalone_source(genotype, plan, in_channels=in_channels, file="model.py", title=title)
+    if live_own_names(genotype):
+        check_own_source(source, network, image)
     # All refusals are above, so none of them leaves half a bundle.
     lines = [_written(out / "genotype.json", genotype_to_json(genotype, indent=2) + "\n", f"digest {digest(genotype)[:16]}")]
-    source = standalone_source(genotype, plan, in_channels=in_channels, file="model.py", title=title)
     lines.append(_written(out / "model.py", source, f"{plan.model} model, {parameters:,} parameters; needs torch alone"))
     if weights:
         lines.append(_save_weights(network, weights, out / "weights.safetensors"))
-    # Two images: exporters take a dimension of 1 for a constant.
-    image = torch.zeros(2, in_channels, plan.image_px, plan.image_px)
     if asked.onnx:
         lines.append(_save(out / "model.onnx", lambda path: _save_onnx(network, image, path)))
     if asked.torch_export:
@@ -136,7 +140,7 @@ def _skeleton(asked: ExportOptions, weights: Weights | None, recipe: RecipeConfi
         in_channels=in_channels,
         tail=choose(asked.tail, "tail", "none"),
     )
-    return plan, in_channels
+    return replace(plan, image_px=sizes.image_px or plan.image_px), in_channels
 
 
 def _sizes(plan: Blueprint, in_channels: int) -> dict[str, Any]:

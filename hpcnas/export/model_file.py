@@ -66,6 +66,11 @@ class SeparableConv(nn.Module):
         return y
 
 
+# --- own ---
+OWN: dict[str, tuple[Any, str]] = {}  # a user's own primitives: the factory, and which width they emit
+# --- operations ---
+
+
 def make_primitive(name: str, c_in: int, C: int) -> tuple[nn.Module, int]:
     """The operation, (B, c_in, H, W) to (B, width, H, W), and that width; C is the width of the cell's input.
 
@@ -84,6 +89,10 @@ def make_primitive(name: str, c_in: int, C: int) -> tuple[nn.Module, int]:
         return nn.MaxPool2d(3, stride=1, padding=1), c_in
     if name == "avgpool3x3":
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False), c_in
+    if name in OWN:
+        make, emits = OWN[name]
+        width = C if emits == "C" else c_in
+        return make(c_in, width), width
     raise ValueError(name)
 
 

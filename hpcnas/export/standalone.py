@@ -7,6 +7,7 @@ its state dict is the reference's (networks/skeletons.py).
 from importlib.resources import files
 
 from hpcnas import __version__
+from hpcnas.export.own_source import own_source
 from hpcnas.networks.blueprint import Blueprint, Cell, Convolution, Separable
 from hpcnas.networks.counts import NetworkCounts, count
 from hpcnas.representation.canonical import digest
@@ -25,6 +26,7 @@ def standalone_source(genotype: Genotype, plan: Blueprint, *, in_channels: int, 
         title: first line of its docstring; quotes and backslashes in it are replaced.
     Raises:
         GenotypeError: the cell's sink cannot be reached from its source.
+        UsageError: own primitives that the file cannot hold.
     """
     counts = count(
         genotype,
@@ -37,9 +39,17 @@ def standalone_source(genotype: Genotype, plan: Blueprint, *, in_channels: int, 
     )
     text = files("hpcnas.export").joinpath("model_file.py").read_text(encoding="utf-8")
     imports = text[text.index("import json") : text.index("# --- data ---")]
-    modules = text[text.index("# --- modules ---\n") :].removeprefix("# --- modules ---\n")
+    modules = _part(text, "modules", "own")
+    operations = _part(text, "operations")
+    own = own_source(genotype, text) or _part(text, "own", "operations")
     docstring = _docstring(title, file, genotype, plan, counts, in_channels)
-    return f"{docstring}\n{imports}{_data(genotype, plan, in_channels)}{modules}"
+    return f"{docstring}\n{imports}{_data(genotype, plan, in_channels)}{modules}{own}{operations}"
+
+
+def _part(text: str, name: str, until: str = "") -> str:
+    """What stands in model_file.py below one mark, up to another or the end."""
+    begin = text.index(mark := f"# --- {name} ---\n") + len(mark)
+    return text[begin : text.index(f"# --- {until} ---\n") if until else len(text)]
 
 
 def _docstring(title: str, file: str, genotype: Genotype, plan: Blueprint, counts: NetworkCounts, in_channels: int) -> str:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpcnas.config import RunConfig
-from hpcnas.errors import UsageError
+from hpcnas.errors import GenotypeError, UsageError
 from hpcnas.population.queries import Population
 from hpcnas.records import State
-from hpcnas.representation.codec import genotype_to_json, read_genotype
+from hpcnas.representation.codec import genotype_from_json, genotype_to_json, read_genotype
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.representation.space import SearchSpace
@@ -40,10 +40,21 @@ def _read(source: str, space: SearchSpace) -> list[tuple[str, str]]:
     """The genotypes of a source as JSON, each with where it is from."""
     folder, number = _run_of(source)
     if folder is not None:
-        return [(text, f"{folder.path.name} {one}") for one, text in _of_run(folder, number, source, space)]
-    genotype = PUBLISHED if source == "published" else _of_file(source)
-    _check_space(genotype, source, space)
-    return [(genotype_to_json(genotype), source)]
+        found = [
+            (genotype_from_json(text), f"{folder.path.name} {one}") for one, text in _of_run(folder, number, source, space)
+        ]
+    else:
+        found = [(PUBLISHED if source == "published" else _of_file(source), source)]
+        _check_space(found[0][0], source, space)
+    return [(genotype_to_json(_over(genotype, source, space)), origin) for genotype, origin in found]
+
+
+def _over(genotype: Genotype, source: str, space: SearchSpace) -> Genotype:
+    """The same genotype over the primitives of the run."""
+    try:
+        return genotype.over(space.pool)
+    except GenotypeError as error:
+        raise UsageError(f"--initial {source}: {error} of this run; leave it out, or give its --primitives") from error
 
 
 def _run_of(source: str) -> tuple[RunFolder | None, int]:
@@ -59,14 +70,21 @@ def _run_of(source: str) -> tuple[RunFolder | None, int]:
 def _of_run(folder: RunFolder, number: int, source: str, space: SearchSpace) -> Sequence[tuple[int, str]]:
     with Population.open(folder) as population:
         theirs, rows = population.config.space, population.individuals(State.EVALUATED)
-    if replace(theirs, max_parameters=None) != replace(space, max_parameters=None):
+    if _shape(theirs) != _shape(space):
         raise UsageError(f"--initial {source} is of another search space than this run's; name a run of the same space")
+    if theirs.primitives and theirs.primitives_fingerprint != space.primitives_fingerprint:
+        raise UsageError(f"--initial {source} has the primitives of {theirs.primitives}; give --primitives {theirs.primitives}")
     fittest: dict[str, int] = {}
     for one in sorted(rows, key=lambda one: (-(one.fitness or 0.0), one.id)):
         fittest.setdefault(one.genotype, one.id)
     if not fittest:
         raise UsageError(f"--initial {source} has no evaluated genotype yet; wait, or name another run")
     return [(one, text) for text, one in fittest.items()][:number]
+
+
+def _shape(space: SearchSpace) -> SearchSpace:
+    """The space without its limit and its primitives."""
+    return replace(space, max_parameters=None, primitives="", primitive_names=(), primitives_fingerprint="")
 
 
 def _of_file(source: str) -> Genotype:

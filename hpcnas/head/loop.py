@@ -11,9 +11,9 @@ from collections.abc import Callable
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import this_task
 from hpcnas.errors import HpcnasError, RunHeldError, StoreUnavailable, UsageError
-from hpcnas.head.budget import Budget
 from hpcnas.head.cancellation import Cancellation
 from hpcnas.head.display import Display, Snapshot
+from hpcnas.head.endings.budget import Budget
 from hpcnas.head.maintenance import Maintenance
 from hpcnas.head.requests import DRAIN, RETRY, Requests
 from hpcnas.head.start import OpenRun

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from hpcnas.cluster.signals import StopFlag
 from hpcnas.config import RunConfig
 from hpcnas.head.display import make_display
+from hpcnas.head.endings.notification import Ending, notify
 from hpcnas.head.loop import Head
-from hpcnas.head.notification import Ending, notify
 from hpcnas.head.page import PageWriter
 from hpcnas.head.start import OpenRun, open_run, show_plan
 from hpcnas.run_folder import RunFolder

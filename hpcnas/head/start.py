@@ -17,6 +17,7 @@ from hpcnas.head.initial import with_initial_genotypes
 from hpcnas.head.log import log_to_file
 from hpcnas.head.refill import RefillThread
 from hpcnas.head.requests import drop_stops
+from hpcnas.networks.own_primitives import with_primitives
 from hpcnas.population import open_store
 from hpcnas.population.protocol.outbox import merge_outbox
 from hpcnas.population.protocol.secret import read_secret
@@ -101,16 +102,22 @@ def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool 
     check_fitness(config.recipe.fitness)
     if config.recipe.fitness != "train":
         return config, 10, 3
+    from hpcnas.training.data.arrays import check_sizes
     from hpcnas.training.data.prepare import changed, prepare  # numpy only with real training
 
     # Without the fingerprint: prepared images must not hide that their files have changed.
-    prepared = prepare(config.recipe.dataset, config.recipe.data, download)
+    prepared = prepare(config.recipe.dataset, config.recipe.data, download, image_px=config.recipe.image_px)
     began_with = stored.recipe.fingerprint if stored is not None else ""
     if began_with and began_with != prepared.fingerprint:
         raise DataError(changed(config.recipe.dataset, began_with, prepared.fingerprint))
     recipe = replace(
-        config.recipe, fingerprint=prepared.fingerprint, classes=prepared.classes, in_channels=prepared.in_channels
+        config.recipe,
+        fingerprint=prepared.fingerprint,
+        classes=prepared.classes,
+        in_channels=prepared.in_channels,
+        side_px=prepared.side_px,
     )
+    check_sizes(recipe.dataset, prepared.side_px, prepared.trained_on, crop=recipe.crop, batch=recipe.batch)
     return replace(config, recipe=recipe), recipe.classes, recipe.in_channels
 
 
@@ -119,7 +126,9 @@ def _checked(folder: RunFolder, config: RunConfig, download: bool) -> tuple[RunC
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
-    else:
+    began_with = stored.space.primitives_fingerprint if stored is not None else ""
+    config = replace(config, space=with_primitives(replace(config.space, primitives_fingerprint=began_with)))
+    if stored is None:
         config = with_initial_genotypes(config)
     launcher = make_launcher(folder, config)
     config, classes, in_channels = check_recipe(config, stored, download=download)

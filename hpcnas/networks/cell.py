@@ -1,6 +1,7 @@
 """A genotype's cell as nested modules, one for each motif that is used (paper sections 2.1 and 2.2)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +10,13 @@ from hpcnas.errors import GenotypeError
 from hpcnas.networks.operations import ConvBNReLU, make_primitive
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.live import LiveMotif, live_levels
-from hpcnas.representation.primitives import PRIMITIVES
 
-Levels = tuple[tuple[LiveMotif | None, ...], ...]
+
+class Parts(NamedTuple):
+    """Of what a cell is made: the live motifs of every level, and the names of the primitives."""
+
+    levels: tuple[tuple[LiveMotif | None, ...], ...]
+    primitives: tuple[str, ...]
 
 
 def merge(features: Sequence[Tensor]) -> Tensor:
@@ -33,9 +38,9 @@ class Assembly(nn.Module):
     Every edge has a module, and so weights, of its own; it is called `edges.<j>_<i>`.
     """
 
-    def __init__(self, levels: Levels, level: int, m: int, c_in: int, C: int) -> None:
+    def __init__(self, parts: Parts, level: int, m: int, c_in: int, C: int) -> None:
         super().__init__()
-        motif = levels[level - 2][m - 1]
+        motif = parts.levels[level - 2][m - 1]
         if motif is None:
             raise GenotypeError(f"motif {m} of level {level} has no path from its source to its sink, so it cannot be built")
         self.motif = motif
@@ -44,7 +49,7 @@ class Assembly(nn.Module):
         for i in motif.nodes[1:]:
             widths[i] = 0
             for j, k in motif.inputs(i):
-                self.edges[f"{j}_{i}"], width = _operation(levels, level, k, widths[j], C)
+                self.edges[f"{j}_{i}"], width = _operation(parts, level, k, widths[j], C)
                 widths[i] += width
         self.width = widths[motif.nodes[-1]]
 
@@ -59,9 +64,9 @@ class Assembly(nn.Module):
 class MotifOperation(nn.Module):
     """A motif of level 2 used as an operation: its graph, then a 1x1 convolution to C channels (section 2.3)."""
 
-    def __init__(self, levels: Levels, m: int, c_in: int, C: int) -> None:
+    def __init__(self, parts: Parts, m: int, c_in: int, C: int) -> None:
         super().__init__()
-        self.graph = Assembly(levels, 2, m, c_in, C)
+        self.graph = Assembly(parts, 2, m, c_in, C)
         self.project = ConvBNReLU(self.graph.width, C, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,13 +83,13 @@ def make_cell(genotype: Genotype, channels: int) -> Assembly:
     levels = live_levels(genotype)
     if levels[-1][0] is None:
         raise GenotypeError("the cell's sink cannot be reached from its source, so that there is no network to build")
-    return Assembly(levels, len(levels) + 1, 1, channels, channels)
+    return Assembly(Parts(levels, genotype.primitives), len(levels) + 1, 1, channels, channels)
 
 
-def _operation(levels: Levels, level: int, k: int, c_in: int, C: int) -> tuple[nn.Module, int]:
+def _operation(parts: Parts, level: int, k: int, c_in: int, C: int) -> tuple[nn.Module, int]:
     if level == 2:
-        return make_primitive(PRIMITIVES[k - 1], c_in, C)
+        return make_primitive(parts.primitives[k - 1], c_in, C)
     if level == 3:
-        return MotifOperation(levels, k, c_in, C), C
-    graph = Assembly(levels, level - 1, k, c_in, C)
+        return MotifOperation(parts, k, c_in, C), C
+    graph = Assembly(parts, level - 1, k, c_in, C)
     return graph, graph.width

@@ -1,4 +1,7 @@
-"""Parameters, multiply-adds and widths of a network, without building it. Stdlib only: the head counts every child."""
+"""Parameters, multiply-adds and widths of a network, without building it: the head counts every child.
+
+The standard library alone, but for own primitives that are counted by their modules.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -6,6 +9,7 @@ from typing import NamedTuple
 
 from hpcnas.errors import GenotypeError
 from hpcnas.networks.blueprint import Cell, Convolution, Separable, blueprint
+from hpcnas.networks.own_primitives import count_own, own_primitive, used_module
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.live import LiveMotif, live_levels
 from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, PRIMITIVES, SEPARABLE3X3
@@ -32,19 +36,15 @@ class NetworkCounts:
 
 
 class _Cost(NamedTuple):
-    """Of a part of the network: output width, weights, batch-normalised channels, multiply-adds for one pixel."""
+    """Of a part of the network: output width, trainable parameters, running statistics, multiply-adds for one pixel."""
 
     width: int
-    weights: int = 0
-    normalised: int = 0
+    trainable: int = 0
+    statistics: int = 0
     macs: int = 0
 
     def then(self, other: "_Cost") -> "_Cost":
-        return _Cost(other.width, self.weights + other.weights, self.normalised + other.normalised, self.macs + other.macs)
-
-    @property
-    def trainable(self) -> int:
-        return self.weights + 2 * self.normalised
+        return _Cost(other.width, self.trainable + other.trainable, self.statistics + other.statistics, self.macs + other.macs)
 
 
 def count(
@@ -68,7 +68,7 @@ def count(
     """
     plan = blueprint(model, channels=channels, cells=cells, classes=classes, in_channels=in_channels, tail=tail)
     size = image_px or plan.image_px
-    width, widths, trainable, normalised, macs = in_channels, [], 0, 0, 0
+    width, widths, trainable, statistics, macs = in_channels, [], 0, 0, 0
     for layer in plan.layers:
         if not isinstance(layer, Cell):
             size = (size - 1) // layer.stride + 1
@@ -76,27 +76,31 @@ def count(
         if isinstance(layer, Cell):
             widths.append(cost.width)
         pixels = size * size
-        trainable, normalised, macs = trainable + cost.trainable, normalised + cost.normalised, macs + cost.macs * pixels
+        trainable, statistics, macs = trainable + cost.trainable, statistics + cost.statistics, macs + cost.macs * pixels
         width = cost.width
     trainable, macs = trainable + (width + 1) * plan.classes, macs + width * plan.classes
-    return NetworkCounts(plan.model, plan.channels, plan.cells, trainable, trainable + 2 * normalised, macs, tuple(widths))
+    return NetworkCounts(plan.model, plan.channels, plan.cells, trainable, trainable + statistics, macs, tuple(widths))
 
 
 def _layer_cost(genotype: Genotype, layer: Convolution | Cell | Separable, width: int) -> _Cost:
     if isinstance(layer, Cell):
-        return _cell_cost(genotype, layer.channels)
+        return _cell_cost(genotype, layer.channels, used_module())
     if isinstance(layer, Separable):
         return _depthwise(width).then(_conv1x1(width, layer.c_out))
-    weights = 9 * layer.c_in * layer.c_out
-    return _Cost(layer.c_out, weights, layer.c_out, weights)
+    return _normalised(layer.c_out, 9 * layer.c_in * layer.c_out)
+
+
+def _normalised(width: int, weights: int) -> _Cost:
+    """A convolution of stride 1 and its batch normalisation: scale and shift are trained, mean and variance are not."""
+    return _Cost(width, weights + 2 * width, 2 * width, weights)
 
 
 def _conv1x1(c_in: int, c_out: int) -> _Cost:
-    return _Cost(c_out, c_in * c_out, c_out, c_in * c_out)
+    return _normalised(c_out, c_in * c_out)
 
 
 def _depthwise(c: int) -> _Cost:
-    return _Cost(c, 9 * c, c, 9 * c)
+    return _normalised(c, 9 * c)
 
 
 def _primitive(name: str, c_in: int, C: int) -> _Cost:
@@ -106,22 +110,25 @@ def _primitive(name: str, c_in: int, C: int) -> _Cost:
         return _depthwise(c_in)
     if name == SEPARABLE3X3:
         return _depthwise(c_in).then(_conv1x1(c_in, C))
-    return _Cost(c_in)
+    if name in PRIMITIVES:
+        return _Cost(c_in)
+    primitive = own_primitive(name)
+    return _Cost(primitive.width(c_in, C), *count_own(primitive, c_in, C))
 
 
 @lru_cache(maxsize=4096)
-def _cell_cost(genotype: Genotype, C: int) -> _Cost:
+def _cell_cost(genotype: Genotype, C: int, module: str) -> _Cost:
     levels = live_levels(genotype)
     if levels[-1][0] is None:
         raise GenotypeError("the cell's sink cannot be reached from its source, so that there is no network to build")
-    return _Parts(levels, C).motif(levels[-1][0], len(levels) + 1, C)
+    return _Parts(levels, genotype.primitives, C).motif(levels[-1][0], len(levels) + 1, C)
 
 
 class _Parts:
     """The costs of the parts of one cell; a part that is placed again on an input of the same width is not added up again."""
 
-    def __init__(self, levels: tuple[tuple[LiveMotif | None, ...], ...], C: int) -> None:
-        self.levels = levels
+    def __init__(self, levels: tuple[tuple[LiveMotif | None, ...], ...], primitives: tuple[str, ...], C: int) -> None:
+        self.levels, self.primitives = levels, primitives
         self.C = C
         self.known: dict[tuple[int, int, int], _Cost] = {}  # (level, operation, input width) -> cost
 
@@ -129,12 +136,13 @@ class _Parts:
         """Cost of a motif of `level`, all its operations with it."""
         widths = dict.fromkeys(motif.nodes, 0)
         widths[1] = c_in
-        weights = normalised = macs = 0
+        trainable = statistics = macs = 0
         for j, i, k in motif.edges:  # ascending i: the width of node j is complete
             part = self.operation(level - 1, k, widths[j])
             widths[i] += part.width
-            weights, normalised, macs = weights + part.weights, normalised + part.normalised, macs + part.macs
-        return _Cost(widths[motif.nodes[-1]], weights, normalised, macs)
+            trainable, statistics = trainable + part.trainable, statistics + part.statistics
+            macs += part.macs
+        return _Cost(widths[motif.nodes[-1]], trainable, statistics, macs)
 
     def operation(self, level: int, k: int, c_in: int) -> _Cost:
         """Cost of operation k of `level`: a primitive for 1, else a motif."""
@@ -145,7 +153,7 @@ class _Parts:
 
     def _operation(self, level: int, k: int, c_in: int) -> _Cost:
         if level == 1:
-            return _primitive(PRIMITIVES[k - 1], c_in, self.C)
+            return _primitive(self.primitives[k - 1], c_in, self.C)
         motif = self.levels[level - 2][k - 1]
         assert motif is not None, "a live edge carries a live motif"
         inside = self.motif(motif, level, c_in)

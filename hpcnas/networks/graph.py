@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from hpcnas.errors import GenotypeError
 from hpcnas.networks.blueprint import Blueprint, Cell, Convolution, Separable
+from hpcnas.networks.own_primitives import own_primitive
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.live import LiveMotif, live_levels
-from hpcnas.representation.primitives import CONV1X1, DEPTHWISE3X3, IDENTITY, MAXPOOL3X3, PRIMITIVES, SEPARABLE3X3
+from hpcnas.representation.primitives import AVGPOOL3X3, CONV1X1, DEPTHWISE3X3, IDENTITY, MAXPOOL3X3, SEPARABLE3X3
 
-STEM, PRODUCT, DEPTHWISE, MAXPOOL, AVGPOOL = "stem", "product", "depthwise", "maxpool", "avgpool"
+STEM, PRODUCT, DEPTHWISE, MAXPOOL, AVGPOOL, OWN = "stem", "product", "depthwise", "maxpool", "avgpool", "own"
 ValueTuple = tuple[int, ...]  # values whose channels follow each other
 
 
@@ -27,9 +28,9 @@ class Operation:
 
     Attributes:
         kind: STEM (3x3 convolution), PRODUCT (1x1 convolution), DEPTHWISE (3x3), each followed by BN and ReLU;
-            MAXPOOL or AVGPOOL (3x3).
-        inputs: the values read. PRODUCT and STEM write one value; the others one for each input.
-        module: path of the reference's ConvBNReLU; "" for pools.
+            MAXPOOL or AVGPOOL (3x3); OWN, a user's own primitive, which torch runs.
+        inputs: the values read. PRODUCT, STEM and OWN write one value; the others one for each input.
+        module: path of the reference's ConvBNReLU, or of the own primitive's module; "" for pools.
         first: the module's channel with which the output begins; above 0 where a wide value was cut, see `gpu.narrow`.
     """
 
@@ -54,12 +55,18 @@ class NetworkGraph:
     widths: tuple[int, ...]
     output: ValueTuple
 
+    @property
+    def has_own(self) -> bool:
+        """Whether an operation is a user's own, for which there are no compiled kernels."""
+        return any(operation.kind == OWN for operation in self.operations)
+
 
 def network_graph(genotype: Genotype, plan: Blueprint) -> NetworkGraph:
     """Lay a network out flat.
 
     Raises:
         GenotypeError: the cell's sink cannot be reached from its source.
+        UsageError: an own primitive that is not known to this process.
     """
     builder = _Builder(genotype)
     values: ValueTuple = ()
@@ -70,7 +77,7 @@ def network_graph(genotype: Genotype, plan: Blueprint) -> NetworkGraph:
 
 class _Builder:
     def __init__(self, genotype: Genotype) -> None:
-        self.levels = live_levels(genotype)
+        self.levels, self.primitives = live_levels(genotype), genotype.primitives
         if self.levels[-1][0] is None:
             raise GenotypeError("the cell's sink cannot be reached from its source, so that there is no network to build")
         self.operations: list[Operation] = []
@@ -102,7 +109,7 @@ class _Builder:
         if level == 3:
             inside = self._assemble(2, k, f"{path}.graph", values, C)
             return self._weighted(PRODUCT, inside, (C,), f"{path}.project")
-        name = PRIMITIVES[k - 1]
+        name = self.primitives[k - 1]
         if name == IDENTITY:
             return values
         if name == CONV1X1:
@@ -111,7 +118,10 @@ class _Builder:
             return self._depthwise(values, path)
         if name == SEPARABLE3X3:
             return self._separable(values, path, C)
-        return self._pool(MAXPOOL if name == MAXPOOL3X3 else AVGPOOL, values)
+        if name in (MAXPOOL3X3, AVGPOOL3X3):
+            return self._pool(MAXPOOL if name == MAXPOOL3X3 else AVGPOOL, values)
+        width = own_primitive(name).width(sum(self.widths[v] for v in values), C)
+        return self._weighted(OWN, values, (width,), path)
 
     def _separable(self, values: ValueTuple, path: str, c_out: int, stride: int = 1) -> ValueTuple:
         return self._weighted(PRODUCT, self._depthwise(values, f"{path}.depthwise", stride), (c_out,), f"{path}.pointwise")

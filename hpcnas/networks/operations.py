@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from hpcnas.networks.own_primitives import make_own, own_primitive
 from hpcnas.representation.primitives import AVGPOOL3X3, CONV1X1, DEPTHWISE3X3, IDENTITY, MAXPOOL3X3, SEPARABLE3X3
 
 BN_MOMENTUM = 0.1  # a choice, paper.md section 5
@@ -43,12 +44,12 @@ def make_primitive(name: str, c_in: int, C: int) -> tuple[nn.Module, int]:
     """Build one primitive.
 
     Args:
-        name: one of representation.primitives.PRIMITIVES.
+        name: one of representation.primitives.PRIMITIVES, or an own one of the module that this process uses.
         C: the cell's input width, which 1x1 and separable convolutions emit.
     Returns:
         The module, from (B, c_in, H, W) to (B, width, H, W), and that width.
     Raises:
-        ValueError: an unknown name.
+        UsageError: an unknown name, or an own primitive that cannot be made.
     """
     if name == IDENTITY:
         return nn.Identity(), c_in
@@ -64,4 +65,5 @@ def make_primitive(name: str, c_in: int, C: int) -> tuple[nn.Module, int]:
     if name == AVGPOOL3X3:
         # count_include_pad is a choice; borders then keep the scale of the inside.
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False), c_in
-    raise ValueError(f"{name} is no primitive")
+    primitive = own_primitive(name)
+    return make_own(primitive, c_in, C), primitive.width(c_in, C)

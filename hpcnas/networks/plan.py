@@ -26,19 +26,25 @@ class PlannedNetwork(Network):
 
     def __init__(self, genotype: Genotype, plan: Blueprint) -> None:
         super().__init__(genotype, plan)
-        modules = [(path, module) for path, module in self.named_modules() if isinstance(module, ConvBNReLU)]
         graph = network_graph(genotype, plan)
-        self._graph_forward = GraphForward(graph, dict(modules))
-        self._native = NativeBody(graph, modules)
+        named = {operation.module for operation in graph.operations}
+        self._graph_forward = GraphForward(graph, {path: one for path, one in self.named_modules() if path in named})
+        modules = [(path, module) for path, module in self.named_modules() if isinstance(module, ConvBNReLU)]
+        self._native = None if graph.has_own else NativeBody(graph, modules)
+
+    @property
+    def has_own(self) -> bool:
+        """Whether it has a user's own primitives, so that no compiled kernels run it."""
+        return self._graph_forward.graph.has_own
 
     @property
     def memory_bytes(self) -> int:
         """Bytes that the compiled kernels hold for tensors and gradients; 0 where they do not run."""
-        return self._native.memory_bytes
+        return 0 if self._native is None else self._native.memory_bytes
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, in_channels, H, W), standardised, to logits (B, classes)."""
-        if self._native.can_run(images, self.training):
+        if self._native is not None and self._native.can_run(images, self.training):
             features = self._native(images, self.training)
         else:
             features = self._graph_forward(images)
@@ -74,7 +80,7 @@ class GraphForward:
     """The body of a network, from images to the features that its classifier reads.
 
     Args:
-        modules: every ConvBNReLU by its path, see `graph.Operation.module`.
+        modules: of the reference by their paths, see `graph.Operation.module`.
     """
 
     def __init__(self, graph: NetworkGraph, modules: Mapping[str, nn.Module]) -> None:

@@ -1,6 +1,6 @@
 """The sizes of the networks of a run's individuals, by its recipe and its data set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcnas.config import RecipeConfig
 
@@ -13,6 +13,7 @@ class Sizes:
     cells: int | None = None
     classes: int | None = None
     in_channels: int = 3
+    image_px: int | None = None
 
 
 def run_sizes(recipe: RecipeConfig | None, model: str) -> Sizes:
@@ -25,7 +26,5 @@ def run_sizes(recipe: RecipeConfig | None, model: str) -> Sizes:
     """
     if recipe is None or model == "imagenet":
         return Sizes()
-    classes, in_channels = recipe.classes or None, recipe.in_channels or 3
-    if model == "small":
-        return Sizes(recipe.channels, recipe.cells, classes, in_channels)
-    return Sizes(classes=classes, in_channels=in_channels)
+    of_data = Sizes(classes=recipe.classes or None, in_channels=recipe.in_channels or 3, image_px=recipe.side_px or None)
+    return replace(of_data, channels=recipe.channels, cells=recipe.cells) if model == "small" else of_data

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from hpcnas.networks.graph import AVGPOOL, DEPTHWISE, MAXPOOL, PRODUCT, STEM, NetworkGraph, Operation
+from hpcnas.networks.graph import AVGPOOL, DEPTHWISE, MAXPOOL, OWN, PRODUCT, STEM, NetworkGraph, Operation
 
 _ALIGNMENT = 64  # elements; at least a cache line
 
@@ -21,6 +21,7 @@ class OperationKind(IntEnum):
     DEPTHWISE = 2
     POOL = 3
     MEAN = 4
+    OWN = 5  # which no kernel runs
 
 
 @dataclass(slots=True)
@@ -82,6 +83,8 @@ def merge(graph: NetworkGraph, number: Mapping[tuple[str, int], int]) -> list[Me
             join(OperationKind.PRODUCT, operation.inputs, 1, (operation.outputs[0], module, 0))
         elif operation.kind == STEM:
             merged.append(Merged(OperationKind.STEM, operation.inputs, [(operation.outputs[0], module, 0)], operation.stride))
+        elif operation.kind == OWN:
+            merged.append(Merged(OperationKind.OWN, operation.inputs, [(output, -1, 0) for output in operation.outputs]))
         else:
             for v, output, channel in _slices(operation, graph.widths):
                 if operation.kind == DEPTHWISE:

@@ -1,15 +1,19 @@
 """The plain rows of one run, read once; tables and charts are functions of them."""
 
+import logging
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from hpcnas.config import RunConfig
+from hpcnas.errors import UsageError
 from hpcnas.population.pace import spent_s
 from hpcnas.records import Final, StateCounts
 from hpcnas.report.macs import small_macs
 from hpcnas.report.tables.formatting import Spread
+
+log = logging.getLogger(__name__)
 
 SPACE_NAMES = {"hierarchical": "Hierarchical", "flat": "Flat", "flat-constrained": "Flat, parameter-constrained"}
 
@@ -122,8 +126,10 @@ class RunRows:
 
     @property
     def label(self) -> str:
-        """The name, marked if nothing was trained, or if genotypes were given to begin with: that is not the paper's method."""
-        marks = [*(["synthetic"] if self.is_synthetic else []), *(["initial given"] if self.config.search.initial else [])]
+        """The name, marked if the search is not the paper's: nothing trained, genotypes given to begin with, own primitives."""
+        search, space = self.config.search, self.config.space
+        found = {"synthetic": self.is_synthetic, "initial given": search.initial, "own primitives": space.primitives}
+        marks = [mark for mark, is_so in found.items() if is_so]
         return f"{self.name} ({', '.join(marks)})" if marks else self.name
 
     @property
@@ -153,9 +159,16 @@ class RunRows:
         return None if self.ended is None else max(0.0, self.ended - self.started)
 
     def macs(self) -> dict[int, int]:
-        """Multiply-adds of the small model of each evaluation whose genotype is known, by id."""
+        """Multiply-adds of the small model of each evaluation whose genotype is known, by id.
+
+        None are given if the run's own primitives cannot be imported here; one log line says so.
+        """
         known = {row.id: self.genotypes[row.id] for row in self.evaluations if row.id in self.genotypes}
-        return small_macs(known, self.config.recipe)
+        try:
+            return small_macs(known, self.config)
+        except UsageError as error:
+            log.warning("the multiply-adds of %s are left out: %s", self.label, error)
+            return {}
 
     def gpu_hours(self, through: int | None = None) -> float | None:
         """Hours of a device that attempts on individuals 1..through (None: all) took, lost ones included.

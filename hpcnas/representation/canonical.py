@@ -173,4 +173,5 @@ class _Canonizer:
         place = {v: position for position, v in enumerate(order)}
         tensors = [sorted([place[part] for part in tensor]) for tensor in self.graph.tensors]
         lines = [(self.graph.labels[v], tensors[self.graph.reads[v]] if v else []) for v in order]
-        return _Leaf(repr((lines, tensors[self.graph.output])).encode(), order)
+        names = (self.graph.names,) if self.graph.names else ()  # of a user's own primitives; their labels are places in it
+        return _Leaf(repr((lines, tensors[self.graph.output], *names)).encode(), order)

@@ -2,8 +2,9 @@
 
     {"format": "hpcnas-genotype", "version": 1, "space": "hierarchical", "levels": [[motif, ...], ...]}
 
-A motif is a list of rows; row i (for node i = 2..n) names the operations of the edges from nodes
-1..i-1. The text may come from anywhere, so everything about it is checked before it is believed.
+Between "space" and "levels" stands "primitives", a list of names, if they are not the paper's. A motif is a list of
+rows; row i (for node i = 2..n) names the operations of the edges from nodes 1..i-1. The text may come from anywhere, so
+everything about it is checked before it is believed.
 """
 
 import json
@@ -15,13 +16,14 @@ from typing import Any
 
 from hpcnas.errors import GenotypeError
 from hpcnas.representation.genotype import Genotype, Motif
-from hpcnas.representation.primitives import NONE, PRIMITIVES
+from hpcnas.representation.primitives import MAX_PRIMITIVES, NONE, PRIMITIVES, check_names
 from hpcnas.representation.space import MAX_LEVELS, MAX_MOTIFS, MAX_NODES, MAX_OPERATIONS
 
 FORMAT = "hpcnas-genotype"
 VERSION = 1
 MAX_BYTES = 1 << 20
 _KEYS = ("format", "version", "space", "levels")
+_OWN = "primitives"
 _DEPTH = 5  # object, levels, level, motif, row
 # A string that never ends goes to the end of the text, so that the search stays linear in whatever comes.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\(?:.|\Z))*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
@@ -31,13 +33,15 @@ _ROW_LINES = re.compile(r'(?<=\[)\s+"[^\[\]]*"\s+(?=\])')  # what stands inside 
 def genotype_to_json(genotype: Genotype, indent: int | None = None) -> str:
     """The genotype as text of the file format, on one line unless `indent` spaces are asked for."""
     names = [
-        _names(genotype.pool_size(level)) if level > 2 else (NONE, *PRIMITIVES) for level in range(2, len(genotype.levels) + 2)
+        _names(genotype.pool_size(level)) if level > 2 else (NONE, *genotype.primitives)
+        for level in range(2, len(genotype.levels) + 2)
     ]
     levels = [
         [[[pool[k] for k in row] for row in motif.rows] for motif in motifs]
         for pool, motifs in zip(names, genotype.levels, strict=True)
     ]
-    values = {"format": FORMAT, "version": VERSION, "space": genotype.space, "levels": levels}
+    own = {} if genotype.primitives == PRIMITIVES else {"primitives": genotype.primitives}
+    values = {"format": FORMAT, "version": VERSION, "space": genotype.space, **own, "levels": levels}
     text = json.dumps(values, indent=indent, separators=(",", ":") if indent is None else None)
     return text if indent is None else _ROW_LINES.sub(lambda row: re.sub(r"\s+", " ", row[0].strip()), text)
 
@@ -115,21 +119,28 @@ def _genotype(values: Any) -> Genotype:
     version = values.get("version")
     if type(version) is not int or version != VERSION:
         raise GenotypeError(f"genotype version {_shown(version)} is unknown; this hpcnas reads version {VERSION}")
-    for key in (*_KEYS, *values):
+    for key in (*_KEYS, *(key for key in values if key != _OWN)):
         if (key in values) != (key in _KEYS):
             problem = "lacks" if key in _KEYS else "has the unknown key"
-            raise GenotypeError(f"the genotype {problem} {_shown(key)}; its keys are {', '.join(_KEYS)}")
+            raise GenotypeError(f"the genotype {problem} {_shown(key)}; its keys are {', '.join(_KEYS)}, {_OWN}")
     levels = _list(values["levels"], '"levels"', MAX_LEVELS)
     space = "flat" if len(levels) == 1 else "hierarchical"
     if values["space"] != space:
         raise GenotypeError(
             f'"space" is {_shown(values["space"])}; a genotype of {len(levels)} levels above the primitives is "{space}"'
         )
-    return _checked_size(Genotype(_levels(levels)))
+    primitives = _primitives(values[_OWN]) if _OWN in values else PRIMITIVES
+    return _checked_size(Genotype(_levels(levels, primitives), primitives))
 
 
-def _levels(levels: list[Any]) -> tuple[tuple[Motif, ...], ...]:
-    pool = {name: k for k, name in enumerate((NONE, *PRIMITIVES))}
+def _primitives(given: Any) -> tuple[str, ...]:
+    names = tuple(_list(given, f'"{_OWN}"', MAX_PRIMITIVES))
+    check_names(names)
+    return names
+
+
+def _levels(levels: list[Any], primitives: tuple[str, ...]) -> tuple[tuple[Motif, ...], ...]:
+    pool = {name: k for k, name in enumerate((NONE, *primitives))}
     motifs: list[tuple[Motif, ...]] = []
     for level, given in enumerate(levels, start=2):
         entries = _list(given, f"level {level}", MAX_MOTIFS)
@@ -162,7 +173,7 @@ def _list(value: Any, name: str, limit: int) -> list[Any]:
 
 
 def _checked_size(genotype: Genotype) -> Genotype:
-    sizes = [1] * len(PRIMITIVES)
+    sizes = [1] * len(genotype.primitives)
     for motifs in genotype.levels:
         sizes = [sum(sizes[k - 1] for _, _, k in motif.edges()) for motif in motifs]
     if sizes[0] > MAX_OPERATIONS:

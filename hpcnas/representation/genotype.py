@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hpcnas.errors import GenotypeError
-from hpcnas.representation.primitives import NONE, PRIMITIVES
+from hpcnas.representation.primitives import NONE, PRIMITIVES, check_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,19 @@ class Genotype:
     Attributes:
         levels: levels[l - 2] holds the motifs of level l = 2..L. Operations count from 1: in level 2 the primitives,
             in level l > 2 the motifs of level l - 1.
+        primitives: the names of the operations of level 1, in order; the paper's unless a user has his own.
     Raises:
-        GenotypeError: no level, more than one motif at the last, or an operation that the
+        GenotypeError: a name that is none or occurs twice, no level, more than one motif at the last, or an operation that the
             level below has not.
     Source: Liu et al. 2018, equation (2).
     """
 
     levels: tuple[tuple[Motif, ...], ...]
+    primitives: tuple[str, ...] = PRIMITIVES
 
     def __post_init__(self) -> None:
+        if self.primitives is not PRIMITIVES:
+            check_names(self.primitives)
         if not self.levels or len(self.levels[-1]) != 1:
             raise GenotypeError("a genotype needs at least one level, and exactly one motif, the cell, at the last")
         for level, motifs in enumerate(self.levels, start=2):
@@ -97,13 +101,27 @@ class Genotype:
 
     def pool_size(self, level: int) -> int:
         """The number of operations, none excluded, that a motif of `level` (2..L) chooses from."""
-        return len(PRIMITIVES) if level == 2 else len(self.levels[level - 3])
+        return len(self.primitives) if level == 2 else len(self.levels[level - 3])
 
     def operation_name(self, level: int, k: int) -> str:
         """The name of operation k in a motif of `level`: none, a primitive or motif1, motif2, ..."""
         if k == 0:
             return NONE
-        return PRIMITIVES[k - 1] if level == 2 else f"motif{k}"
+        return self.primitives[k - 1] if level == 2 else f"motif{k}"
+
+    def over(self, primitives: tuple[str, ...]) -> "Genotype":
+        """The genotype that has the same operations by name, out of another pool of primitives.
+
+        Raises:
+            GenotypeError: the pool lacks one that the genotype has.
+        """
+        used = {k for motif in self.levels[0] for row in motif.rows for k in row}
+        missing = [self.operation_name(2, k) for k in sorted(used) if k and self.primitives[k - 1] not in primitives]
+        if missing:
+            raise GenotypeError(f"the genotype has {missing[0]}, which is none of the primitives {', '.join(primitives)}")
+        place = [0, *(primitives.index(name) + 1 if name in primitives else 0 for name in self.primitives)]
+        lowest = tuple(Motif(tuple(tuple(place[k] for k in row) for row in motif.rows)) for motif in self.levels[0])
+        return Genotype((lowest, *self.levels[1:]), primitives)
 
     def with_motif(self, level: int, m: int, motif: Motif) -> "Genotype":
         """The genotype whose motif m (from 1) of `level` (2..L) is `motif`."""
@@ -111,6 +129,7 @@ class Genotype:
         motifs = self.levels[level - 2]
         changed = (*motifs[: m - 1], motif, *motifs[m:])
         genotype = object.__new__(Genotype)  # the other motifs were checked before: a third of the time of a mutation
+        object.__setattr__(genotype, "primitives", self.primitives)
         object.__setattr__(genotype, "levels", (*self.levels[: level - 2], changed, *self.levels[level - 1 :]))
         return genotype
 

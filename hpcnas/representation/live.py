@@ -87,7 +87,7 @@ def pruned(genotype: Genotype) -> Genotype:
     for motifs, live_motifs, kept in zip(genotype.levels, live, used, strict=True):
         edges = [set(pair.edges) if pair and m in kept else set() for m, pair in enumerate(live_motifs, start=1)]
         levels.append(tuple(_keep(motif, alive) for motif, alive in zip(motifs, edges, strict=True)))
-    return Genotype(tuple(levels))
+    return Genotype(tuple(levels), genotype.primitives)
 
 
 def _keep(motif: Motif, alive: set[tuple[int, int, int]]) -> Motif:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from hpcnas.errors import GenotypeError
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.live import LiveMotif, live_levels
-from hpcnas.representation.primitives import CONV1X1, IDENTITY, PRIMITIVES
+from hpcnas.representation.primitives import CONV1X1, IDENTITY, NONE, PRIMITIVES
 
-_IDENTITY = PRIMITIVES.index(IDENTITY) + 1
-_CONV1X1 = PRIMITIVES.index(CONV1X1) + 1
+_LABELS = {name: label for label, name in enumerate((NONE, *PRIMITIVES))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,8 @@ class OperatorGraph:
     """Operators 1..n of the live network, each after those that it reads; 0 stands for the cell's input.
 
     Attributes:
-        labels: the primitive k of each operator; labels[0] is 0.
+        labels: of each operator the place of its primitive among the paper's, from 1, then among `names`; labels[0] is 0.
+        names: the primitives of a user's own that occur, by name.
         reads: the tensor, an index into `tensors`, that each operator reads; reads[0] is meaningless.
         tensors: what each tensor concatenates, ascending, an operator as often as its channels occur.
         output: the tensor that leaves the cell.
@@ -31,6 +31,7 @@ class OperatorGraph:
     reads: tuple[int, ...]
     tensors: tuple[tuple[int, ...], ...]
     output: int
+    names: tuple[str, ...] = ()
 
 
 def operator_graph(genotype: Genotype) -> OperatorGraph:
@@ -42,15 +43,16 @@ def operator_graph(genotype: Genotype) -> OperatorGraph:
     levels = live_levels(genotype)
     if levels[-1][0] is None:
         raise GenotypeError("the sink of the cell cannot be reached from its source, so the genotype builds no network")
-    builder = _Builder(levels)
+    builder = _Builder(levels, genotype.primitives)
     output = builder.tensor(builder.run(len(levels) + 1, levels[-1][0], (0,)))
-    return OperatorGraph(tuple(builder.labels), tuple(builder.reads), tuple(builder.tensors), output)
+    labels, names = builder.labelled()
+    return OperatorGraph(labels, tuple(builder.reads), tuple(builder.tensors), output, names)
 
 
 class _Builder:
-    def __init__(self, levels: tuple[tuple[LiveMotif | None, ...], ...]) -> None:
-        self.levels = levels
-        self.labels = [0]
+    def __init__(self, levels: tuple[tuple[LiveMotif | None, ...], ...], primitives: tuple[str, ...]) -> None:
+        self.levels, self.primitives = levels, primitives
+        self.operations = [NONE]  # of each operator, its primitive
         self.reads = [0]
         self.tensors: dict[tuple[int, ...], int] = {(0,): 0}
 
@@ -68,13 +70,22 @@ class _Builder:
     def apply(self, level: int, k: int, source: tuple[int, ...]) -> tuple[int, ...]:
         """The outputs of operation k of `level`, 1 for a primitive."""
         if level == 1:
-            return source if k == _IDENTITY else self.operator(k, source)
+            name = self.primitives[k - 1]
+            return source if name == IDENTITY else self.operator(name, source)
         motif = self.levels[level - 2][k - 1]
         assert motif is not None, "a live edge carries a live motif"
         output = self.run(level, motif, source)
-        return self.operator(_CONV1X1, output) if level == 2 else output
+        return self.operator(CONV1X1, output) if level == 2 else output
 
-    def operator(self, label: int, source: tuple[int, ...]) -> tuple[int]:
-        self.labels.append(label)
+    def operator(self, name: str, source: tuple[int, ...]) -> tuple[int]:
+        self.operations.append(name)
         self.reads.append(self.tensor(source))
-        return (len(self.labels) - 1,)
+        return (len(self.operations) - 1,)
+
+    def labelled(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """`labels` and `names` of the graph: numbers that no other primitive of the genotype's pool has a part in."""
+        if self.primitives == PRIMITIVES:
+            return tuple([_LABELS[name] for name in self.operations]), ()
+        names = tuple(sorted(set(self.operations) - set(_LABELS)))
+        labels = _LABELS | {name: len(_LABELS) + place for place, name in enumerate(names)}
+        return tuple([labels[name] for name in self.operations]), names

@@ -3,7 +3,7 @@
 from typing import Final
 
 from hpcnas.representation.genotype import Genotype, Motif
-from hpcnas.representation.primitives import PRIMITIVES
+from hpcnas.representation.primitives import IDENTITY, PRIMITIVES
 from hpcnas.representation.space import SearchSpace
 
 _SHORT = dict(zip(("id", "c1", "dw", "sep", "max", "avg"), range(1, len(PRIMITIVES) + 1), strict=True))
@@ -34,10 +34,16 @@ PUBLISHED: Final = Genotype(
 def identity_chain(space: SearchSpace) -> Genotype:
     """The genotype whose motifs are chains: edge (i, i-1) is identity, above level 2 motif 1, the rest none.
 
+    A user's own primitives may lack identity; the first of them then takes its place.
+
     Source: Liu et al. 2018, section 3.2.
     """
-    return Genotype(tuple((_chain(nodes),) * motifs for motifs, nodes in zip(space.motifs, space.nodes, strict=True)))
+    pool = space.pool
+    first = pool.index(IDENTITY) + 1 if IDENTITY in pool else 1
+    links = (first, *(1 for _ in space.nodes[1:]))
+    levels = zip(space.motifs, space.nodes, links, strict=True)
+    return Genotype(tuple((_chain(nodes, link),) * motifs for motifs, nodes, link in levels), pool)
 
 
-def _chain(nodes: int) -> Motif:
-    return Motif(tuple((0,) * (i - 2) + (1,) for i in range(2, nodes + 1)))
+def _chain(nodes: int, link: int) -> Motif:
+    return Motif(tuple((0,) * (i - 2) + (link,) for i in range(2, nodes + 1)))

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from hpcnas.errors import UsageError
 from hpcnas.option import check_options, option
+from hpcnas.representation.primitives import PRIMITIVES
 
 Kind = Literal["hierarchical", "flat", "flat-constrained"]
 KINDS = get_args(Kind)
@@ -27,6 +28,7 @@ class SearchSpace:
         nodes: |G^(l)| for l = 2..L, at least 2 each.
         max_parameters: only genotypes whose small model has at most this many trainable
             parameters are admitted (flat-constrained); None admits all.
+        primitives: a user's module with the operations of level 1; "" for the paper's.
     Raises:
         UsageError: an unknown kind, lists of different lengths, or numbers out of range.
     Source: Liu et al. 2018, sections 2.2 and 4.1: M = (6, 1) above the primitives, 4 and 5 nodes; flat 11 nodes.
@@ -42,6 +44,10 @@ class SearchSpace:
         metavar="T",
         least=1,
     )
+
+    primitives: str = option("", "Module with operations of your own.", shown="the paper's six", metavar="PACKAGE.MODULE")
+    primitive_names: tuple[str, ...] = ()  # what that module names when the run begins
+    primitives_fingerprint: str = ""  # of its source
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -66,6 +72,11 @@ class SearchSpace:
                 f"--space {self.kind} does not go with --motifs {_joined(self.motifs)}; "
                 "flat spaces have one level (--motifs 1 --nodes 11), others two (--motifs 6,1 --nodes 4,5) or more"
             )
+
+    @property
+    def pool(self) -> tuple[str, ...]:
+        """The operations of level 1, none excluded."""
+        return self.primitive_names or PRIMITIVES
 
 
 def _joined(numbers: tuple[int, ...]) -> str:

@@ -17,6 +17,7 @@ from hpcnas.cluster.signals import StopFlag
 from hpcnas.cluster.task import SAFETY, Deadline, this_task
 from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError, StoreUnavailable, UnfitHostError
+from hpcnas.networks.own_primitives import use_primitives, used_primitives
 from hpcnas.population.queries import Population
 from hpcnas.population.store import WorkQueue
 from hpcnas.records import UNFIT_HOST, Lease, Verdict, WorkerInfo
@@ -163,7 +164,10 @@ class Worker:
         return outcome
 
     def _load_evaluator(self) -> Evaluator:
-        cluster = self.config.cluster
+        cluster, space = self.config.cluster, self.config.space
+        use_primitives(space.primitives, space.primitives_fingerprint)
+        if space.primitives:
+            used_primitives()  # what cannot be imported here is said before a genotype is held
         asks_for_gpus = bool(cluster.gpus_per_worker) or any("gpu" in option for option in cluster.slurm)
         try:
             return load_evaluator(self.config.recipe, is_gpu_optional=not asks_for_gpus)

@@ -2,4 +2,4 @@
 ALTER TABLE run DROP COLUMN rng_state;
 ALTER TABLE run ALTER COLUMN schema_version SET DEFAULT 3;
 UPDATE run SET schema_version = 3;
-CREATE INDEX individual_waiting ON individual (copied_from) WHERE state = 'queued' AND copied_from IS NOT NULL;
+CREATE INDEX IF NOT EXISTS individual_waiting ON individual (copied_from) WHERE state = 'queued' AND copied_from IS NOT NULL;

@@ -14,4 +14,4 @@ CREATE TABLE run_without_rng_state (
 INSERT INTO run_without_rng_state SELECT id, run_id, hpcnas, created, config, repeats, epoch, draining, finished FROM run;
 DROP TABLE run;
 ALTER TABLE run_without_rng_state RENAME TO run;
-CREATE INDEX individual_waiting ON individual (copied_from) WHERE state = 'queued' AND copied_from IS NOT NULL;
+CREATE INDEX IF NOT EXISTS individual_waiting ON individual (copied_from) WHERE state = 'queued' AND copied_from IS NOT NULL;

@@ -27,9 +27,9 @@ SLURM = {"sbatch": "exit 0", "srun": "exit 0", "scontrol": "exit 1", "squeue": "
 PREPARE, DIGITS = prepare.prepare, prepare.prepare("digits")
 
 
-def _prepare(name: str, folder: str = "", download: bool = False, fingerprint: str = "") -> prepare.Prepared:
+def _prepare(name: str, folder: str = "", download: bool = False, fingerprint: str = "", image_px: int = 0) -> prepare.Prepared:
     check_name(name)
-    return PREPARE(name, folder) if name.startswith("folder:") else DIGITS
+    return PREPARE(name, folder, image_px=image_px) if name.startswith("folder:") else DIGITS
 
 
 def _train(options: Any, recipe: Any, resolve: Callable[[], object]) -> int:
@@ -78,8 +78,8 @@ class Stage:
             (self.bin / name).chmod(0o755)
         for part in ("train/daisy", "train/rose", "test/daisy", "test/rose"):
             (self.empty / "flowers" / part).mkdir(parents=True)
-            for number in range(5):
-                Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(self.empty / "flowers" / part / f"{number}.png")
+            for number in range(170):  # a batch of 256, and a fifth beside it
+                Image.new("RGB", (8, 8), (number, 0, 0)).save(self.empty / "flowers" / part / f"{number}.png")
         shutil.copytree(self.empty / "flowers", self.searched / "flowers")
         self.run = folder / "run"
         search = "--preset smoke --cluster debug --workers 1 --fitness synthetic --steps 40"

@@ -15,7 +15,8 @@ from tests.processes import ENVIRONMENT, ROOT
 from tests.processes import hpcnas as command
 
 EXAMPLES = ROOT / "docs/examples"
-TESTED = {"plot_run.py", "untrained.py", "image_folder.py", "other_scheduler.sh"}
+ELSEWHERE = {"own_primitives.py", "own_dataset.py"}  # in test_own_examples.py
+TESTED = {"plot_run.py", "untrained.py", "image_folder.py", "other_scheduler.sh", *ELSEWHERE}
 
 pytestmark = pytest.mark.timeout(300)
 

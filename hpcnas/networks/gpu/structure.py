@@ -64,6 +64,8 @@ class Structure:
 
     def reason_against(self) -> str:
         """Why the kernels cannot run this network; "" if they can."""
+        if self.graph.has_own:
+            return "a primitive of your own has no kernel"
         for step in self.merged:
             if len({self.widths[v] for v in step.inputs}) > 1:
                 return "a 1x1 convolution reads values of different widths"

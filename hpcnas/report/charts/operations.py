@@ -33,8 +33,9 @@ class Span:
 def operations_chart(runs: Sequence[RunRows]) -> Chart:
     """The share of each primitive among the edges of live cells, against the evolution step; a panel for each run."""
     found = [(run, spans) for run in runs if (spans := _spans(run))]
+    known = {name for run, _ in found for name in run.config.space.pool}
     used = {name for _, spans in found for span in spans for name in span.shares}
-    names = [*PRIMITIVES, *sorted(used - set(PRIMITIVES))]
+    names = [*PRIMITIVES, *sorted((known | used) - set(PRIMITIVES))]
     panels = tuple(_panel(run, spans, names) for run, spans in found)
     records: tuple[tuple[Scalar, ...], ...] = tuple(
         (run.label, span.first, span.last, span.kind, span.genotypes, name, 100 * span.shares.get(name, 0.0))

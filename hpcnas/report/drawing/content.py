@@ -6,6 +6,7 @@ from hpcnas.errors import GenotypeError
 from hpcnas.report.drawing.widths import motif_widths
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.live import LiveMotif, live_levels, used_motifs
+from hpcnas.representation.primitives import PRIMITIVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,12 @@ class GraphPanel:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Panels to be drawn side by side, and what their signs mean."""
+    """Panels to be drawn side by side, and what their signs mean; `pool` has all primitives of the genotype's space."""
 
     title: str
     panels: tuple[GraphPanel, ...]
     notes: tuple[str, ...]
+    pool: tuple[str, ...] = PRIMITIVES
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -84,7 +86,9 @@ def draw(genotype: Genotype, *, title: str = "", live: bool = False, all_motifs:
                 panels.append(_whole_panel(genotype, levels[level - 2][m - 1], level, m, is_used))
             else:
                 left_out.append(_name(genotype, level, m))
-    return Drawing(title or f"{genotype.space} genotype", tuple(panels), _notes(genotype, panels, left_out, live))
+    return Drawing(
+        title or f"{genotype.space} genotype", tuple(panels), _notes(genotype, panels, left_out, live), genotype.primitives
+    )
 
 
 def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int, is_used: bool) -> GraphPanel:
@@ -101,7 +105,7 @@ def _whole_panel(genotype: Genotype, live: LiveMotif | None, level: int, m: int,
 def _live_panel(genotype: Genotype, levels: tuple[tuple[LiveMotif | None, ...], ...], level: int, m: int) -> GraphPanel:
     motif = levels[level - 2][m - 1]
     assert motif is not None, "a used motif is live"
-    widths = motif_widths(levels, level, m)
+    widths = motif_widths(levels, level, m, genotype.primitives)
     nodes = tuple(Node(number, str(widths[number])) for number in motif.nodes)
     edges = tuple(Edge(j, i, genotype.operation_name(level, k)) for j, i, k in motif.edges)
     name = _name(genotype, level, m)

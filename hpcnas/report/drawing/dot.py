@@ -9,7 +9,7 @@ from hpcnas.report.quoting import dot_quoted
 
 def drawing_dot(drawing: Drawing) -> str:
     """One digraph with a cluster for each panel and one for the legend; the dot program is not needed to write it."""
-    styles = operation_styles(drawing.operations)
+    styles = operation_styles(drawing.operations, drawing.pool)
     lines = [
         "digraph genotype {",
         f"  label={dot_quoted(chr(10).join([drawing.title, *drawing.notes]))};",

@@ -40,7 +40,7 @@ def _dpi(figure: Figure) -> float:
 
 
 def _figure(drawing: Drawing) -> Figure:
-    styles = operation_styles(drawing.operations)
+    styles = operation_styles(drawing.operations, drawing.pool)
     notes = [line for note in drawing.notes for line in textwrap.wrap(note, _NOTE_LETTERS)]
     legend = _legend_entries(drawing, styles)
     under = 0.14 + _NOTE_LINE * len(notes) + _LEGEND_LINE * -(-len(legend) // _LEGEND_COLUMNS) + 0.22

@@ -53,20 +53,23 @@ _OTHERS = (
 )
 
 
-def operation_styles(operations: Iterable[str]) -> dict[str, Style]:
+def operation_styles(operations: Iterable[str], pool: Iterable[str] = ()) -> dict[str, Style]:
     """The style of each operation by its name, the paper's primitives first, then the others by name.
 
     A known primitive looks the same in every figure. With more than four others, their colours begin anew.
+
+    Args:
+        pool: all operations of the search space, so that one of somebody's own looks the same in all figures of a run.
     """
     names = set(operations)
     styles = {name: style for name, style in _KNOWN.items() if name in names}
     taken = {style.code for style in _KNOWN.values()}
-    for index, name in enumerate(sorted(names - set(_KNOWN))):
+    for index, name in enumerate(sorted(names.union(pool) - set(_KNOWN))):
         look = _OTHERS[index % len(_OTHERS)]
         code = _code(name, taken)
         taken.add(code)
         styles[name] = Style(code, look.colour, look.dashes, look.width, look.dot_style, look.dot_width)
-    return styles
+    return {name: style for name, style in styles.items() if name in names}
 
 
 def _code(name: str, taken: set[str]) -> str:

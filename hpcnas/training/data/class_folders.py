@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcnas.errors import DataError
+from hpcnas.training.data.arrays import Bytes
 from hpcnas.training.data.pixels import (
     IMAGE_SUFFIXES,
     UNREADABLE,
@@ -20,9 +21,7 @@ from hpcnas.training.data.pixels import (
 
 log = logging.getLogger(__name__)
 
-FOLDER_PX = 32  # images are scaled to this
-
-Bytes = NDArray[np.uint8]
+FOLDER_PX = 32  # images are scaled to this unless another side is asked for
 
 
 def training_folder(path: Path) -> Path:
@@ -48,8 +47,8 @@ def class_names(folder: Path) -> list[str]:
     return names
 
 
-def read_classes(folder: Path, names: list[str]) -> tuple[Bytes, NDArray[np.int64]]:
-    """The images of all classes, scaled to FOLDER_PX, and the labels: the places of the classes in `names`.
+def read_classes(folder: Path, names: list[str], image_px: int = FOLDER_PX) -> tuple[Bytes, NDArray[np.int64]]:
+    """The images of all classes, scaled to `image_px`, and the labels: the places of the classes in `names`.
 
     Raises:
         DataError: a class without images, or an image that cannot be read.
@@ -63,7 +62,7 @@ def read_classes(folder: Path, names: list[str]) -> tuple[Bytes, NDArray[np.int6
             raise DataError(
                 f"{folder / name} holds no images ({', '.join(IMAGE_SUFFIXES)}); every class needs some, or remove its folder"
             )
-        images += [_read_image(file) for file in files]
+        images += [_read_image(file, image_px) for file in files]
         labels += [label] * len(files)
         others += [entry.name for entry in (folder / name).iterdir() if entry.is_file()]
     if counted := left_out(others):
@@ -78,12 +77,12 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if is_image(file.name) and not file.is_dir())
 
 
-def _read_image(file: Path) -> Bytes:
+def _read_image(file: Path, px: int) -> Bytes:
     from PIL import ImageOps
 
     try:
         with open_image(file) as image:
             upright = ImageOps.exif_transpose(image)  # as every viewer shows a photograph
-            return np.asarray(ImageOps.fit(as_rgb(upright), (FOLDER_PX, FOLDER_PX)))
+            return np.asarray(ImageOps.fit(as_rgb(upright), (px, px)))
     except UNREADABLE as error:
         raise DataError(f"{file} cannot be read as an image ({why_unreadable(error)}); repair or delete it") from error

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from hpcnas.errors import DataError
+from hpcnas.training.data.arrays import validating
 from hpcnas.training.data.prepare import prepare
+from hpcnas.training.data.sources import is_own_function
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +65,29 @@ class FinalData:
     test: Images
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fingerprint: str = ""
 
 
-def load_dataset(name: str, folder: str = "", download: bool = False, split_seed: int = 0, fingerprint: str = "") -> Dataset:
+def load_dataset(
+    name: str, folder: str = "", download: bool = False, split_seed: int = 0, fingerprint: str = "", image_px: int = 0
+) -> Dataset:
     """Load a data set for a search.
 
     CIFAR's 50,000 training images are split 40,000 to 10,000, Fashion-MNIST's 60,000 50,000 to 10,000, any
     other's 4 to 1. The test set is not read.
 
     Args:
-        name: cifar10, cifar100, fashion-mnist, digits or folder:PATH.
+        name: cifar10, cifar100, fashion-mnist, digits, folder:PATH or PACKAGE.MODULE:FUNCTION.
         folder: empty for $HPCNAS_DATA, else ~/.cache/hpcnas.
         split_seed: which images validate.
         fingerprint: that of the run, so that no other images are taken for its own; "" takes any.
+        image_px: side of the images; 0 takes that of the data set, for folder:PATH 32.
     Raises:
         UsageError: an unknown name.
         DataError: missing or damaged data, with the way to get it.
     Source: Liu et al. 2018, section 4.1.
     """
-    prepared = prepare(name, folder, download, fingerprint)
+    prepared = prepare(name, folder, download, fingerprint, image_px)
     images, labels = _tensors(prepared.load("train_images"), prepared.load("train_labels"), name)
     train, validation = split(len(labels), split_seed)
     mean, std = channel_statistics(images[train])
@@ -90,20 +96,22 @@ def load_dataset(name: str, folder: str = "", download: bool = False, split_seed
     )
 
 
-def load_final_data(name: str, folder: str = "", download: bool = False) -> FinalData:
-    """Load a data set for a final training: the only way to its test set.
+def load_final_data(name: str, folder: str = "", download: bool = False, fingerprint: str = "", image_px: int = 0) -> FinalData:
+    """Load a data set for a final training: the only way to its test set. Arguments are those of `load_dataset`.
 
     Raises:
         UsageError: an unknown name.
         DataError: missing or damaged data, or none to test on.
     """
-    prepared = prepare(name, folder, download)
+    prepared = prepare(name, folder, download, fingerprint, image_px)
     if prepared.load("test_labels") is None:
+        if is_own_function(name):
+            raise DataError(f"{name} has no test images; let the function return them when it is called with train=False")
         raise DataError(f"{name} has no test images; put them into a folder called test beside one called train")
     train = Images(*_tensors(prepared.load("train_images"), prepared.load("train_labels"), name))
     test = Images(*_tensors(prepared.load("test_images"), prepared.load("test_labels"), name))
     mean, std = channel_statistics(train.images)
-    return FinalData(name, prepared.classes, train, test, mean, std)
+    return FinalData(name, prepared.classes, train, test, mean, std, prepared.fingerprint)
 
 
 def split(total: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -112,10 +120,10 @@ def split(total: int, seed: int) -> tuple[Tensor, Tensor]:
     Returns:
         Two ascending int64 tensors that share `total` between them.
     """
-    validating = 10_000 if total >= 50_000 else total // 5
+    aside = validating(total)
     # RandomState's stream is frozen for all time, unlike default_rng's: the split of a published run stays.
     order = np.random.RandomState(seed).permutation(total)
-    train, validation = np.sort(order[validating:]), np.sort(order[:validating])
+    train, validation = np.sort(order[aside:]), np.sort(order[:aside])
     return torch.from_numpy(train), torch.from_numpy(validation)
 
 

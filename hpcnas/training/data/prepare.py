@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcnas.errors import DataError
+from hpcnas.errors import DataError, UsageError
 from hpcnas.system.flock import CannotLock, acquire_lock
 from hpcnas.system.home import expand_home
+from hpcnas.training.data.arrays import Arrays, validating
 from hpcnas.training.data.class_folders import image_files
-from hpcnas.training.data.sources import Arrays, check_name, read_source
+from hpcnas.training.data.sources import FOLDER, check_name, is_own_function, read_source
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,18 @@ class Prepared:
         images = self.load("train_images")
         return 1 if images is None or images.ndim == 3 else int(images.shape[-1])
 
+    @property
+    def trained_on(self) -> int:
+        """Training images beside those that validate."""
+        labels = self.load("train_labels")
+        return 0 if labels is None else len(labels) - validating(len(labels))
+
+    @property
+    def side_px(self) -> int:
+        """Height and width of an image."""
+        images = self.load("train_images")
+        return 0 if images is None else int(images.shape[1])
+
     def load(self, name: str) -> NDArray[Any] | None:
         """One of train_images, train_labels, test_images, test_labels; None where there is no test part.
 
@@ -76,25 +89,27 @@ class Prepared:
             raise DataError(f"{path} is damaged ({error}); delete {self._folder}, it is made anew") from error
 
 
-def prepare(name: str, folder: str = "", download: bool = False, fingerprint: str = "") -> Prepared:
-    """Read a data set, or the prepared images that an earlier call left.
+def prepare(name: str, folder: str = "", download: bool = False, fingerprint: str = "", image_px: int = 0) -> Prepared:
+    """Read a data set, or the prepared images that an earlier call left. A user's function is called if `fingerprint` is "".
 
     The first process of many holds a lock, reads and renames its work into place; the others wait and use it.
     A folder that cannot be written to is no obstacle: then every process reads for itself.
 
     Args:
-        name: cifar10, cifar100, fashion-mnist, digits or folder:PATH.
+        name: cifar10, cifar100, fashion-mnist, digits, folder:PATH or PACKAGE.MODULE:FUNCTION.
         folder: see `data_folder`.
         download: whether missing files may be fetched.
         fingerprint: that of the data set, if it is known. Then its prepared images are found without a look at the original
             ones. Of these there may be a hundred thousand on a disk that two hundred workers share.
+        image_px: side of the images, see `sources.read_source`.
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or a function of the user's that fails.
         DataError: missing or damaged data, with the way to get it; another fingerprint than the one wanted; or a file
             system that cannot lock files.
     """
     check_name(name)
-    found = (None if name == "digits" else _known(data_folder(folder), fingerprint)) or _prepare(name, folder, download)
+    known = None if name == "digits" else _known(data_folder(folder), fingerprint)
+    found = known or _prepare(name, folder, download, image_px)
     if fingerprint and found.fingerprint != fingerprint:
         raise DataError(changed(name, fingerprint, found.fingerprint))
     return found
@@ -114,12 +129,13 @@ def _known(root: Path, fingerprint: str) -> Prepared | None:
     return _prepared(ready) if fingerprint and (ready / _DONE).exists() else None
 
 
-def _prepare(name: str, folder: str, download: bool) -> Prepared:
+def _prepare(name: str, folder: str, download: bool, image_px: int) -> Prepared:
     if name == "digits":  # comes with scikit-learn, faster to read than a cache
-        return _in_memory(name, Path(), download)
+        return _in_memory(name, Path(), download, image_px)
     root = data_folder(folder)
-    ready = root / "prepared" / f"{_key(name)}-v{FORMAT}"
-    if (ready / _DONE).exists():
+    ready = root / "prepared" / f"{_key(name, image_px)}-v{FORMAT}"
+    is_function = is_own_function(name)  # what it would return now is not known without a call
+    if (ready / _DONE).exists() and not is_function:
         return _prepared(ready)
     made = [folder for folder in ready.parents if not folder.exists()]
     try:
@@ -133,12 +149,13 @@ def _prepare(name: str, folder: str, download: bool) -> Prepared:
         ) from error
     except OSError as error:
         log.warning("cannot write to %s (%s): every process reads %s for itself", root, error.strerror, name)
-        return _in_memory(name, root, download)
+        return _in_memory(name, root, download, image_px)
     with held:
-        if not (ready / _DONE).exists():
+        if is_function or not (ready / _DONE).exists():
             try:
-                _write(read_source(name, root, download), ready, is_own=name.startswith("folder:"))
-            except DataError:
+                is_own = is_function or name.startswith(FOLDER)
+                _write(read_source(name, root, download, image_px), ready, is_own=is_own)
+            except UsageError:
                 _leave_nothing(ready, made)
                 raise
         return _prepared(ready)
@@ -152,8 +169,8 @@ def _leave_nothing(ready: Path, made: list[Path]) -> None:
             folder.rmdir()
 
 
-def _in_memory(name: str, root: Path, download: bool) -> Prepared:
-    arrays = read_source(name, root, download)
+def _in_memory(name: str, root: Path, download: bool, image_px: int) -> Prepared:
+    arrays = read_source(name, root, download, image_px)
     return Prepared(arrays.classes, _fingerprint(arrays), arrays=arrays)
 
 
@@ -175,18 +192,21 @@ def _fingerprint(arrays: Arrays) -> str:
     return digest.hexdigest()
 
 
-def _key(name: str) -> str:
+def _key(name: str, image_px: int) -> str:
     """The folder's name; for images of one's own it changes with the list of files."""
-    if not name.startswith("folder:"):
-        return name
-    path = Path(name.removeprefix("folder:")).absolute()
+    size = f"-{image_px}px" if image_px else ""
+    if is_own_function(name):
+        return f"function-{hashlib.sha256(f'{Path.cwd()} {name}'.encode()).hexdigest()[:16]}{size}"
+    if not name.startswith(FOLDER):
+        return f"{name}{size}"
+    path = Path(name.removeprefix(FOLDER)).absolute()
     digest = hashlib.sha256(os.fsencode(path))
     for directory in sorted(p for p in path.rglob("*") if p.is_dir()):
         for file in image_files(directory):
             with contextlib.suppress(FileNotFoundError):  # a link that leads nowhere is named when images are read
                 status = file.stat()
                 digest.update(os.fsencode(file) + f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return f"folder-{digest.hexdigest()[:16]}"
+    return f"folder-{digest.hexdigest()[:16]}{size}"
 
 
 def _write(arrays: Arrays, ready: Path, *, is_own: bool) -> None:

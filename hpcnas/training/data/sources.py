@@ -3,52 +3,45 @@
 import gzip
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcnas.errors import DataError, UsageError
-from hpcnas.training.data.class_folders import Bytes, class_names, read_classes, training_folder
+from hpcnas.system.own_code import FUNCTION_FORM, is_function_name
+from hpcnas.training.data.arrays import LEAST_IMAGES, Arrays, Bytes, scaled
+from hpcnas.training.data.class_folders import FOLDER_PX, class_names, read_classes, training_folder
+from hpcnas.training.data.own_images import read_own_images
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
-LEAST_IMAGES = 5  # a fifth of them validate
+FOLDER = "folder:"
 _DIGITS_TRAIN = 1500  # of scikit-learn's 1,797; it has no official test set, so the last 297 are it
 
 
-@dataclass(frozen=True, slots=True)
-class Arrays:
-    """A data set as it was read.
-
-    Attributes:
-        train_images: (N, H, W, channels); labels (N,) below `classes`.
-        test_images: None where the data set has no test part.
-    """
-
-    classes: int
-    train_images: Bytes
-    train_labels: NDArray[np.int64]
-    test_images: Bytes | None
-    test_labels: NDArray[np.int64] | None
-
-
-def read_source(name: str, folder: Path, download: bool) -> Arrays:
+def read_source(name: str, folder: Path, download: bool, image_px: int = 0) -> Arrays:
     """Read a data set whole.
 
     Args:
-        name: cifar10, cifar100, fashion-mnist, digits or folder:PATH.
+        name: cifar10, cifar100, fashion-mnist, digits, folder:PATH or PACKAGE.MODULE:FUNCTION.
         folder: where torchvision keeps, or is to put, its files.
         download: whether missing files may be fetched.
+        image_px: side of the images; 0 leaves those of files at FOLDER_PX, all others as they are.
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or a function of the user's that fails.
         DataError: missing or damaged data, with the way to get it.
     """
     check_name(name)
-    if name.startswith("folder:"):
-        return _read_folder(Path(name.removeprefix("folder:")))
-    return _READERS[name](folder, download)
+    if name.startswith(FOLDER):
+        return _read_folder(Path(name.removeprefix(FOLDER)), image_px or FOLDER_PX)
+    is_function = is_own_function(name)
+    arrays = read_own_images(name, needs_squares=not image_px) if is_function else _READERS[name](folder, download)
+    return scaled(arrays, image_px) if image_px else arrays
+
+
+def is_own_function(name: str) -> bool:
+    """Whether a data set comes from a user's function."""
+    return not name.startswith(FOLDER) and is_function_name(name)
 
 
 def check_name(name: str) -> None:
@@ -57,8 +50,8 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: it does not.
     """
-    if name not in _READERS and not (name.startswith("folder:") and len(name) > len("folder:")):
-        raise UsageError(f"--dataset {name} is unknown; choose one of {', '.join(_READERS)}, folder:PATH")
+    if name not in _READERS and not (name.startswith(FOLDER) and len(name) > len(FOLDER)) and not is_own_function(name):
+        raise UsageError(f"--dataset {name} is unknown; choose one of {', '.join(_READERS)}, folder:PATH, {FUNCTION_FORM}")
 
 
 def read_idx(path: Path) -> Bytes:
@@ -173,17 +166,17 @@ def _read_digits(folder: Path, download: bool) -> Arrays:
     return Arrays(10, images[:n], labels[:n], images[n:], labels[n:])
 
 
-def _read_folder(path: Path) -> Arrays:
+def _read_folder(path: Path, image_px: int) -> Arrays:
     """PATH/train/CLASS/image and, if there, PATH/test/CLASS/image; or PATH/CLASS/image without a test part."""
     train = training_folder(path)
     names = class_names(train)
-    images, labels = read_classes(train, names)
+    images, labels = read_classes(train, names, image_px)
     if len(labels) < LEAST_IMAGES:
         raise DataError(
             f"{train} holds {len(labels)} images; a search needs at least {LEAST_IMAGES}, a fifth of which validate"
         )
     has_test = train != path and (path / "test").is_dir()
-    test_images, test_labels = read_classes(path / "test", names) if has_test else (None, None)
+    test_images, test_labels = read_classes(path / "test", names, image_px) if has_test else (None, None)
     return Arrays(len(names), images, labels, test_images, test_labels)
 
 

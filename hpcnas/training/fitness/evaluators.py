@@ -3,20 +3,15 @@
 torch is imported only when a genotype is really trained, so that a worker with synthetic fitness starts at once.
 """
 
-import importlib
 import math
-import os
-import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from types import ModuleType
 
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import UsageError
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
+from hpcnas.system.own_code import FUNCTION_FORM, import_own_function
 from hpcnas.training.fitness.evaluator import EvaluationFailed, Evaluator, ProgressCallback, share_of
 
 
@@ -102,38 +97,5 @@ def synthetic_seconds(fitness: str) -> float:
 def _import_function(name: str) -> Callable[..., float]:
     module, _, function = name.partition(":")
     if not module or not function:
-        raise UsageError(f"--fitness {name} is unknown; give train, synthetic[:SECONDS] or PACKAGE.MODULE:FUNCTION")
-    # The console script does not have the working folder on its path, `python -m` does.
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
-    found: Callable[..., float] | None = getattr(_import_module(name, module), function, None)
-    if found is None:
-        raise UsageError(f"--fitness {name}: module {module} has no function {function}")
-    if not callable(found):
-        raise UsageError(f"--fitness {name} is not a function; it must be callable as f(genotype, repeat=, seed=, progress=)")
-    return found
-
-
-def _import_module(name: str, module: str) -> ModuleType:
-    """Import a user's module; whatever it does at that, leaving the program too, becomes one sentence."""
-    arguments, sys.argv = sys.argv, [module]  # a script without a guard must not read ours, nor complain in our name
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UsageError(f"--fitness {name} cannot be imported: {error}; it must be importable where workers run") from error
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            raise  # a person's
-        raise UsageError(f"--fitness {name} cannot be imported: module {module} {_fault_at_import(error)}") from error
-    finally:
-        sys.argv = arguments
-
-
-def _fault_at_import(error: BaseException) -> str:
-    what = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
-    if isinstance(error, SystemExit):
-        return f"ends the program ({what}); put what it does as a script below `if __name__ == '__main__':`"
-    if isinstance(error, SyntaxError):  # its text names file and line
-        return f"cannot be read ({what}); mend it first"
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"fails ({what}; {os.path.basename(place.filename)}, line {place.lineno}); mend it first"
+        raise UsageError(f"--fitness {name} is unknown; give train, synthetic[:SECONDS] or {FUNCTION_FORM}")
+    return import_own_function("--fitness", name, "f(genotype, repeat=, seed=, progress=)")

@@ -49,6 +49,7 @@ class RepeatsEngine:
         self.precision = choose_precision(recipe.precision, device)
         if device.type == "cpu":
             load_library()  # compiling takes a minute: not while a genotype is held
+        self._is_logged = False
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`."""
@@ -73,6 +74,11 @@ class RepeatsEngine:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 network = PlannedNetwork(genotype, self.skeleton)
+            if network.has_own and not self._is_logged:
+                self._is_logged = True
+                log.warning(
+                    "networks with primitives of your own run by torch's operators: there are no compiled kernels for them"
+                )
             return network.to(self.device).to(memory_format=torch.channels_last)
         except (GenotypeError, RecursionError) as error:
             raise EvaluationFailed(FailureKind.BUILD, f"the network cannot be built: {error}") from error

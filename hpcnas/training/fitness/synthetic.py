@@ -13,7 +13,15 @@ from random import Random
 from hpcnas.records import Fitness
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.operators import OperatorGraph, operator_graph
-from hpcnas.representation.primitives import AVGPOOL3X3, CONV1X1, DEPTHWISE3X3, MAXPOOL3X3, PRIMITIVES, SEPARABLE3X3
+from hpcnas.representation.primitives import (
+    AVGPOOL3X3,
+    CONV1X1,
+    DEPTHWISE3X3,
+    MAX_PRIMITIVES,
+    MAXPOOL3X3,
+    PRIMITIVES,
+    SEPARABLE3X3,
+)
 from hpcnas.training.fitness.evaluator import ProgressCallback
 
 NOISE = 0.002  # standard deviation of one training setup, section 4.2
@@ -21,8 +29,10 @@ _REPORT_S = 0.1
 _CONV1X1, _DEPTHWISE, _SEPARABLE, _MAX, _AVG = (
     PRIMITIVES.index(name) + 1 for name in (CONV1X1, DEPTHWISE3X3, SEPARABLE3X3, MAXPOOL3X3, AVGPOOL3X3)
 )
-_SPATIAL = (_DEPTHWISE, _SEPARABLE, _MAX, _AVG)
-_LEARNED = (_CONV1X1, _DEPTHWISE, _SEPARABLE)
+_OWN = tuple(range(len(PRIMITIVES) + 1, len(PRIMITIVES) + 1 + MAX_PRIMITIVES))  # as if they were learned 3x3 convolutions
+_DEEP = (_DEPTHWISE, _SEPARABLE, *_OWN)
+_SPATIAL = (*_DEEP, _MAX, _AVG)
+_LEARNED = (*_DEEP, _CONV1X1)
 
 
 class SyntheticEvaluator:
@@ -84,7 +94,7 @@ def _paths(graph: OperatorGraph) -> tuple[int, int, int]:
     longest, shortest, fields = [0], [0], [1]  # fields: bit n stands for a way through n 3x3 operators
     for label, tensor in zip(graph.labels[1:], graph.reads[1:], strict=True):
         deepest, nearest, union = _merge(graph.tensors[tensor], longest, shortest, fields)
-        longest.append(deepest + (label in (_DEPTHWISE, _SEPARABLE)))
+        longest.append(deepest + (label in _DEEP))
         shortest.append(nearest + (label in _LEARNED))
         fields.append(union << (label in _SPATIAL))
     deepest, nearest, union = _merge(graph.tensors[graph.output], longest, shortest, fields)

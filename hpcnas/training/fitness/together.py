@@ -47,14 +47,15 @@ class TogetherEngine:
         self.data = DeviceData.of(data, device)
         self.evaluation_batch = max(1, min(MOST_EVALUATED_PX // data.image_px**2, len(data.validation.labels)))
         self.dtype = "float32" if is_interpreted() else "bfloat16"
+        self._plain: RepeatsEngine | None = None
+        self._logged: set[str] = set()
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
         """See `Evaluator.evaluate`. Repeats that diverge fail when the others are given."""
         plan, structure = self._plan(genotype)
         reason = plan.reason_against(structure)
         if reason:
-            log.warning("the repeats of this genotype are trained one after the other: %s", reason)
-            yield from RepeatsEngine(self.recipe, self.dataset, self.device).evaluate(genotype, seeds, progress=progress)
+            yield from self._one_by_one(reason).evaluate(genotype, seeds, progress=progress)
             return
         if self.device.type == "cuda":
             major, minor = torch.cuda.get_device_capability(self.device)
@@ -82,6 +83,15 @@ class TogetherEngine:
                     yield Fitness(repeat, result, seed, self.recipe.train_steps, seconds, device_label(self.device))
         if diverged:
             raise EvaluationFailed(FailureKind.NOT_A_NUMBER, "; ".join(f"repeat {k}: {why}" for k, why in diverged.items()))
+
+    def _one_by_one(self, reason: str) -> RepeatsEngine:
+        """The engine for genotypes that the kernels cannot run; each reason is logged once."""
+        if self._plain is None:
+            self._plain = RepeatsEngine(self.recipe, self.dataset, self.device)
+        if reason not in self._logged:
+            self._logged.add(reason)
+            log.warning("some genotypes' repeats are trained one after the other: %s", reason)
+        return self._plain
 
     def _plan(self, genotype: Genotype) -> tuple[PassPlan, Structure]:
         recipe, data = self.recipe, self.dataset

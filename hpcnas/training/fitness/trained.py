@@ -7,6 +7,7 @@ import torch
 from hpcnas.config import RecipeConfig
 from hpcnas.errors import UnfitHostError, UsageError
 from hpcnas.networks.gpu.support import reason_against
+from hpcnas.training.data.arrays import check_sizes
 from hpcnas.training.data.datasets import Dataset, load_dataset
 from hpcnas.training.fitness.evaluator import Evaluator
 from hpcnas.training.visible_gpu import explain_missing_gpu
@@ -26,13 +27,14 @@ def training_evaluator(recipe: RecipeConfig, *, device: str = "auto", is_gpu_opt
     if missing is not None:
         raise UnfitHostError(missing)
     chosen = choose_device(device)
-    data = load_dataset(recipe.dataset, recipe.data, split_seed=recipe.split_seed, fingerprint=recipe.fingerprint)
-    if recipe.crop > data.image_px:
-        raise UsageError(f"--crop {recipe.crop} is larger than the {data.image_px} px of {recipe.dataset}'s images")
-    if recipe.batch > len(data.train.labels):
-        raise UsageError(
-            f"--batch {recipe.batch} is larger than the {len(data.train.labels)} training images of {recipe.dataset}"
-        )
+    data = load_dataset(
+        recipe.dataset,
+        recipe.data,
+        split_seed=recipe.split_seed,
+        fingerprint=recipe.fingerprint,
+        image_px=recipe.image_px,
+    )
+    check_sizes(recipe.dataset, data.image_px, len(data.train.labels), crop=recipe.crop, batch=recipe.batch)
     return make_engine(recipe, data, chosen)
 
 

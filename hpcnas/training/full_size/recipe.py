@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from hpcnas.config import DATASETS
 from hpcnas.errors import UsageError, check_one_of
 from hpcnas.networks.blueprint import DEFAULT_CELLS, DEFAULT_CHANNELS, Tail
 from hpcnas.option import Option, check_options, option, options_of, shown_default
@@ -28,7 +29,10 @@ class FullRecipe:
     """
 
     model: FullModel = option("cifar", "The full-size network.")
-    dataset: str = option("cifar10", "cifar10, cifar100, fashion-mnist, digits, folder:PATH.", shown="the run's, else cifar10")
+    dataset: str = option("cifar10", f"{DATASETS}.", shown="the run's, else cifar10")
+    image_px: int = option(
+        0, "Side of the images; others are scaled.", shown="the run's, else the data set's", metavar="PX", least=0
+    )
     data: str = option("", "Folder of the data set; for imagenet the one that holds train/ and val/.", metavar="DIR")
     channels: int = option(DEFAULT_CHANNELS["cifar"], "c0, the width of the first cell.", metavar="C", least=1)
     cells: int = option(DEFAULT_CELLS["cifar"], "N, cells of a group.", metavar="N", least=1)
@@ -59,6 +63,8 @@ class FullRecipe:
                 f"--model {self.model} does not go with --dataset {self.dataset}; --model imagenet trains on --dataset "
                 "imagenet (train/ and val/ below --data), --model cifar on all others"
             )
+        if self.model == "imagenet" and self.image_px:
+            raise UsageError(f"--image-px {self.image_px} does not go with --model imagenet; give --crop, its images' side")
 
     def batch_per_rank(self, world_size: int) -> int:
         """Images of one step that one rank trains on; the batch of the whole training stays what it is.
@@ -86,6 +92,8 @@ class FullRecipe:
     def settings(self, digest: str, run: int, precision: str) -> dict[str, Any]:
         """The settings that a checkpoint or a result of this training must have."""
         own = {name: value for name, value in asdict(self).items() if name not in ("data", "runs", "precision", "milestones")}
+        if not self.image_px:  # in results of 0.1.0 it is no setting
+            del own["image_px"]
         return {**own, "milestones": list(self.milestones), "precision": precision, "genotype": digest, "run": run}
 
     @property
@@ -101,6 +109,8 @@ class FullRecipe:
             parts.append(self.tail)
         if self.dataset != paper.dataset:
             parts.append("".join(letter if letter.isalnum() else "-" for letter in self.dataset))
+        if self.image_px != paper.image_px:
+            parts.append(f"{self.image_px}px")
         return "-".join(parts)
 
 

@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,11 @@ def open_data(task: TrainingTask, group: Group, options: RunOptions, reporter: R
     shard = Shard(recipe.batch, recipe.crop, task.seed, rank_info.rank, rank_info.world_size, group.device)
     if recipe.dataset == "imagenet":
         return _open_folder(task, shard, group, options, reporter)
-    group.first_only(lambda: load_final_data(recipe.dataset, recipe.data, options.download))  # prepares the files once
-    return group.together(lambda: ResidentData(load_final_data(recipe.dataset, recipe.data), shard))
+    load = partial(load_final_data, recipe.dataset, recipe.data, image_px=recipe.image_px)
+    prepared: list[str] = [""]
+    group.first_only(lambda: prepared.append(load(options.download).fingerprint))  # prepares the files once
+    fingerprint = group.share(prepared[-1])
+    return group.together(lambda: ResidentData(load(fingerprint=fingerprint), shard))
 
 
 def _open_folder(task: TrainingTask, shard: Shard, group: Group, options: RunOptions, reporter: Reporter) -> FullData:

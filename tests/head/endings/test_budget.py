@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcnas.config import SearchConfig
-from hpcnas.head.budget import SPENT_EVERY_S, Budget, searching_s
+from hpcnas.head.endings.budget import SPENT_EVERY_S, Budget, searching_s
 
 
 @dataclass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcnas.head.notification import Ending, notify
+from hpcnas.head.endings.notification import Ending, notify
 
 ENDING = Ending("/runs/a b", "drained", "--hours 2 are over", 12, 100, (7, 0.75))
 

@@ -8,12 +8,13 @@ import pytest
 from hpcnas.cli import main
 from hpcnas.population.queries import Population
 from hpcnas.report.read_run import read_run
-from hpcnas.representation.codec import genotype_to_json
+from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.representation.presets import PUBLISHED
 from hpcnas.run_folder import RunFolder
 
 HEAD = ["head", "--preset", "smoke", "--cluster", "debug", "--workers", "1", "--fitness", "synthetic", "--population", "6"]
 HEAD += ["--nodes", "4,5"]  # the paper's, as that of its cell
+FLAT = ["--space", "flat", "--motifs", "1", "--nodes", "11"]
 
 
 def search(run: Path, *more: str, steps: int = 8) -> int:
@@ -71,8 +72,8 @@ def test_the_best_of_a_run_is_its_name_alone_too(earlier: Path, tmp_path: Path) 
     ("more", "sentence"),
     [
         (["--initial", "nowhere.json"], "is no source; give published"),
-        (["--initial", "published", "--space", "flat"], "is of another search space"),
-        (["--initial", "EARLIER", "--space", "flat"], "is of another search space"),
+        (["--initial", "published", *FLAT], "is of another search space"),
+        (["--initial", "EARLIER", *FLAT], "is of another search space"),
         (["--initial", "EARLIER:top7"], "names 7 genotypes, more than --population 6"),
         (["--initial", "nowhere:top7"], "holds no run"),
     ],
@@ -90,3 +91,20 @@ def test_the_configuration_reads_back(earlier: Path, tmp_path: Path) -> None:
     with Population.open(tmp_path / "run") as population:
         kept = population.config.search
     assert [json.loads(text) for text in kept.initial_genotypes] == [json.loads(text) for text in best_of(earlier, 2)]
+
+
+def test_genotypes_of_the_papers_primitives_begin_a_search_with_more(
+    earlier: Path, tmp_path: Path, own_primitives: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run of own primitives is no source for one without them."""
+    run, own = tmp_path / "run", ("--primitives", own_primitives)
+    assert search(run, "--initial", f"{earlier}:top2", "--initial", "published", *own) == 0
+    with Population.open(run) as population:
+        rows = [genotype_from_json(one.genotype) for one in population.individuals()][:3]
+        pool = population.config.space.pool
+    assert len(pool) == 8
+    assert rows == [genotype_from_json(text).over(pool) for text in (*best_of(earlier, 2), genotype_to_json(PUBLISHED))]
+    assert search(tmp_path / "again", "--initial", str(run), *own, steps=1) == 0
+    capsys.readouterr()
+    assert search(tmp_path / "less", "--initial", str(run), steps=1) == 2
+    assert "has the primitives of own_primitives; give --primitives own_primitives" in capsys.readouterr().err

@@ -14,7 +14,7 @@ def test_a_dry_run_with_download_fetches_what_is_missing(tmp_path: Path, monkeyp
     asked = []
     digits = prepare.prepare("digits")
 
-    def note(name: str, folder: str, download: bool) -> prepare.Prepared:
+    def note(name: str, folder: str, download: bool, image_px: int) -> prepare.Prepared:
         asked.append(download)
         return digits
 

@@ -234,7 +234,7 @@ def test_many_calls_in_one_batch_are_one_transaction(make_rig: Callable[[str], R
     with rig.head.batch():
         rig.head.add([offspring_record(1)])
         with pytest.raises(ValueError):
-            rig.head.add([offspring_record(2, copied_from=1)])
+            rig.head.add([offspring_record(2, copied_from=9)])
     assert rig.head.counts().born == 1
     assert check_database(rig.folder) == []
 

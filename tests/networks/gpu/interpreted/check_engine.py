@@ -15,6 +15,8 @@ from hpcnas.config import RecipeConfig
 from hpcnas.networks.gpu.layout import Descent
 from hpcnas.networks.gpu.support import MEMORY_MARGIN
 from hpcnas.records import FailureKind, Fitness
+from hpcnas.representation.genotype import Genotype, Motif
+from hpcnas.representation.primitives import PRIMITIVES
 from hpcnas.training.data.datasets import Dataset, Images
 from hpcnas.training.fitness.evaluator import EvaluationFailed
 from hpcnas.training.fitness.together import TogetherEngine
@@ -82,6 +84,22 @@ def test_memory_that_runs_out_halves_the_repeats_and_only_then_is_a_finding(engi
     with pytest.raises(EvaluationFailed) as caught:
         list(engine.evaluate(GENOTYPE, seeds, progress=lambda share: None))
     assert caught.value.kind is FailureKind.OUT_OF_MEMORY
+
+
+def test_networks_with_own_primitives_are_trained_by_torch_and_that_is_said_once(engine, own_primitives, caplog):
+    """Those of the same run without any keep the kernels."""
+    pool = (*PRIMITIVES, "5x5", "dilated3x3")
+    own, papers = (Genotype(((Motif(((k,),)),),), pool) for k in (7, 2))
+    with caplog.at_level(logging.WARNING):
+        for seed in (1, 2):
+            (found,) = engine.evaluate(own, {0: seed}, progress=lambda share: None)
+            assert found.steps == RECIPE.train_steps
+    assert caplog.text.count("a primitive of your own has no kernel") == 1
+    caplog.clear()
+    same = Genotype(papers.levels)
+    results = [next(engine.evaluate(genotype, {0: 1}, progress=lambda share: None)).accuracy for genotype in (papers, same)]
+    assert results[0] == results[1]
+    assert not caplog.text
 
 
 def test_how_many_fit_is_known_before_anything_is_allocated(engine, monkeypatch):

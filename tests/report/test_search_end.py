@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hpcnas.cli import main
-from hpcnas.commands.search_end import show_end
 from hpcnas.population.queries import Population
+from hpcnas.report.search_end import show_end
 from hpcnas.run_folder import RunFolder
 
 SEARCH = "head --preset smoke --cluster debug --workers 1 --fitness synthetic --seed 1 --steps"

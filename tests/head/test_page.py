@@ -13,7 +13,7 @@ from hpcnas.head.page import FIRST_S, PAUSE, PageWriter
 from hpcnas.population.queries import Population
 from hpcnas.run_folder import RunFolder
 
-SEARCH = ["head", "--preset", "smoke", "--cluster", "debug", "--workers", "1", "--fitness", "synthetic"]
+SEARCH = ["head", "--preset", "smoke", "--cluster", "debug", "--workers", "1", "--fitness", "synthetic", "--steps", "24"]
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
 
 
