@@ -153,7 +153,7 @@ def _facts(run: RunRows) -> str:
     if run.reused:
         parts.append(f"{run.reused:,} reused an earlier training, which saved {short_hours(run.saved_h)} GPU-hours")
     if run.waiting:
-        parts.append(f"{run.waiting:,} results wait in the outbox")
+        parts.append(f"{run.waiting:,} waiting in the outbox")
     return "; ".join(parts) + "."
 
 
