@@ -93,6 +93,7 @@ def run_notes(runs: Sequence[RunRows], *, fitness: bool = True, full_size: Seque
         f"{run.name}: not counted: {run.waiting} in its outbox, waiting for the next head." for run in runs if run.waiting
     ]
     notes += [f"{run.name}: {note}." for run in runs if fitness and (note := _short_search(run))]
+    notes += [f"{run.name}: {note}." for run in runs if fitness and (note := _short_walk(run))]
     notes += [f"{run.name}: {run.reuse_note}." for run in runs if fitness and run.reuse_note]
     notes += [f"{run.name}: {note}." for model in full_size for run in runs if (note := _short_training(run, model))]
     without_gpu = [
@@ -110,6 +111,14 @@ def _short_search(run: RunRows) -> str:
         return ""
     times = f"{recipe.repeats} time{'s' * (recipe.repeats > 1)} each"
     return f"small models trained for {recipe.train_steps:,} steps, {times} (the paper: {paper.train_steps:,}, {paper.repeats})"
+
+
+def _short_walk(run: RunRows) -> str:
+    """Random genotypes that are nearer to the identity chain than the paper's: its random search is another."""
+    mutations, paper = run.config.search.initial_mutations, SearchConfig().initial_mutations
+    if mutations >= paper:
+        return ""
+    return f"random genotypes are identity chains after {mutations:,} mutations (the paper: {paper:,})"
 
 
 def _short_training(run: RunRows, model: str) -> str:

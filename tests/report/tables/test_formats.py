@@ -51,6 +51,23 @@ def test_text_gives_way_to_a_narrow_terminal():
     assert "3.75 ± 0.12 (5)" in narrow
 
 
+def test_a_table_too_wide_for_a_terminal_comes_in_parts_with_every_value_once():
+    """Each part fits and begins with the names, as the rows would have no head otherwise."""
+    row = Row({"name": "evolution", "error": Spread(3.75, 0.12, 5), "imagenet": TopErrors(20.3, 5.2), "hours": 12.34})
+    lines = as_text([Table("t", "T", COLUMNS, (row,))], 40).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert sum(line.startswith("evolution") for line in lines) == sum(line.startswith("name") for line in lines) > 1
+    text = "\n".join(lines)
+    assert [text.count(value) for value in ("3.75 ± 0.12 (5)", "20.3/5.2 (1)", "12.3")] == [1, 1, 1]
+
+
+def test_text_shows_own_rows_before_published_ones():
+    text = as_text([TABLE])
+    assert text.index("a|b_c") < text.index("paper ")
+    markdown = as_markdown([TABLE])
+    assert markdown.index("| paper ") < markdown.index("script"), "files keep the paper's order"
+
+
 def test_latex_is_booktabs_and_escapes_what_comes_from_a_run():
     latex = as_latex([TABLE])
     assert latex.count(r"\toprule") == latex.count(r"\midrule") == latex.count(r"\bottomrule") == 1

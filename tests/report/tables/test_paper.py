@@ -121,6 +121,15 @@ def test_hours_without_a_gpu_are_said_to_be_none(make_rows):
     assert not any("no GPU" in note for note in search_table([make_rows("cluster")]).notes)
 
 
+def test_random_genotypes_of_fewer_mutations_than_the_papers_are_said(make_rows):
+    """Such a run's random search is not the paper's."""
+    run = make_rows("near")
+    near = replace(run, config=replace(run.config, search=replace(run.config.search, initial_mutations=2)))
+    says = "near: random genotypes are identity chains after 2 mutations (the paper: 1,000)."
+    assert says in table1([near]).notes
+    assert says not in table1([run]).notes
+
+
 def test_shorter_trainings_than_the_papers_are_said(make_rows, make_finals):
     """Their errors do not compare with the published ones."""
     run = make_rows("short", finals=make_finals(1, (9.0,), details={"settings": {"steps": 2000}}))
