@@ -15,7 +15,7 @@ from hpcnas.cli import build_app
 from hpcnas.config import RunConfig
 
 # Keys of the configuration whose option has another name.
-OPTIONS = {"algorithm": "search", "kind": "space"}
+OPTIONS = {"algorithm": "search", "kind": "space", "page_every_s": "page_every"}
 GENERATED = "This page is made from the program.\n"
 
 
