@@ -50,26 +50,34 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-for name in ${searches//,/ }; do
-  [[ $name =~ ^(evolution|random|flat)$ ]] || fail "--searches $searches: $name must be evolution, random or flat"
-done
+one="(evolution|random|flat)"
+[[ $searches =~ ^$one(,$one)*$ ]] || fail "--searches $searches must be evolution, random or flat, or several of them with commas"
 command -v hpcnas >/dev/null || fail "there is no hpcnas on the PATH; activate its environment"
 mkdir -p "$folder"
 
+over="" command=""
 # Ctrl-C reaches the command, too, which ends as it does at the end of a stretch; bash would begin the next one.
-over=""
-trap 'over="interrupted"' INT
+trap 'over=interrupted' INT
+trap 'over=stopped; [ -z "$command" ] || kill -TERM "$command"' TERM
 
 # within SIGNAL COMMAND...: runs it until the stretch is over, when it gets SIGNAL. Returns 1 if the stretch is over.
+# By hand, as timeout passes Ctrl-C on to a command that has had it already; the second one makes a head leave at once.
 within() {
-  local signal=$1 status=0 left=0 # 0: no limit
+  local signal=$1 status=0
   shift
-  if [ -n "$minutes" ]; then
-    left=$((60 * minutes - SECONDS))
-    [ "$left" -gt 0 ] || status=124
-  fi
-  [ "$status" -ne 0 ] || timeout --foreground --signal "$signal" "$left" "$@" || status=$? # 124: it ran into its time limit
-  [ "$status" -ne 124 ] || over="$minutes minutes are over"
+  [ -z "$minutes" ] || [ "$SECONDS" -lt $((60 * minutes)) ] || over="$minutes minutes are over"
+  [ -z "$over" ] || return 1
+  "$@" &
+  command=$!
+  while kill -0 "$command" 2>/dev/null; do
+    if [ -z "$over" ] && [ -n "$minutes" ] && [ "$SECONDS" -ge $((60 * minutes)) ]; then
+      over="$minutes minutes are over"
+      kill -"$signal" "$command"
+    fi
+    sleep 0.2
+  done
+  wait "$command" || status=$?
+  command=""
   [ -z "$over" ] || return 1
   [ "$status" -eq 0 ] || exit "$status"
 }

@@ -1,5 +1,6 @@
 """The process of a head, `python -m hpcnas.head`: its signals, its run and its display, from start to exit code."""
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from hpcnas.cluster.signals import StopFlag
 from hpcnas.config import RunConfig
 from hpcnas.head.display import make_display
 from hpcnas.head.endings.notification import Ending, notify
+from hpcnas.head.log import log_to_file
 from hpcnas.head.loop import Head
 from hpcnas.head.page import PageWriter
 from hpcnas.head.start import OpenRun, open_run, show_plan
@@ -41,8 +43,10 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
                 return 0
             return _search(run, flag, page, endings.append)
     finally:  # not under the run's lock: nobody waits for the last page or a command of the user there
-        if endings:
-            page.finish()
+        if endings and folder.logs.is_dir():
+            with contextlib.ExitStack() as stack:  # the run's own log is closed by now
+                log_to_file(folder, stack)
+                page.finish()
         for ending in endings:
             notify(config.cluster.on_failure if ending.state == "failed" else config.cluster.on_end, ending)
 

@@ -72,6 +72,7 @@ def retry_failed(folder: RunFolder, individual_ids: Sequence[int]) -> list[str]:
     """
     with Population.open(folder) as population:
         failed = {one.id for one in population.individuals(State.FAILED)}
+        is_full = population.counts().evaluated >= population.config.search.steps
     for individual_id in individual_ids:
         if individual_id not in failed:
             raise UsageError(f"genotype {individual_id} is not failed; only a failed one can be retried: see `hpcnas failures`")
@@ -81,8 +82,9 @@ def retry_failed(folder: RunFolder, individual_ids: Sequence[int]) -> list[str]:
             _leave_request(folder, f"{RETRY}{individual_id}")
         return [f"asked the head ({head}) to queue genotype {individual_id} anew" for individual_id in individual_ids]
     _retry_without_head(folder, individual_ids)
+    when = "with higher --steps, as all of today's are evaluated" if is_full else "again"
     return [
-        f"genotype {individual_id} is queued anew; the head trains it when it is started again"
+        f"genotype {individual_id} is queued anew; the head trains it when it is started {when}"
         for individual_id in individual_ids
     ]
 

@@ -118,7 +118,8 @@ def load_primitives(module: str) -> OwnPrimitives:
     found = import_own_module(OPTION, module, module)
     given = getattr(found, ATTRIBUTE, None)
     if not isinstance(given, list | tuple) or not given:
-        raise UsageError(f"{OPTION} {module}: the module has no list {ATTRIBUTE}; let it name operations there")
+        has = f"{ATTRIBUTE} is {given!r}" if hasattr(found, ATTRIBUTE) else f"the module has no {ATTRIBUTE}"
+        raise UsageError(f"{OPTION} {module}: {has}; let it be a list of at least one operation")
     for one in given:
         if not isinstance(one, Primitive) and one not in PRIMITIVES:
             raise UsageError(

@@ -34,4 +34,4 @@ def write_file(path: Path, data: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        raise UsageError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
+        raise UsageError(f"cannot write {path}: {error.strerror}; choose another place") from error

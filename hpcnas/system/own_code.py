@@ -12,6 +12,7 @@ from typing import Any
 from hpcnas.errors import UsageError
 
 FUNCTION_FORM = "PACKAGE.MODULE:FUNCTION"
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 def is_function_name(name: str) -> bool:
@@ -95,8 +96,9 @@ def _fault_at_import(error: BaseException) -> str:
 
 
 def _fault(error: BaseException) -> str:
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"; {os.path.basename(place.filename)}, line {place.lineno}" if place.filename != __file__ else ""
+    # Not a place in hpcnas itself, whose checks a user's line may have called.
+    places = [place for place in traceback.extract_tb(error.__traceback__) if not place.filename.startswith(_PACKAGE)]
+    where = f"; {os.path.basename(places[-1].filename)}, line {places[-1].lineno}" if places else ""
     return f"fails ({_in_words(error)}{where}); mend it first"
 
 

@@ -23,6 +23,7 @@ from hpcnas.training.data import prepare
 from hpcnas.training.data.sources import check_name
 from hpcnas.training.fitness.evaluators import load_evaluator
 
+RESULTS = Path(__file__).parents[2] / "docs/results"  # the populations that figures are drawn from
 SLURM = {"sbatch": "exit 0", "srun": "exit 0", "scontrol": "exit 1", "squeue": "exit 1", "sinfo": "exit 1"}
 PREPARE, DIGITS = prepare.prepare, prepare.prepare("digits")
 
@@ -81,6 +82,7 @@ class Stage:
             for number in range(170):  # a batch of 256, and a fifth beside it
                 Image.new("RGB", (8, 8), (number, 0, 0)).save(self.empty / "flowers" / part / f"{number}.png")
         shutil.copytree(self.empty / "flowers", self.searched / "flowers")
+        shutil.copytree(RESULTS, self.searched / "docs/results")
         self.run = folder / "run"
         search = "--preset smoke --cluster debug --workers 1 --fitness synthetic --steps 40"
         assert main(["head", *search.split(), "--run", str(self.run)]) == 0

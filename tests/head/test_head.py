@@ -249,7 +249,8 @@ def test_a_failed_genotype_can_be_retried_beside_a_running_head_and_without_one(
     shown = hpcnas("failures", "--run", run_folder.path).stdout
     assert "ValueError: not yet" in shown
     assert "Traceback" in shown
-    assert "is queued anew" in hpcnas("retry", "2", "--run", run_folder.path).stdout
+    said = hpcnas("retry", "2", "--run", run_folder.path).stdout
+    assert "is queued anew; the head trains it when it is started with higher --steps" in said
     assert individuals(run_folder)[1].state is State.QUEUED
 
 

@@ -148,3 +148,4 @@ def test_what_a_user_has_put_there_stays(tmp_path: Path, caplog: pytest.LogCaptu
     assert (run / "report.html").read_text() == "mine"
     (line,) = [message for message in caplog.messages if "page" in message]
     assert "is no page of run; give --out, or --force to replace it" in line
+    assert line in (run / "logs/head.log").read_text(), "the log that a user reads later"

@@ -55,6 +55,7 @@ def test_results_come_out_whole_of_two_stretches_on_two_machines(tmp_path: Path)
         end_processes(first)
     assert process.returncode == 0, said
     assert "interrupted; the same command goes on" in said
+    assert "drained at" in said, "the head had Ctrl-C once, so that it finished what was being trained"
     assert evaluated(RunFolder(first / "evolution")) < 8
     assert not (first / "random").exists()
     assert (first / "results.md").exists()
@@ -90,7 +91,8 @@ def test_a_stretch_without_time_left_begins_nothing(tmp_path: Path) -> None:
     ("words", "reason"),
     [
         (("--minutes", "0"), "--minutes 0 must be a whole number of at least 1"),
-        (("--searches", "evolution,hill"), "--searches evolution,hill: hill must be evolution, random or flat"),
+        (("--searches", "evolution,hill"), "--searches evolution,hill must be evolution, random or flat, or several"),
+        (("--searches", ",evolution"), "--searches ,evolution must be evolution, random or flat, or several"),
         (("--genotypes",), "--genotypes needs a value"),
         (("--gpu", "1"), "unknown option --gpu"),
     ],

@@ -87,8 +87,8 @@ def test_the_list_may_be_instead_of_the_papers(write_module: Callable[[str], str
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("x = 1", "the module has no list PRIMITIVES"),
-        ("PRIMITIVES = []", "the module has no list PRIMITIVES"),
+        ("x = 1", "the module has no PRIMITIVES; let it be a list of at least one operation"),
+        ("PRIMITIVES = []", r"PRIMITIVES is \[\]; let it be a list of at least one operation"),
         ("PRIMITIVES = ['conv7x7']", "'conv7x7' in PRIMITIVES is neither a Primitive nor a name of the paper's"),
         ("PRIMITIVES = ['identity', 'identity']", "the primitive identity is given twice"),
         ("PRIMITIVES = [Primitive('none', 'C', nn.Conv2d)]", "cannot be imported: .*'none' is no name for a primitive"),
