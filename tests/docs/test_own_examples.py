@@ -31,6 +31,8 @@ SMALL = (
     "1",
     "--train-steps",
     "12",
+    "--initial-mutations",
+    "1000",  # or own operations would be rare
 )
 FULL = ("--model", "cifar", "--channels", "4", "--cells", "1", "--steps", "3", "--runs", "1", "--batch", "32")
 
