@@ -201,7 +201,7 @@ def test_status_tells_the_whole_shape(finished: RunFolder) -> None:
     status = json.loads(hpcnas("status", "--run", finished.path, "--json").stdout)
     assert list(status) == [
         *("run", "state", "search", "space", "steps", "evaluated", "queued", "leased", "failed"),
-        *("workers", "best", "seconds", "gpu_seconds", "outbox", "reused", "saved_gpu_seconds"),
+        *("workers", "best", "seconds", "gpu_seconds", "outbox", "reused", "saved_gpu_seconds", "note"),
     ]
     assert (status["state"], status["evaluated"], status["steps"]) == ("finished", 8, 8)
     assert set(status["best"]) == {"id", "fitness"}

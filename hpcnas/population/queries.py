@@ -33,9 +33,9 @@ class Population:
     ...     best = population.best()
     ...     rows = population.rows()
     >>> counts.evaluated, counts.failed
-    (60, 0)
+    (100, 0)
     >>> rows[0]["id"], rows[0]["parent"], len(rows)
-    (1, None, 60)
+    (1, None, 100)
     >>> best.fitness == max(row["fitness"] for row in rows)
     True
 

@@ -91,7 +91,7 @@ def test_ranks_that_wait_for_one_that_prepares_leave_with_it(
     context, port = multiprocessing.get_context("fork"), free_port()
     opening = context.Event()
 
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         opening.set()
         sleep_in_python()
 
