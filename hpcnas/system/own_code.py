@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from hpcnas.errors import UsageError
 
@@ -36,7 +36,7 @@ def import_own_function(option: str, name: str, call: str) -> Callable[..., Any]
         raise UsageError(f"{option} {name}: module {module} has no function {function}")
     if not callable(found):
         raise UsageError(f"{option} {name} is not a function; it must be callable as {call}")
-    return found  # type: ignore[no-any-return]
+    return cast(Callable[..., Any], found)
 
 
 def import_own_module(option: str, name: str, module: str) -> ModuleType:
