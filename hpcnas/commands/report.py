@@ -1,6 +1,5 @@
 """`hpcnas report` and `hpcnas export`: tables, figures and page of a search; files of a genotype."""
 
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -156,5 +155,8 @@ def _is_rewritten(folders: "Sequence[RunFolder]") -> bool:
 
 
 def _terminal_width() -> int:
-    """The terminal's width, or $COLUMNS; 0 for a file or pipe, in which lines may have any length."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 0
+    """The terminal's width; 0 for a file or pipe, in which lines may have any length.
+
+    $COLUMNS counts for a terminal alone: where a shell exports it, what is piped into `grep` would have broken cells.
+    """
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

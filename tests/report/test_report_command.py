@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import shutil
 import time
 
 import pytest
@@ -26,6 +27,14 @@ def test_text_shows_the_search_and_the_papers_tables(folder, toy, capsys):
         assert f"\n{title}" in f"\n{text}"
     assert "toy (synthetic)" in text
     assert "published" in text
+
+
+def test_a_pipe_gets_whole_cells_whatever_the_shell_says_of_its_window(toy, tmp_path, capsys, monkeypatch):
+    """Some shells export COLUMNS, the width of a terminal that this output does not go to."""
+    run = shutil.copytree(toy, tmp_path / "a-name-longer-than-24-letters")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["report", str(run)]) == 0
+    assert "a-name-longer-than-24-letters (synthetic)  hierarchical" in capsys.readouterr().out
 
 
 def test_json_has_the_documented_shape(folder, capsys):
