@@ -59,7 +59,7 @@ def train_here(
     except RankLost as lost:
         # At once: closing connections to a dead rank may hang. Python also removes its signal handlers while it ends.
         # srun's SIGTERM (143) would then hide the killed rank (137), and the script would not requeue the job.
-        os._exit(_leave_without(lost, stop, rank_info))
+        os._exit(_leave_without(lost, stop, preparing, rank_info))
     finally:
         group.close()
 
@@ -154,9 +154,10 @@ def _summary(results: list[Final]) -> str:
     return f"error {mean:.2f} ± {deviation:.2f} % (n = {len(errors)}, sample standard deviation)"
 
 
-def _leave_without(lost: RankLost, stop: StopFlag, rank_info: RankInfo) -> int:
+def _leave_without(lost: RankLost, stop: StopFlag, preparing: Preparation, rank_info: RankInfo) -> int:
     """Log that another rank is lost, unless all were asked to stop and some of them left sooner."""
     if stop.exit_code:
-        return leave(StoppedBySignal.by(stop.exit_code, "the training"), rank_info)
+        what = "the preparation" if preparing.is_stopped else "the training"
+        return leave(StoppedBySignal.by(stop.exit_code, what), rank_info)
     print(f"hpcnas: {lost}", file=sys.stderr, flush=True)
     return lost.exit_code

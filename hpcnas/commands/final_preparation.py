@@ -26,11 +26,13 @@ class Preparation:
     Args:
         flag: its handlers are installed.
         leave: does what is due at the end of a stopped process; returns the exit code.
+    Attributes:
+        is_stopped: whether a signal came while something was prepared.
     """
 
     def __init__(self, flag: StopFlag, leave: Callable[[StoppedBySignal], int]) -> None:
         self._flag, self._leave = flag, leave
-        self._is_raised = False
+        self.is_stopped = False
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
@@ -54,8 +56,8 @@ class Preparation:
             earlier = handlers[signal.Signals(number)]
             if callable(earlier):
                 earlier(number, frame)
-            if not self._is_raised:  # the second of one event must not disturb the first one's way out
-                self._is_raised = True
+            if not self.is_stopped:  # the second of one event must not disturb the first one's way out
+                self.is_stopped = True
                 self._check()
 
         handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}

@@ -84,8 +84,9 @@ def test_lock_is_given_back(tmp_path: Path, genotype_file: str) -> None:
     assert list(tmp_path.glob(f"run/**/{TRAINING_LOCK}")) == []
 
 
+@pytest.mark.parametrize("is_first_gone", [False, True], ids=["together", "the waiting one first"])
 def test_ranks_that_wait_for_one_that_prepares_leave_with_it(
-    tmp_path: Path, genotype_file: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, genotype_file: str, capfd: pytest.CaptureFixture[str], is_first_gone: bool
 ) -> None:
     """Rank 0 reads the data, rank 1 waits in a call of gloo's: both have the signal's exit code, and one line is said."""
     context, port = multiprocessing.get_context("fork"), free_port()
@@ -107,8 +108,10 @@ def test_ranks_that_wait_for_one_that_prepares_leave_with_it(
     for process in ranks:
         process.start()
     assert opening.wait(60)
-    for process in ranks:
+    for process in reversed(ranks):
         os.kill(process.pid or 0, signal.SIGTERM)
+        if is_first_gone:  # then rank 0 finds, on its way out, that the other one is lost
+            process.join(SOON_S)
     for process in ranks:
         process.join(SOON_S)
         process.kill()

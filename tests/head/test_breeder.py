@@ -14,6 +14,9 @@ from hpcnas.records import Failure, FailureKind, Fitness, WorkerInfo
 from hpcnas.representation.space import FLAT
 
 
+pytestmark = pytest.mark.usefixtures("patience")
+
+
 def evaluate_one(store: Store, breeder: Breeder, step: int, *, fails: bool = False) -> bool:
     """Ask as a worker does; whether there was something to do."""
     store.join(WorkerInfo("w", "host", 1))
@@ -84,13 +87,10 @@ def test_a_new_head_breeds_what_the_old_one_would_have(store: Store, config: Run
 
 
 @pytest.mark.parametrize("policy", ["redraw", "reuse"])
-def test_duplicates_are_redrawn_or_take_over_the_fitness(
-    store: Store, config: RunConfig, policy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_duplicates_are_redrawn_or_take_over_the_fitness(store: Store, config: RunConfig, policy: str) -> None:
     """A space of a single edge has few networks, so that twins are certain."""
     from hpcnas.representation.space import SearchSpace
 
-    monkeypatch.setattr("hpcnas.head.breeder.PROMPT_S", 60.0)  # on a busy machine many redraws take longer than a claim may
     tiny = replace(
         config,
         space=SearchSpace("flat", (1,), (2,)),

@@ -15,6 +15,7 @@ from hpcnas.records import Failure, FailureKind, State
 from hpcnas.run_folder import RunFolder
 from tests.head.conftest import FakeClock
 from tests.head.fakes import Hand, HeadInProcess
+from tests.processes import wait_until
 
 CRASH = Failure(FailureKind.CRASH, "ValueError: boom", "Traceback (most recent call last):\n  File x\nValueError: boom")
 BUILD = Failure(FailureKind.BUILD, "cannot be built")
@@ -39,7 +40,7 @@ def work(head: HeadInProcess, clock: FakeClock) -> Callable[[float], None]:
 
 def bear(head: HeadInProcess, hand: Hand) -> Hand:
     """A genotype for this worker."""
-    head.run.breeder.breed()
+    wait_until(head.run.breeder.breed)  # on a busy machine it is finished in a thread
     hand.claim()
     return hand
 

@@ -18,6 +18,7 @@ from hpcnas.records import State
 from hpcnas.representation.space import FLAT
 from hpcnas.run_folder import RunFolder
 from tests.head.fakes import Hand
+from tests.processes import wait_until
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_second_head_is_refused_and_disturbs_nothing(new: RunFolder, config: R
 def test_a_new_head_merges_the_outbox_and_ends_draining(new: RunFolder, config: RunConfig) -> None:
     with open_run(new, config) as run:
         hand = Hand(run.store)
-        run.breeder.breed()
+        wait_until(run.breeder.breed)  # on a busy machine it is finished in a thread
         hand.claim()
         run.store.set_draining(True)
     assert hand.held is not None
