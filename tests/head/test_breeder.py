@@ -13,7 +13,6 @@ from hpcnas.population.store import Store
 from hpcnas.records import Failure, FailureKind, Fitness, WorkerInfo
 from hpcnas.representation.space import FLAT
 
-
 pytestmark = pytest.mark.usefixtures("patience")
 
 
