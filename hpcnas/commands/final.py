@@ -54,6 +54,7 @@ def final(
         return
     from hpcnas.commands.final_start import start_training
 
+    # The genotype is looked up later, by rank 0 alone: each rank could find another best in a search that goes on.
     raise typer.Exit(start_training(options, recipe, lambda: _resolve(genotype, options.folder)))
 
 
@@ -78,8 +79,10 @@ def _submit(options: FinalOptions, recipe: "FullRecipe", config: "RunConfig | No
     from hpcnas.cluster.slurm.full_jobs import submit_full
 
     shape = options.shape(config)
+    # Refuses a batch that these ranks cannot share now, and not in a job after its wait in the queue.
     recipe.batch_per_rank(shape.nodes * shape.ranks_per_node)
     for _, individual in _resolve(options.genotype, options.folder):
+        # The id and not `best`: by the time that the job begins, another genotype may be the best.
         name = str(individual) if individual is not None else options.genotype
         if individual is None and options.genotype != "published":
             # The job may begin in another folder than this command.
