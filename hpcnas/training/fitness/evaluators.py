@@ -31,11 +31,13 @@ class FunctionEvaluator:
             share = share_of(progress, done, len(seeds))
             accuracy = self._function(genotype, repeat=repeat, seed=seed, progress=share)
             self._check(accuracy)
+            # A function need not report by itself; without any progress its lease would count as stalled.
             share(1.0)
             yield Fitness(repeat, float(accuracy), seed, steps=0, seconds=time.perf_counter() - start)
 
     def _check(self, accuracy: object) -> None:
         expected = "a fitness function must return a number from 0 to 1"
+        # numpy's and torch's numbers have __float__, too. True is an int: a comparison by mistake would be the best fitness.
         if isinstance(accuracy, bool) or not hasattr(accuracy, "__float__"):
             raise EvaluationFailed(FailureKind.CRASH, f"{self._name} returned {accuracy!r}; {expected}")
         if not math.isfinite(float(accuracy)):
