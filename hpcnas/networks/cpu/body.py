@@ -69,6 +69,7 @@ class NativeBody:
             and weight.dtype in _DTYPES
             and stems == 1
             and not images.requires_grad
+            # An evaluation whose gradients are asked for is left to torch: the kernels go back through a training step alone.
             and (training or not torch.is_grad_enabled())
             and not torch.is_autocast_enabled("cpu")
             and load_library() is not None
@@ -94,6 +95,7 @@ class NativeBody:
         features = images.new_empty(len(images), ready.plan.features)
         self._run(ready, images, features, training, None)
         if training:
+            # The kernels update means and variances. This counter is in the reference's state dict, so it has to count as well.
             torch._foreach_add_([_batches(m) for m in self.modules], 1)
         return features
 
