@@ -41,6 +41,7 @@ def find_runs(top: Path) -> Iterator[RunFolder]:
     for path, folders, files in os.walk(top):
         folder = RunFolder(Path(path))
         if folder.config.name in files:
+            # os.walk goes down into what is left here. A run has many files, and no other run inside.
             folders.clear()
             yield folder
         folders[:] = sorted(name for name in folders if not name.startswith("."))

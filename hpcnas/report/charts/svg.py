@@ -114,6 +114,7 @@ def _axes(panel: AxesPanel) -> _Axes:
 
 
 def _padded(low: float, high: float, share: float) -> tuple[float, float]:
+    # A single point, or equal ones, have no extent: without a margin the scale would divide by zero.
     margin = (high - low) * share or abs(high) * 0.1 or 1.0
     return low - margin, high + margin
 
@@ -123,6 +124,7 @@ def ticks(low: float, high: float, most: int = 6, least_step: float = 0.0) -> li
     rough = max((high - low) / most, least_step)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    # Multiples of the step, not sums, which drift; 1e-9 keeps an end that rounding puts outside.
     return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
