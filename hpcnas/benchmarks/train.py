@@ -96,6 +96,7 @@ def _with_together(
 
 def _measure(genotype: Genotype, setting: Setting, rounds: int) -> dict[str, Any]:
     variants = LEVERS[setting.device.type]
+    # All are kept at once: rounds take turns, so that a slower minute of the machine falls on all variants.
     made = {variant.name: make_step(variant, genotype, setting) for variant in variants}
     clock: dict[str, list[float]] = {name: [] for name in made}
     cpu: dict[str, list[float]] = {name: [] for name in made}
