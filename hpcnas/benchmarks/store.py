@@ -51,7 +51,7 @@ def run(
         sizes: small, paper's and large population.
         postgres: connection string of a server to measure too; empty: none.
         folder: where to put the databases; by default a temporary folder, which is what the disk's speed is of.
-        say: called with the name of each measurement.
+        log_line: called with the name of each measurement.
 
     Returns:
         machine, versions, rows (each with name, n, median and spread) and summary, as docs/performance.md names them.

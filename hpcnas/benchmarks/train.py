@@ -32,7 +32,7 @@ def run(
     """Measure every variant over the committed genotypes, in interleaved rounds after one that warms up.
 
     Args:
-        names: which of the genotypes of bench_genotypes.json; empty for all.
+        names: which of the genotypes of genotypes.json; empty for all.
         rounds: measured steps of each variant; the rows hold their median and spread.
         threads: of the CPU; None leaves torch's choice.
         profile: whether to measure what each kind of kernel takes, on a GPU.
