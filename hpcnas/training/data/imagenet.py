@@ -93,7 +93,7 @@ class FolderData:
 
     Args:
         loaders: processes that decode; 0 decodes in this one.
-        say: gets a line for each image that cannot be read.
+        log_line: gets a line for each image that cannot be read.
     Raises:
         DataError: fewer images than a batch.
     """
