@@ -7,17 +7,15 @@ import typer
 
 from hpcnas.command_help import RUN, add, shown
 from hpcnas.commands.final_options import FinalOptions, final_options
+from hpcnas.commands.final_pin import BEST_SO_FAR, FRONT, Named
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, use_primitives_of_run
 from hpcnas.commands.options import RunOption, offering
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from hpcnas.commands.final_pin import Named
     from hpcnas.config import RunConfig
     from hpcnas.training.full_size.recipe import FullRecipe
-
-BEST_SO_FAR, FRONT = "best-so-far", "front"
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +56,7 @@ def final(
     raise typer.Exit(start_training(options, recipe, lambda: _resolve(genotype, options.folder)))
 
 
-def _resolve(word: str, folder: RunFolder) -> "list[Named]":
+def _resolve(word: str, folder: RunFolder) -> list[Named]:
     from hpcnas.commands.genotype_argument import resolve_genotype
 
     if word not in (BEST_SO_FAR, FRONT):
