@@ -19,8 +19,8 @@ def read_package() -> dict[str, ast.Module]:
 def silent_names(modules: dict[str, ast.Module]) -> list[str]:
     """Public modules, classes, functions and methods without a docstring.
 
-    A method keeps the docstring that it overrides in a base class of the package. Names that begin with _ are not public,
-    and neither are those inside a function.
+    A method keeps the docstring that it overrides in a base class of the package. Names that begin with _ need none, and
+    neither do those inside a function. The other methods of a class that begins with _ do: they are what its module calls.
     """
     classes = {node.name: node for tree in modules.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     silent = [path for path, tree in modules.items() if not ast.get_docstring(tree)]
@@ -29,10 +29,10 @@ def silent_names(modules: dict[str, ast.Module]) -> list[str]:
 
 def silent_in(owner: ast.Module | ast.ClassDef, classes: Classes) -> Iterator[str]:
     for node in statements(owner.body):
-        if not isinstance(node, (ast.ClassDef, *FUNCTION)) or node.name.startswith("_"):
+        if not isinstance(node, (ast.ClassDef, *FUNCTION)):
             continue
         is_inherited = isinstance(owner, ast.ClassDef) and is_told_above(owner, node.name, classes)
-        if not ast.get_docstring(node) and not is_inherited:
+        if not node.name.startswith("_") and not ast.get_docstring(node) and not is_inherited:
             yield node.name
         if isinstance(node, ast.ClassDef):
             yield from (f"{node.name}.{name}" for name in silent_in(node, classes))
@@ -84,7 +84,7 @@ def test_every_public_name_has_a_docstring():
 
 
 def test_this_guard_sees_what_is_silent():
-    """Functions under `if`, methods, properties; not the private and nested ones, or those with a docstring in a base class."""
+    """Functions under `if`, methods, properties; not private and nested ones, or those with a docstring in a base class."""
     text = '''
 class Base:
     """Told."""
@@ -100,10 +100,11 @@ class Child(Base):
     def silent(self): ...
 class _Private:
     def method(self): ...
+    def _part(self): ...
 if True:
     def beneath(): ...
 '''
-    expected = ["m.py", "m.py: Base.silent", "m.py: Base.size", "m.py: Child.silent", "m.py: beneath"]
+    expected = ["m.py", "m.py: Base.silent", "m.py: Base.size", "m.py: Child.silent", "m.py: _Private.method", "m.py: beneath"]
     assert silent_names({"m.py": ast.parse(text)}) == expected
 
 

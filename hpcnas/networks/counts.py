@@ -44,6 +44,7 @@ class _Cost(NamedTuple):
     macs: int = 0
 
     def then(self, other: "_Cost") -> "_Cost":
+        """The cost of this part with `other` behind it: its width, the sums of all else."""
         return _Cost(other.width, self.trainable + other.trainable, self.statistics + other.statistics, self.macs + other.macs)
 
 

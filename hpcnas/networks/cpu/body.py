@@ -157,6 +157,7 @@ class NativeBody:
 class _Body(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, body: NativeBody, images: Tensor, training: bool, *weights: Tensor) -> Tensor:
+        """As `NativeBody.forward`; `weights` stand here so that autograd gives their gradients."""
         features = body.forward(images, training)
         ctx.body, ctx.ticket = body, body.ticket
         ctx.save_for_backward(images)
@@ -164,6 +165,11 @@ class _Body(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *dfeatures: Tensor) -> tuple[Any, ...]:
+        """Gradients of the weights; None for the body, the images and `training`.
+
+        Raises:
+            RuntimeError: another forward pass came after the one that is asked for.
+        """
         if ctx.ticket != ctx.body.ticket:
             raise RuntimeError("a planned network keeps the latest forward pass only; call backward before the next forward")
         (images,) = ctx.saved_tensors

@@ -58,6 +58,7 @@ class _Layout:
                     self.normalised[value] = (module, channel)
 
     def plan(self) -> NativePlan:
+        """All numbers of the plan."""
         memory = Memory()
         values = range(1, len(self.graph.widths))
         coefficients = {v: memory.take(_COEFFICIENTS * self.graph.widths[v]) for v in values}

@@ -29,9 +29,11 @@ class _Axes:
     left: float  # px: so far that the widest number has room beside the axis' name
 
     def px(self, value: float) -> float:
+        """The place of an x in the view box."""
         return self.left + (value - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - self.left - RIGHT)
 
     def py(self, value: float) -> float:
+        """The place of a y in the view box, which counts from the top."""
         return HEIGHT - BOTTOM - (value - self.y[0]) / (self.y[1] - self.y[0]) * (HEIGHT - TOP - BOTTOM)
 
 
