@@ -54,6 +54,7 @@ def run(
         setting = Setting(chosen, model, channels, (batch, 3, image_px, image_px))
         rows = [{"genotype": name, **_measure(genotype, setting, rounds)} for name, genotype in genotypes.items()]
         summary = _summary(rows)
+        # The kernels that train all repeats together, and the time of a fitness, are of the search's model alone.
         if chosen.type == "cuda" and model == "small":
             rows = _with_together(rows, genotypes, setting, rounds, profile)
             seconds = measure_fitness(genotypes, chosen)

@@ -109,7 +109,7 @@ def _of_run(text: str, folder: RunFolder) -> tuple[Genotype, int]:
 
 def _individual(population: "Population", text: str, folder: RunFolder) -> "Individual":
     try:
-        # SQLite raises OverflowError above 63 bits, and Python refuses to read numbers of more than 4,300 digits.
+        # sqlite3 raises OverflowError above 63 bits, and Python refuses to read numbers of more than 4,300 digits.
         return population.individual(min(int(text[:20]), _LARGEST_ID))
     except KeyError as error:
         raise UsageError(f"{folder.path} has no genotype {text[:20]}; `hpcnas population` lists the ids") from error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Form = Literal["text", "csv", "json"]
 Size = Literal["parameters", "macs"]
 WATCH_S = 2.0
-PENDING_EVERY_S = 60.0  # its answer may take seconds, in which the picture stands still
+PENDING_EVERY_S = 60.0  # Slurm's answer may take seconds, in which the picture stands still
 
 
 def register(app: typer.Typer) -> None:

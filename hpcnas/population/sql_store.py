@@ -89,7 +89,7 @@ class SQLStore(Store):
     # ------------------------------------------------------------------ the head's side
 
     def begin_epoch(self) -> int:
-        # An earlier epoch of this instance would refuse the transaction that begins the next one.
+        # An earlier epoch of this instance may be over; it would then refuse the transaction that begins the next one.
         self.epoch = None
         self.epoch = self._do(_next_epoch)
         self._began = self._read(lambda tx: int(tx.value("next_ended_order")) - 1)

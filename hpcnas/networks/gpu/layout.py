@@ -78,7 +78,7 @@ class Layout:
         """The place of a module's partial gradients; the same for all its launches."""
         if m not in self.partial:
             self.partial[m] = self.partial_size, chunks
-            # Kernels are compiled for offsets that are multiples of 64, and no address is checked against that.
+            # Kernels are compiled for aligned offsets, and no address is checked against that.
             self.partial_size += round_up(chunks * self.runs * size, 64)
         at, known = self.partial[m]
         assert known == chunks, "the chunks of a module's launches differ"
