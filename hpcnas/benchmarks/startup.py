@@ -83,7 +83,7 @@ def text(report: dict[str, Any]) -> str:
 
 
 def _in_turns(processes: dict[str, Start], starts: int) -> dict[str, list[tuple[float, float]]]:
-    """So that a slower minute of the machine falls on all of them."""
+    """Seconds of each start; in turns, so that a slower minute of the machine falls on all processes."""
     seconds: dict[str, list[tuple[float, float]]] = {key: [] for key in processes}
     for number in range(starts + 1):
         for key, start in processes.items():

@@ -116,7 +116,7 @@ def _factory(module: str, found: OwnPrimitives, name: str, defined: set[str]) ->
 
 
 def check_own_source(source: str, network: nn.Module, image: Tensor) -> None:
-    """See that a model file with own primitives computes by itself what the network computes.
+    """Check that a model file with own primitives computes by itself what the network computes.
 
     Args:
         network: in evaluation mode.

@@ -175,7 +175,7 @@ def _count_module(primitive: Primitive, c_in: int, C: int) -> tuple[int, int, in
 
 
 def _check(primitive: Primitive) -> None:
-    """See that a primitive is a module that emits what it says, and is counted rightly."""
+    """Check that a primitive is a module that emits what it says, and is counted rightly."""
     import torch
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""Writes a network graph down as numbers for native/engine.cpp: merged operations, and where each tensor lies in memory.
+"""Writes a network graph down as numbers for engine.cpp: merged operations, and where each tensor lies in memory.
 
 What is merged, see `schedule`. Gradients live only from their first writer to their producer's backward pass and
 share memory.

@@ -31,7 +31,7 @@ def use_folder() -> Path:
 
 
 def prepare(plan: PassPlan, arch: int, wait: Callable[[], None] = lambda: None) -> int:
-    """See that every variant that `plan` needs is on disk.
+    """Compile the variants that `plan` needs and that are not on disk yet.
 
     Args:
         arch: of the card, such as 90.

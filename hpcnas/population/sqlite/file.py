@@ -83,7 +83,7 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """See that the file is a population that this hpcnas can read.
+    """Check that the file is a population that this hpcnas can read.
 
     Raises:
         DamagedRunError: of another program, or of a newer hpcnas.

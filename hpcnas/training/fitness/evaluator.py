@@ -20,7 +20,7 @@ class Evaluator(Protocol):
 
     @property
     def at_once(self) -> int:
-        """See the class."""
+        """Repeats that end together, at most."""
         ...
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:

@@ -25,7 +25,7 @@ class FunctionEvaluator:
         self._name = name
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
-        """See `Evaluator.evaluate`; an exception of the function itself goes through."""
+        """Call the function for each repeat, see `Evaluator.evaluate`; an exception of its own goes through."""
         for done, (repeat, seed) in enumerate(seeds.items()):
             start = time.perf_counter()
             share = share_of(progress, done, len(seeds))
@@ -69,7 +69,7 @@ def load_evaluator(recipe: RecipeConfig, *, device: str = "auto", is_gpu_optiona
 
 
 def check_fitness(fitness: str) -> None:
-    """See that `--fitness` can be loaded, without loading data or torch.
+    """Check that `--fitness` can be loaded, without loading data or torch.
 
     Raises:
         UsageError: as for `load_evaluator`.

@@ -52,7 +52,7 @@ class RepeatsEngine:
         self._is_logged = False
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
-        """See `Evaluator.evaluate`."""
+        """Train the repeats one by one, see `Evaluator.evaluate`."""
         for done, (repeat, seed) in enumerate(seeds.items()):
             start = time.perf_counter()
             accuracy = self._train_one(genotype, seed, share_of(progress, done, len(seeds)))

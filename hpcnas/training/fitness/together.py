@@ -51,7 +51,7 @@ class TogetherEngine:
         self._logged: set[str] = set()
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
-        """See `Evaluator.evaluate`. Repeats that diverge fail when the others are given."""
+        """Train as many repeats at once as fit, see `Evaluator.evaluate`; those that diverge fail when the others are given."""
         plan, structure = self._plan(genotype)
         reason = plan.reason_against(structure)
         if reason:

@@ -42,7 +42,7 @@ def reason_against_network(task: TrainingTask) -> str:
 def train_together(
     tasks: Sequence[TrainingTask], group: Group, options: RunOptions
 ) -> Generator[tuple[TrainingTask, Final], None, None]:
-    """See `runs.train_runs`. As many runs at once as fit; where not one does, torch trains them, in smaller pieces."""
+    """Train as many runs at once as fit, see `runs.train_runs`; if not one does, torch trains them, in smaller pieces."""
     left, reason = list(tasks), ""
     try:
         with ExitStack() as stack:
