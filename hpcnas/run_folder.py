@@ -31,6 +31,11 @@ class RunFolder:
         return self.path / "population.db"
 
     @property
+    def database_log(self) -> Path:
+        """SQLite's write-ahead log, while the database is open on a local disk."""
+        return self.path / "population.db-wal"
+
+    @property
     def head_address(self) -> Path:
         """The head's address: JSON host, port, pid, epoch."""
         return self.path / "head.json"

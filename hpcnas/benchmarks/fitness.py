@@ -36,6 +36,7 @@ def _extrapolated(genotype: Genotype, data: Dataset, device: torch.device) -> fl
     _training_s(genotype, WARM_UP, data, device)  # compiles and tunes what is new to this genotype
     fixed = _training_s(genotype, SHORT, data, device)
     more = _training_s(genotype, LONG, data, device)
+    # The difference of both lengths holds the steps alone: building, capture and evaluation are in both once.
     return fixed + (more - fixed) / (LONG - SHORT) * (RecipeConfig().train_steps - SHORT)
 
 

@@ -71,6 +71,7 @@ def run(
         ModelVariant(f"{fast} channels last, planned, DDP", build_planned_network, fast, is_last=True, is_ddp=True),
     ]
     recipe = full_recipe(model, channels=channels, crop=image_px)
+    # DDP of one process shows what its hooks and buckets cost, without a network between ranks.
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=HashStore(), rank=0, world_size=1)
     try:
         while True:

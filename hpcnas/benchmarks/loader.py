@@ -48,6 +48,7 @@ def run(images: int = 64, repeats: int = 5) -> dict[str, Any]:
     finally:
         torch.set_num_threads(threads)
     rows = [_row(name, images, kb, seconds) for name, seconds in measured.items()]
+    # The ratio of each round, then the median: both halves of a round ran under the same conditions.
     plain, ours = (np.array(measured[name]) for name in ("torchvision", "hpcnas"))
     summary = {"ratio": statistics.median(plain / ours), "images_per_s_per_core": rows[1]["images_per_s"]}
     return {"machine": compute_line(torch.device("cpu"), threads=1), "versions": versions(), "rows": rows, "summary": summary}

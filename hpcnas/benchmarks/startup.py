@@ -83,7 +83,7 @@ def text(report: dict[str, Any]) -> str:
 
 
 def _in_turns(processes: dict[str, Start], starts: int) -> dict[str, list[tuple[float, float]]]:
-    """So that a slower minute of the machine falls on all of them."""
+    """Seconds of each start; in turns, so that a slower minute of the machine falls on all processes."""
     seconds: dict[str, list[tuple[float, float]]] = {key: [] for key in processes}
     for number in range(starts + 1):
         for key, start in processes.items():
@@ -140,12 +140,14 @@ def _claim(folder: RunFolder, store: SQLiteStore) -> tuple[float, float]:
                 time.sleep(LOOK_S)
             wall_s = time.monotonic() - began
         finally:
+            # It has its genotype; what it would train for is not measured.
             process.kill()
         processor_s, _ = _end_of(process)
     return wall_s, processor_s
 
 
 def _start(module: str, arguments: tuple[str, ...], said: int) -> subprocess.Popen[bytes]:
+    # Without a GPU and with one thread, so that machines can be compared.
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
@@ -153,6 +155,7 @@ def _start(module: str, arguments: tuple[str, ...], said: int) -> subprocess.Pop
 
 def _end_of(process: subprocess.Popen[bytes]) -> tuple[float, int]:
     """Wait for it; its processor seconds and its exit code."""
+    # wait4 and not Popen.wait: it gives the processor time of this one child.
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)  # so that nobody waits for it again
     return usage.ru_utime + usage.ru_stime, process.returncode

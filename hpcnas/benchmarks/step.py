@@ -85,6 +85,7 @@ class Step:
         generator = torch.Generator().manual_seed(1)
         self.images = torch.randn(setting.shape, generator=generator).to(device, memory_format=memory_format)
         self.labels = torch.randint(0, 10, (setting.shape[0],), generator=generator).to(device)
+        # One step before any is timed: libraries choose their algorithms then, and memory is allocated.
         self.graph: torch.cuda.CUDAGraph | None = None
         self._train()
         if variant.graph:
@@ -111,6 +112,7 @@ class Step:
         kept: dict[int, int] = {}
 
         def note(tensor: Tensor) -> Tensor:
+            # By storage: several views of one tensor are kept once.
             kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
             return tensor
 
@@ -132,6 +134,7 @@ class Step:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
+            # As often as in training.fitness.cuda_graph: cuDNN chooses its algorithms, and torch allocates, before a capture.
             for _ in range(3):
                 self._train()
         torch.cuda.current_stream().wait_stream(stream)
@@ -146,6 +149,7 @@ def make_step(variant: StepVariant, genotype: Genotype, setting: Setting) -> tup
         step = Step(variant, genotype, setting)
         return step, step.kept_bytes()
     torch.cuda.reset_peak_memory_stats()
+    # The other variants' steps are on the device, too, as their rounds take turns.
     held = torch.cuda.memory_allocated()
     return Step(variant, genotype, setting), torch.cuda.max_memory_allocated() - held
 
@@ -159,6 +163,7 @@ class _Traffic(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        # A view computes nothing and moves nothing.
         if not getattr(func, "is_view", False):
             self.calls += 1
             self.bytes += sum(t.numel() * t.element_size() for t in _tensors((args, result)))

@@ -51,7 +51,7 @@ def run(
         sizes: small, paper's and large population.
         postgres: connection string of a server to measure too; empty: none.
         folder: where to put the databases; by default a temporary folder, which is what the disk's speed is of.
-        say: called with the name of each measurement.
+        log_line: called with the name of each measurement.
 
     Returns:
         machine, versions, rows (each with name, n, median and spread) and summary, as docs/performance.md names them.
@@ -84,6 +84,7 @@ class _Bench:
         raw = RawCycles(self._folder("raw", small, self.rounds * self.n + 1))
         times: dict[str, list[float]] = {"flush": [], "raw": [], str(small): [], str(large): []}
         for _ in range(self.rounds):
+            # In turns, so that a slower minute of the machine falls on all of them.
             times["flush"].append(_flush_s(self.path, self.n))
             times["raw"].append(self._timed(raw.cycle))
             for size, store in stores.items():
@@ -111,6 +112,7 @@ class _Bench:
         service.publish(RunFolder(store.path.parent), store.begin_epoch())
         try:
             found = drive_apart(store.path.parent, clients, seconds, 0.0, service.cpu_s)
+            # With pauses, as of workers that train: what the service costs when it is not the limit.
             idle = drive_apart(store.path.parent, clients, seconds, 30.0, service.cpu_s)
         finally:
             service.stop()
@@ -140,6 +142,7 @@ class _Bench:
             self.log_line(f"breeding at {size} genotypes")
             store = self._store(f"breed{size}", size, 0)
             config = RunConfig(recipe=RecipeConfig(repeats=1))
+            # More steps than genotypes: a run that has all of its steps breeds no more.
             grown = RunConfig.from_dict({"search": {"steps": 10 * size}}, config)
             breed = breeder(store, grown)
             breed()  # reads the population once, as a head does when it starts
@@ -167,6 +170,7 @@ class _Bench:
             head.join(_WORKER)
             for connections in (1, 8, 32):
                 queues = [open_queue(folder, config) for _ in range(connections)]
+                # About as many cycles in all for each number of connections.
                 cycles = max(1, 4 * self.n // connections)
                 queue_more(head, cycles * connections)
                 self._row(f"PostgreSQL, {connections} connections", [_race(queues, cycles)], "cycles/s", cycles * connections)
@@ -221,6 +225,7 @@ def _race(queues: list[WorkQueue], cycles: int) -> float:
         for _ in range(cycles):
             _cycle(queue)
 
+    # With this thread, so that the clock starts when all connections are ready.
     barrier = threading.Barrier(len(queues) + 1)
     threads = [threading.Thread(target=work, args=(queue,)) for queue in queues]
     for thread in threads:

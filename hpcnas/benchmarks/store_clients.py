@@ -49,6 +49,7 @@ class _Client:
         self._lease: tuple[int, int] | None = None
         self._frames = Frames(MAX_REPLY_BYTES)
         self.socket = socket.create_connection(address)
+        # As a worker's client does; Nagle's algorithm would be measured otherwise.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._seal = self._shake_hands(ClientHandshake(secret))
         self._send(JoinMessage(WorkerInfo(self.name, "bench", number)))
@@ -102,11 +103,13 @@ def drive(folder: RunFolder, clients: int, seconds: float, pause_s: float) -> di
     selector = selectors.DefaultSelector()
     for client in all_clients:
         selector.register(client.socket, selectors.EVENT_READ, client)
+    # The other process starts its clock now: connecting and joining is not measured.
     print("ready", flush=True)
     sys.stdin.readline()
     start = time.monotonic()
     resting = list(all_clients)
     for client in resting:
+        # Spread over one pause, as workers are that began at different times; together they would come in waves.
         client.next_at = start + random.uniform(0, pause_s)
     while (now := time.monotonic()) < start + seconds:
         for client in [client for client in resting if client.next_at <= now]:

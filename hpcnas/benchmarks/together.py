@@ -99,6 +99,7 @@ def _steps(genotype: Genotype, setting: Setting, plan: PassPlan, runs: int) -> S
         weights.load(run, state)
     images = ImageBytes(data.train.images, data.train.labels, data.scale, data.shift)
     layout = Layout(weights, plan.batch, plan.crop, images, Descent(0.9, 3e-4))
+    # One step more than are timed: the capture's warm-up takes one.
     choices = torch.randint(0, 1 + 32 - plan.crop, (STEPS + 1, runs, 4, plan.batch))
     choices[:, :, 0] = torch.randint(0, IMAGES, (STEPS + 1, runs, plan.batch))
     choices[:, :, 3] %= 2

@@ -32,7 +32,7 @@ def run(
     """Measure every variant over the committed genotypes, in interleaved rounds after one that warms up.
 
     Args:
-        names: which of the genotypes of bench_genotypes.json; empty for all.
+        names: which of the genotypes of genotypes.json; empty for all.
         rounds: measured steps of each variant; the rows hold their median and spread.
         threads: of the CPU; None leaves torch's choice.
         profile: whether to measure what each kind of kernel takes, on a GPU.
@@ -54,6 +54,7 @@ def run(
         setting = Setting(chosen, model, channels, (batch, 3, image_px, image_px))
         rows = [{"genotype": name, **_measure(genotype, setting, rounds)} for name, genotype in genotypes.items()]
         summary = _summary(rows)
+        # The kernels that train all repeats together, and the time of a fitness, are of the search's model alone.
         if chosen.type == "cuda" and model == "small":
             rows = _with_together(rows, genotypes, setting, rounds, profile)
             seconds = measure_fitness(genotypes, chosen)
@@ -96,6 +97,7 @@ def _with_together(
 
 def _measure(genotype: Genotype, setting: Setting, rounds: int) -> dict[str, Any]:
     variants = LEVERS[setting.device.type]
+    # All are kept at once: rounds take turns, so that a slower minute of the machine falls on all variants.
     made = {variant.name: make_step(variant, genotype, setting) for variant in variants}
     clock: dict[str, list[float]] = {name: [] for name in made}
     cpu: dict[str, list[float]] = {name: [] for name in made}

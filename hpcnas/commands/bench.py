@@ -50,6 +50,7 @@ def train(
         model=model,
         names=[name.strip() for name in only.split(",") if name.strip()],
         rounds=rounds,
+        # The search's own batch and crop (paper, section 4.1); ImageNet's images are as large as in a full-size training.
         batch=batch if batch is not None else 64 if is_large else 256,
         image_px=image_px if image_px is not None else 299 if is_large else 24,
         channels=channels,
@@ -71,6 +72,7 @@ def store(
     from hpcnas.benchmarks.store_text import text
     from hpcnas.head.breeder import Breeder
 
+    # Given from here: benchmarks stand beside the head and may not import it (docs/design.md, section 1).
     report = run(lambda store, config: Breeder(store, config).breed, postgres=postgres, log_line=_log_line)
     _show(report, text(report), as_json)
 
@@ -106,4 +108,5 @@ def _show(report: dict[str, Any], table: str, as_json: bool) -> None:
 
 
 def _log_line(what: str) -> None:
+    # The store's bench takes minutes. stdout is left to the table or the JSON.
     typer.echo(f"measuring: {what}", err=True)

@@ -18,6 +18,7 @@ from hpcnas.run_folder import RunFolder
 if TYPE_CHECKING:
     from hpcnas.cluster.doctor import Finding
 
+# Without partition: for doctor it also means that a job looks from a node, so that it has a help text of its own there.
 _OF_WORKERS = ("account", "qos", "time", "workers", "gpus_per_worker", "setup")
 
 
@@ -59,12 +60,14 @@ def doctor(
     from hpcnas.cluster.doctor import Level
 
     folder = RunFolder.from_option(run)
+    # The run's configuration holds where no option is given: the doctor checks the search that would go on.
     named = {name: value for name, value in given.items() if value != ""} | {"partition": partition or None}
     config = RunConfig.from_dict(option_layer(named), _config(folder))
     findings = []
     for finding in _findings(folder, config, bool(partition), wait, address):
         findings.append(finding)
         if not as_json:
+            # Each one as soon as it is there: the job on a node may wait for two minutes.
             print(finding, flush=True)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings]))
@@ -116,6 +119,7 @@ def _check_data(config: RunConfig) -> "list[Finding]":
 def _data_folder(config: RunConfig) -> str:
     from hpcnas.training.data.prepare import data_folder
 
+    # The digits are part of scikit-learn, so that a node needs no folder for them.
     if config.recipe.fitness != "train" or config.recipe.dataset == "digits":
         return ""
     if config.recipe.dataset.startswith("folder:"):

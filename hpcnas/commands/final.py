@@ -7,17 +7,15 @@ import typer
 
 from hpcnas.command_help import RUN, add, shown
 from hpcnas.commands.final_options import FinalOptions, final_options
+from hpcnas.commands.final_pin import BEST_SO_FAR, FRONT, Named
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, use_primitives_of_run
 from hpcnas.commands.options import RunOption, offering
 from hpcnas.errors import UsageError
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from hpcnas.commands.final_pin import Named
     from hpcnas.config import RunConfig
     from hpcnas.training.full_size.recipe import FullRecipe
-
-BEST_SO_FAR, FRONT = "best-so-far", "front"
 
 
 def register(app: typer.Typer) -> None:
@@ -54,10 +52,11 @@ def final(
         return
     from hpcnas.commands.final_start import start_training
 
+    # The genotype is looked up later, by rank 0 alone: each rank could find another best in a search that goes on.
     raise typer.Exit(start_training(options, recipe, lambda: _resolve(genotype, options.folder)))
 
 
-def _resolve(word: str, folder: RunFolder) -> "list[Named]":
+def _resolve(word: str, folder: RunFolder) -> list[Named]:
     from hpcnas.commands.genotype_argument import resolve_genotype
 
     if word not in (BEST_SO_FAR, FRONT):
@@ -78,8 +77,10 @@ def _submit(options: FinalOptions, recipe: "FullRecipe", config: "RunConfig | No
     from hpcnas.cluster.slurm.full_jobs import submit_full
 
     shape = options.shape(config)
+    # Refuses a batch that these ranks cannot share now, and not in a job after its wait in the queue.
     recipe.batch_per_rank(shape.nodes * shape.ranks_per_node)
     for _, individual in _resolve(options.genotype, options.folder):
+        # The id and not `best`: by the time that the job begins, another genotype may be the best.
         name = str(individual) if individual is not None else options.genotype
         if individual is None and options.genotype != "published":
             # The job may begin in another folder than this command.

@@ -92,9 +92,11 @@ def _train_all(
             TrainingTask(genotype, recipe, run, _output(options, recipe, digest, run), individual)
             for run in options.run_numbers(recipe)
         ]
+        # All runs are checked before the first is trained: a refusal of the last one would else come days later.
         for task in tasks:
             group.first_only(partial(_check_weights_out, options, task))
         with closing(train_runs(tasks, group, run_options)) as trained:
+            # One by one, as they end: a job that is killed in its last run has delivered the others.
             for task, result in trained:
                 group.first_only(partial(_hand_over, options, stop, task, result))
                 results.append(result)
@@ -116,6 +118,7 @@ def _weights_out(options: FinalOptions, run: int) -> Path:
 def _check_weights_out(options: FinalOptions, task: TrainingTask) -> None:
     if not options.weights_out:
         return
+    # Called for its error only: a missing package is said before the training, not at its end.
     safetensors_writer()
     target = _weights_out(options, task.run)
     is_one = task.recipe.runs == 1 or options.run_index is not None
@@ -124,6 +127,7 @@ def _check_weights_out(options: FinalOptions, task: TrainingTask) -> None:
             f"--weights-out {options.weights_out} names one file for {task.recipe.runs} runs; put {{run}} into the "
             f"name, as in w-{{run}}.safetensors"
         )
+    # With weights of its own the task was finished before, and the target is the copy that it made then.
     if target.exists() and not (task.folder / WEIGHTS_NAME).exists():
         raise UsageError(f"--weights-out {target} is there already; give another name, or move it away")
 
@@ -140,6 +144,7 @@ def _hand_over(options: FinalOptions, stop: StopFlag, task: TrainingTask, result
         target, source = _weights_out(options, task.run), task.folder / WEIGHTS_NAME
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
+            # Renamed when it is whole: the next start takes a file that is there for the finished copy.
             beside = target.with_name(f".{target.name}.{os.getpid()}")
             shutil.copyfile(source, beside)
             os.replace(beside, target)

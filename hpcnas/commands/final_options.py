@@ -18,7 +18,7 @@ TRAINING = "Training"
 JOB = "Slurm job (with --cluster slurm)"
 # Of a job's shape, what the run's workers have too.
 _OF_RUN = ("partition", "account", "qos", "exclude", "setup", "slurm")
-_PATHS = ("data", "out", "weights_out")
+_PATHS = ("data", "out", "weights_out")  # made absolute for a job, which may begin in another folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class FinalOptions:
         """
         changes = _fields(recipe_options(), self.given)
         model = changes.pop("model", "cifar")
+        # Only for cifar: images of a search are small, and the model for ImageNet trains on ImageNet unless asked otherwise.
         if model == "cifar" and "dataset" not in changes and config is not None:
             of_run = {name: getattr(config.recipe, name) for name in ("dataset", "data", "image_px")}
             changes = of_run | changes
@@ -95,6 +96,7 @@ class FinalOptions:
         """The resources of a job; partition, account, QOS and set-up commands are the run's unless given."""
         given = {name: value for name, value in _fields(options_of(JobShape), self.given).items() if value}
         of_run = {name: getattr(config.cluster, name) for name in _OF_RUN} if config else {}
+        # A rank drives one GPU. Without GPUs a single rank computes on the node's CPUs.
         ranks = max(1, self.given.get("gpus_per_node", JobShape().gpus_per_node))
         return JobShape(**({"ranks_per_node": ranks} | of_run | given))
 

@@ -17,6 +17,7 @@ from hpcnas.representation.genotype import Genotype
 from hpcnas.system.new_file import create_file
 
 Named = tuple[Genotype, int | None]
+BEST, BEST_SO_FAR, FRONT = "best", "best-so-far", "front"  # what they name changes while a search goes on
 
 
 def pinned(folder: Path, word: str, resolve: Callable[[], list[Named]]) -> list[Named]:
@@ -28,7 +29,7 @@ def pinned(folder: Path, word: str, resolve: Callable[[], list[Named]]) -> list[
         UsageError: the note cannot be read.
     """
     array, job = os.environ.get("SLURM_ARRAY_JOB_ID", ""), os.environ.get("SLURM_JOB_ID", "")
-    if not job or not word.startswith(("best", "front")):
+    if not job or word not in (BEST, BEST_SO_FAR, FRONT):
         return resolve()
     note = folder / f".{word}-of-job-{array or job}.json"
     # Only a requeue and an array have later tasks, and these must train the same genotype.

@@ -48,6 +48,7 @@ def take_in(folder: RunFolder) -> int:
     """
     from hpcnas.population.protocol.outbox import waiting
 
+    # The lock is left alone if nothing waits, as nearly always: a head that begins meanwhile would be refused.
     if waiting(folder):
         try:
             _as_head(folder, lambda store: None)
@@ -62,6 +63,7 @@ def _send_to_head(folder: RunFolder, final: Final) -> bool:
     from hpcnas.population import open_queue
 
     config = require_config(folder)
+    # A head removes its address when it ends. Without one a client would try for its whole patience.
     if config.store == "sqlite" and not folder.head_address.exists():
         return False
     try:

@@ -45,6 +45,7 @@ def start_training(options: "FinalOptions", recipe: "FullRecipe", resolve: "Call
 def leave(stopped: StoppedBySignal, rank_info: RankInfo) -> int:
     """Say why; near the time limit put the job back into the queue, where it goes on. Returns the exit code."""
     if rank_info.rank != 0:
+        # Slurm signals every rank. One sentence and one requeue are enough.
         return stopped.exit_code
     print(f"hpcnas: {stopped}", file=sys.stderr, flush=True)
     if stopped.exit_code in REQUEUE_CODES and os.environ.get("SLURM_JOB_ID"):
@@ -54,5 +55,6 @@ def leave(stopped: StoppedBySignal, rank_info: RankInfo) -> int:
         if refusal:
             sentence = f"Slurm does not requeue this job ({refusal}); submit it again: it goes on where it stopped"
             print(f"hpcnas: {sentence}", file=sys.stderr, flush=True)
+            # Not 128 + the signal: that stands for a job that is in the queue again, and this one is not.
             return HpcnasError.exit_code
     return stopped.exit_code

@@ -62,6 +62,7 @@ def use_primitives_of_run(given: str | None, config: "RunConfig | None") -> None
     from hpcnas.networks.own_primitives import use_primitives
 
     of_run = ("", "") if config is None else (config.space.primitives, config.space.primitives_fingerprint)
+    # The run's own module, named again, is still compared with the fingerprint of the run; another one has none to compare.
     use_primitives(*(of_run if given in (None, "", of_run[0]) else (str(given), "")))
 
 
@@ -108,6 +109,7 @@ def _of_run(text: str, folder: RunFolder) -> tuple[Genotype, int]:
 
 def _individual(population: "Population", text: str, folder: RunFolder) -> "Individual":
     try:
+        # sqlite3 raises OverflowError above 63 bits, and Python refuses to read numbers of more than 4,300 digits.
         return population.individual(min(int(text[:20]), _LARGEST_ID))
     except KeyError as error:
         raise UsageError(f"{folder.path} has no genotype {text[:20]}; `hpcnas population` lists the ids") from error

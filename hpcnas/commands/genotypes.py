@@ -78,6 +78,7 @@ def _drawing(genotype: Genotype, name: str, kind: str, *, live: bool, all_motifs
     if kind == "text":
         from hpcnas.report.drawing.text import drawing_text
 
+        # $COLUMNS counts for a terminal alone: a shell may export it, and a file should look the same from every window.
         columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
         return drawing_text(drawing, max(40, columns)).encode()
     if kind == "dot":
@@ -106,6 +107,7 @@ def _lineage(text: str, folder: RunFolder, kind: str) -> bytes:
 
 def _write(shown: bytes, out: Path | None) -> None:
     if out is None:
+        # Bytes go past the text layer of stdout; what it still holds would come after them.
         sys.stdout.flush()
         sys.stdout.buffer.write(shown)
         return

@@ -72,6 +72,8 @@ def resolve(layers: Iterable[Layer], stored: RunConfig | None) -> RunConfig:
     for layer in layers:
         kind = layer["space"].get("kind") if isinstance(layer.get("space"), dict) else None
         if isinstance(kind, str) and kind != config.space.kind:
+            # Motifs and nodes of another kind of space mean nothing here, so they begin anew.
+            # Own operations belong to every kind.
             config = replace(config, space=replace(default_space(kind), primitives=config.space.primitives))
         config = RunConfig.from_dict(dict(layer), config)
     return config

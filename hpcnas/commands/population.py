@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Form = Literal["text", "csv", "json"]
 Size = Literal["parameters", "macs"]
 WATCH_S = 2.0
-PENDING_EVERY_S = 60.0
+PENDING_EVERY_S = 60.0  # Slurm's answer may take seconds, in which the picture stands still
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +50,7 @@ def status(
     if watch and not as_json:
         _watch(folder)
         return
+    # Results that found no head would else be missing until the next one begins.
     take_in(folder)
     found = read_status(folder, has_head=bool(running_head(folder)))
     print(json.dumps(found.to_json()) if as_json else status_text(found) + _as_slurm_says(folder))
@@ -87,6 +88,7 @@ def population(
     with Population.open(RunFolder.from_option(run).require()) as opened:
         rows, config = opened.individuals(), opened.config
     evaluated = {one.id: one.genotype for one in rows if front and one.state is State.EVALUATED}
+    # Only for the front: they are counted anew from each genotype, as the population keeps parameters alone.
     macs = small_macs(evaluated, config) if front else None
     ranked = (front_of(rows, macs if by == "macs" else None) if front else rank(rows))[:top]
     write = {"text": population_text, "csv": population_csv, "json": population_json}[form]
@@ -158,6 +160,7 @@ def _viewer() -> "Iterator[Callable[[RunStatus], None]]":
 
         def show_text(status: "RunStatus") -> None:
             text = status_text(status)
+            # A log of `status --watch` gets a block when something happened, and not every two seconds.
             if _lasting(text) not in shown:
                 shown[:] = [_lasting(text)]
                 print(text, end="\n\n", flush=True)

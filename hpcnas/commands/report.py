@@ -49,9 +49,11 @@ def report(
     names: Sequence[str | None] = runs or [run]
     folders = _run_folders([RunFolder.from_option(name) for name in names])
     own_page = folders[0].page if form is ReportFormat.HTML and out is None else None
+    # Refused before the runs are read: that takes a while for a large search.
     if out is not None:
         refuse_existing([out], force=force)
     for folder in folders:
+        # Table 1 is to show full-size trainings that ended when no head ran.
         take_in(folder)
     rows = read_runs(folders)
     if own_page is not None and not force:
@@ -59,6 +61,7 @@ def report(
     if figures is not None:
         _write_figures(rows, figures, force=force)
     target = out or own_page
+    # Only a page that a head rewrites loads itself again in the browser; any other one would never change.
     reload_s = rows[0].config.cluster.page_every_s if own_page is not None and _is_rewritten(folders) else 0.0
     text = write_report(rows, form, _terminal_width() if out is None else 0, reload_s)
     if target is None:

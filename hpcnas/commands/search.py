@@ -62,6 +62,7 @@ def head(
     layers: list[Layer] = [file_layer(config)] if config is not None else []
     layers.append(option_layer(given))
     resolved = resolve([*([preset_layer(preset)] if preset is not None else []), *layers], stored)
+    # A number of workers that nobody chose (the paper's 200) may shrink to what fits this machine; a chosen one is refused.
     is_asked = stored is not None or any("workers" in layer.get("cluster", {}) for layer in layers)
     resolved = replace(resolved, cluster=settle_workers(resolved.cluster, is_asked=is_asked))
     code = run_head(resolved, folder, download=download, dry_run=dry_run, address=address)
@@ -111,5 +112,6 @@ def retry(
     if [bool(ids), every, cause is not None].count(True) != 1:
         raise UsageError("hpcnas retry needs either ids of failed genotypes, or --all, or --cause TEXT")
     folder = RunFolder.from_option(run).require()
+    # Every text contains the empty one, so --all needs no way of its own.
     for line in retry_failed(folder, ids or failed_genotypes(folder, cause or "")):
         print(line)

@@ -126,6 +126,7 @@ def _summary(scenario: "Scenario", outcome: "SimulationResult", duration: str) -
         "reused": outcome.reused,
         "saved_gpu_hours": round(outcome.saved_s / 3600, 3),
         "wall_s": round(outcome.wall_s, 3),
+        # The reserve that waits while the last genotypes are trained has a line of its own below.
         "gpu_hours": round((held_s - outcome.tail_s) / 3600, 3),
         "idle_share": round(outcome.idle_s / held_s, 6),
         "starting_share": round(outcome.starting_s / held_s, 6),

@@ -57,6 +57,7 @@ def count(
     counts = [_counted(found, name, recipe, channels, cells, tail) for name in models]
     if as_json:
         values = [_counts_json(one) for one in counts]
+        # One model is an object without a list around it, as before several could be named; scripts depend on it.
         typer.echo(json.dumps(values if len(values) > 1 else values[0]))
     else:
         typer.echo("\n\n".join(map(_counts_text, counts)))
@@ -111,6 +112,7 @@ def evaluate(
 
         prepare(recipe.dataset, recipe.data, download=True, image_px=recipe.image_px)
     evaluator = load_evaluator(recipe, device=device)
+    # As a worker draws them: with the run's seed an evaluation here repeats the one of the search.
     seeds = {repeat: repeat_seed(seed, genotype_to_json(found), repeat) for repeat in range(recipe.repeats)}
     results = _evaluate_showing_progress(evaluator, found, seeds)
     typer.echo(json.dumps(_results_json(results, recipe)) if as_json else _results_text(results, recipe))
@@ -121,6 +123,7 @@ def _recipe(folder: RunFolder, run: str | None, layer: dict[str, Any]) -> "Recip
     from hpcnas.config_file import read_config
 
     base = RunConfig()
+    # A run that was named must be there. The default folder may hold none: then it is the paper's recipe.
     if run is not None:
         folder.require()
     if folder.config.is_file():

@@ -108,6 +108,7 @@ def _weights(
             raise UsageError("--dataset chooses among the weights in the run folder; leave it out with --weights")
         return read_weights(asked.weights), []
     found = find_trainings(folder, digest(genotype), asked.model)
+    # Errors on different images cannot be compared, so the best training is chosen within one data set.
     dataset = asked.dataset or ("imagenet" if asked.model == "imagenet" else searched)
     best = best_on(found, dataset)
     others = " and ".join(datasets(found)) or "no data set"
@@ -156,6 +157,7 @@ def _sizes(plan: Blueprint, in_channels: int) -> dict[str, Any]:
 def _network(genotype: Genotype, plan: Blueprint, in_channels: int, weights: Weights | None) -> Network:
     network = build_network(genotype, plan.model, **_sizes(plan, in_channels))
     if weights:
+        # Weights files have no counters of batches; an evaluation does not read them.
         counters = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
         try:
             network.load_state_dict({**counters, **weights.tensors})
@@ -181,6 +183,7 @@ def _save_weights(network: nn.Module, weights: Weights, path: Path) -> str:
 
 
 def _save(path: Path, save: Callable[[str], None]) -> str:
+    # The ending stays last: torch.export warns of any other than .pt2.
     unfinished = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,6 +211,7 @@ def _save_onnx(network: nn.Module, image: Tensor, path: str) -> None:
         input_names=["images"],
         output_names=["logits"],
         dynamo=True,
+        # One file: otherwise the weights stand in a second one, and whoever copies model.onnx alone has none.
         external_data=False,
         dynamic_shapes=_any_batch(),
     )

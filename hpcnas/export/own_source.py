@@ -71,6 +71,7 @@ def _kept(source: str) -> Iterator[ast.stmt]:
 
 def _first_line(node: ast.stmt) -> int:
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    # For Python a decorated function begins with its def.
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
@@ -105,6 +106,7 @@ def _check_imports(module: str, kept: Iterable[ast.stmt]) -> None:
 def _factory(module: str, found: OwnPrimitives, name: str, defined: set[str]) -> str:
     make = found.own[name].make
     factory = str(getattr(make, "__qualname__", ""))
+    # A lambda or a partial has no name under which the file could have it.
     if factory not in defined or getattr(make, "__module__", "") != module:
         raise UsageError(
             f"{OPTION} {module}: the factory of {name} is no function or class that the module defines by name, so that "
@@ -114,13 +116,14 @@ def _factory(module: str, found: OwnPrimitives, name: str, defined: set[str]) ->
 
 
 def check_own_source(source: str, network: nn.Module, image: Tensor) -> None:
-    """See that a model file with own primitives computes by itself what the network computes.
+    """Check that a model file with own primitives computes by itself what the network computes.
 
     Args:
         network: in evaluation mode.
     Raises:
         UsageError: it does not run, or gives something else.
     """
+    # Not __main__: the script at the file's end must not run.
     namespace: dict[str, Any] = {"__name__": "model"}
     try:
         exec(compile(source, "model.py", "exec"), namespace)

@@ -37,6 +37,7 @@ def standalone_source(genotype: Genotype, plan: Blueprint, *, in_channels: int, 
         in_channels=in_channels,
         tail=plan.tail,
     )
+    # The module itself is the template, so that linters, types and tests check what people get.
     text = files("hpcnas.export").joinpath("model_file.py").read_text(encoding="utf-8")
     imports = text[text.index("import json") : text.index("# --- data ---")]
     modules = _part(text, "modules", "own")

@@ -174,7 +174,7 @@ def small_parameters(genotype: Genotype, recipe: RecipeConfig, classes: int, in_
 
 
 def check_limit(config: RunConfig, classes: int, in_channels: int) -> None:
-    """See that --max-parameters is met by random genotypes, with which every search begins.
+    """Check that --max-parameters is met by random genotypes, with which every search begins.
 
     Raises:
         UsageError: by none of FIRST_DRAWS.

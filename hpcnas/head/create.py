@@ -43,7 +43,7 @@ def create_run(folder: RunFolder, config: RunConfig) -> None:
 
 
 def check_resumable(folder: RunFolder, config: RunConfig, stored: RunConfig) -> None:
-    """See that `config` may go on with the run.
+    """Check that `config` may go on with the run.
 
     Raises:
         UsageError: a fixed setting differs; names each with both values.

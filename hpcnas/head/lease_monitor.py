@@ -1,4 +1,4 @@
-"""Finds the leases that have lapsed or stalled, by the head's own monotonic clock (docs/reliability.md, section 2)."""
+"""Finds leases that have lapsed or stalled, by the head's own monotonic clock (docs/reliability.md, "Leases and fencing")."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass

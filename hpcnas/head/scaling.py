@@ -15,11 +15,11 @@ from hpcnas.system.background_call import ask, is_answered
 log = logging.getLogger(__name__)
 
 QUICK_S = 120.0  # an array that ends sooner, without a claim, did not work
-QUICK_EXITS_BEFORE_WAIT = 3  # quick quick_exits before the head waits
+QUICK_EXITS_BEFORE_WAIT = 3  # in a row, before the head waits
 FIRST_WAIT_S = 60.0
 LONGEST_WAIT_S = 1800.0
 REFUSED_WAIT_S = 15.0  # after the first refusal of a cluster that took workers before
-MAX_QUICK_EXITS = 10  # quick quick_exits in a row after which the head gives up
+MAX_QUICK_EXITS = 10  # in a row, after which the head gives up
 SILENT_S = 150.0  # two answers of squeue that did not come
 PROMPT_S = 2.0  # a cluster that takes longer for its answer is not waited for
 

@@ -90,7 +90,7 @@ def open_run(
 
 
 def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool = False) -> tuple[RunConfig, int, int]:
-    """See that workers will be able to evaluate: the data set is there and the run's, the fitness function can be imported.
+    """Check that workers will be able to evaluate: the data set is there and the run's, the fitness function can be imported.
 
     Returns:
         The configuration with what the data set says of itself; classes and input channels of the networks, (10, 3) when

@@ -91,6 +91,7 @@ def blueprint(
             Convolution("stem.0", in_channels, max(1, c0 // 2), 2),
             Convolution("stem.1", max(1, c0 // 2), c0, 2),
         )
+        # Section 4.1: one cell in the first of four groups, N in the others.
         groups = (1, n, n, n)
     else:
         stem = (Convolution("stem.0", in_channels, c0, 1),)
@@ -106,6 +107,7 @@ def _body(c0: int, groups: tuple[int, ...], tail: str) -> list[Cell | Separable]
         for place in range(size):
             layers.append(Cell(f"cells.{index}", width))
             ends_group = place == size - 1
+            # The paper names no layer after the last cell, so this one is the tail and not the end of a group.
             if index == last:
                 ends_group = tail == "stride2"
             if index < last or tail != "none":

@@ -44,6 +44,7 @@ class _Cost(NamedTuple):
     macs: int = 0
 
     def then(self, other: "_Cost") -> "_Cost":
+        """The cost of this part with `other` behind it: its width, the sums of all else."""
         return _Cost(other.width, self.trainable + other.trainable, self.statistics + other.statistics, self.macs + other.macs)
 
 
@@ -116,6 +117,7 @@ def _primitive(name: str, c_in: int, C: int) -> _Cost:
     return _Cost(primitive.width(c_in, C), *count_own(primitive, c_in, C))
 
 
+# By the module, too: in another run of this process the same names may mean other operations.
 @lru_cache(maxsize=4096)
 def _cell_cost(genotype: Genotype, C: int, module: str) -> _Cost:
     levels = live_levels(genotype)

@@ -85,6 +85,7 @@ class _Builder:
         self.pooled: dict[tuple[str, int], int] = {}  # pools have no weights, so equal ones are one
 
     def layer(self, layer: Convolution | Cell | Separable, values: ValueTuple) -> ValueTuple:
+        """Append the operations of a layer that reads `values`; the values that it emits."""
         if isinstance(layer, Convolution):
             inputs = values or (self._value(layer.c_in),)
             return self._weighted(STEM, inputs, (layer.c_out,), layer.name, layer.stride)

@@ -164,7 +164,9 @@ def _count_module(primitive: Primitive, c_in: int, C: int) -> tuple[int, int, in
             module = primitive.make(c_in, primitive.width(c_in, C)).eval()
             module(torch.empty(1, c_in, _COUNTED_PX, _COUNTED_PX))
         trainable = sum(one.numel() for one in module.parameters() if one.requires_grad)
+        # Integer buffers, as batch normalisation's count of batches, are no variables in the sense of the paper's counts.
         kept = [*module.buffers(), *(one for one in module.parameters() if not one.requires_grad)]
+        # torch counts a multiply-add as two operations.
         macs = counter.get_total_flops() // 2 // _COUNTED_PX**2
         return trainable, sum(one.numel() for one in kept if one.is_floating_point()), macs
 
@@ -173,7 +175,7 @@ def _count_module(primitive: Primitive, c_in: int, C: int) -> tuple[int, int, in
 
 
 def _check(primitive: Primitive) -> None:
-    """See that a primitive is a module that emits what it says, and is counted rightly."""
+    """Check that a primitive is a module that emits what it says, and is counted rightly."""
     import torch
     from torch import nn
 
@@ -182,6 +184,7 @@ def _check(primitive: Primitive) -> None:
     if not isinstance(module, nn.Module):
         raise UsageError(f"{what}: make({_C_IN}, {width}) returned one {type(module).__name__}; it must return an nn.Module")
     with torch.no_grad():
+        # Height and width differ, one of them odd: a module that turns, halves or crops images emits another shape.
         out = call_own(what, module.eval(), torch.zeros(2, _C_IN, 7, 6))
     expected = (2, width, 7, 6)
     if not isinstance(out, torch.Tensor) or tuple(out.shape) != expected:

@@ -30,6 +30,7 @@ class PlannedNetwork(Network):
         named = {operation.module for operation in graph.operations}
         self._graph_forward = GraphForward(graph, {path: one for path, one in self.named_modules() if path in named})
         modules = [(path, module) for path, module in self.named_modules() if isinstance(module, ConvBNReLU)]
+        # One own primitive is enough: the kernels run the whole body or nothing.
         self._native = None if graph.has_own else NativeBody(graph, modules)
 
     @property

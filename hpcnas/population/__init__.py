@@ -41,6 +41,7 @@ def open_store(folder: RunFolder, config: RunConfig) -> Store:
     if config.store == "sqlite":
         from hpcnas.population.sqlite.store import SQLiteStore
 
+        # Backups without a database are a damaged run, not a new one: a search that began anew would hide what can be restored.
         if folder.database.exists() or any(folder.backup.glob("*")):
             return SQLiteStore.open(folder)
         return SQLiteStore.create(folder, config)

@@ -13,7 +13,7 @@ from hpcnas.population import faultpoints
 
 log = logging.getLogger(__name__)
 
-KEPT = 3
+KEPT = 3  # from an older copy, with more of the journal, a restore gives the same if the newest is damaged
 BACKUP_S = 300.0
 
 
@@ -66,6 +66,7 @@ def put_in_place(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise StoreUnavailable(f"no backup in {target.parent}: {error}") from error
     finally:
+        # RUN/backup may be a file. The error above says so, and there is nothing to remove.
         with contextlib.suppress(NotADirectoryError):
             unfinished.unlink(missing_ok=True)
 

@@ -92,6 +92,7 @@ def _check_tokens(individual: Individual, attempts: list[AttemptRow], rows: list
     running = [attempt.token for attempt in attempts if not attempt.outcome]
     if running != ([individual.token] if individual.state is State.LEASED else []):
         yield f"4: {individual.state} under token {individual.token}, attempts running: {running}"
+    # A genotype that took its twin's fitness over was never granted; its rows have token 0.
     copied = not attempts and individual.state is State.EVALUATED
     known = {attempt.token for attempt in attempts} | ({0} if copied else set())
     if any(row.token not in known for row in rows):

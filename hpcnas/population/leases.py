@@ -21,6 +21,7 @@ def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
     Raises:
         NeverJoined: the worker never joined this run.
     """
+    # First of all: a reply may be lost after its commit. Without this, 418 genotypes hung after a head was killed eight times.
     before = tx.row("read_attempt_of_claim", claim_id=claim_id)
     if before:
         lease_state = tx.read_lease_state(before[0])
@@ -39,6 +40,7 @@ def claim(tx: Transaction, worker_id: str, claim_id: str) -> Claim:
     if picked is None and _is_superfluous(tx):
         tx.run("end_worker", id=worker_id, reason="the last genotypes have their workers")
         return Claim(Verdict.DRAIN)
+    # Written only if it changed, as each write is a line of the journal. One that counts as ended and asks again is alive.
     if (picked is None) != bool(waiting) or ended is not None:
         tx.run("write_waiting", id=worker_id, waiting=int(picked is None))
     return Claim(Verdict.WAIT) if picked is None else Claim(Verdict.OK, _grant(tx, picked[0], worker_id, host, claim_id))
@@ -70,8 +72,10 @@ def record(tx: Transaction, individual_id: int, token: int, fitness: Fitness, re
     if status is TokenStatus.STALE:
         return Verdict.STALE
     known = {int(repeat): accuracy for repeat, accuracy in tx.rows("read_repeats", id=individual_id)}
+    # Before the lease is looked at: the same row again is OK, even if its lease has ended since.
     if fitness.repeat in known:
         return _answer_again(tx, individual_id, token, fitness, known[fitness.repeat])
+    # Queued again by this worker's own message and granted to nobody since: then a delayed repeat is still taken.
     if status is TokenStatus.OVER and lease_state.state is not State.QUEUED:
         return Verdict.STALE
     if status is TokenStatus.LAPSED:
@@ -79,6 +83,7 @@ def record(tx: Transaction, individual_id: int, token: int, fitness: Fitness, re
     _insert_fitness(tx, individual_id, token, fitness)
     if len(known) + 1 == repeats:
         known[fitness.repeat] = fitness.accuracy
+        # In the order of the repeats, whichever was recorded first: a sum of floats depends on its order.
         _close_evaluated(tx, individual_id, token, [known[repeat] for repeat in sorted(known)])
     return Verdict.OK
 
@@ -117,6 +122,7 @@ def expire(tx: Transaction, view: LeaseView, reason: str, stalled: bool) -> bool
     lease_state = tx.read_lease_state(view.individual_id)
     if lease_state is None or lease_state.state is not State.LEASED:
         return False
+    # A message came between the head's look at the leases and this transaction.
     if (lease_state.token, lease_state.heartbeat) != (view.token, view.heartbeat):
         return False
     host = _host(tx, lease_state)
@@ -153,6 +159,7 @@ def _end_attempt(tx: Transaction, individual_id: int, after: LeaseState, outcome
 def _is_superfluous(tx: Transaction) -> bool:
     """Whether nothing more is to be bred and the genotypes still open have their workers: then a GPU would only wait."""
     queued, leased, evaluated, _ = tx.rows("count_states")[0]
+    # Failed ones do not count: others are bred in their place.
     if queued + leased + evaluated < tx.value("read_steps"):
         return False
     return bool(tx.value("count_workers") > queued + leased + rules.RESERVE)

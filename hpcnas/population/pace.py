@@ -37,7 +37,9 @@ def remaining_s(attempts: Sequence[AttemptRow], left: int, workers: int, now: fl
     if not evaluated or not workers:
         return None
     each_s = sum(_worker_s(ended)) / evaluated
+    # An attempt that takes longer than usual is worth one genotype all the same.
     begun_s = sum(min(each_s, max(0.0, now - row.started)) for row in attempts if row.ended is None)
+    # At the end there are fewer genotypes than workers, and the others have nothing to do.
     return max(0.0, left * each_s - begun_s) / min(workers, max(1, left))
 
 

@@ -77,6 +77,7 @@ def quarantine(tx: Transaction, host: str, why: str = "") -> list[int]:
         Ids of the genotypes that had failed by it and are queued again.
     """
     blamed = tx.rows("read_blamed_on_host", host=host)
+    # Only the first time: attempts that were given back must not be given back twice.
     if not tx.run("insert_quarantine", host=host):
         return []
     again = []

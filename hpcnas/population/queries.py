@@ -195,6 +195,7 @@ class Population:
         Args:
             read: may run again from the start, when the database was busy.
         """
+        # A call inside `together` belongs to the same moment; a transaction of its own would see a later one.
         if self._query is not None:
             return read()
         return self._reader.together(lambda query: self._inside(query, read))
@@ -216,6 +217,7 @@ def _decoded(row: tuple[Any, ...]) -> list[Any]:
 
 
 def _individual(row: tuple[Any, ...], repeats: list[tuple[float, float]]) -> Individual:
+    # The eighth column of list_individuals and read_individual is the state.
     values: list[Any] = [State(value) if position == 7 else value for position, value in enumerate(row)]
     accuracies = tuple(accuracy for accuracy, _ in repeats)
     values += [accuracies, sum(seconds for _, seconds in repeats)]

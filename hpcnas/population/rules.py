@@ -111,6 +111,7 @@ def failed(lease_state: LeaseState, kind: FailureKind, host: str) -> LeaseState:
 def preempted(lease_state: LeaseState) -> LeaseState:
     """leased -> queued without blame, failed at the twentieth time."""
     lease_state = replace(lease_state, preemptions=lease_state.preemptions + 1)
+    # No host to avoid: a time limit or a preemption says nothing about it.
     return _closed(lease_state, PREEMPTED) if lease_state.preemptions >= MAX_PREEMPTIONS else _queued(lease_state, "")
 
 
@@ -142,6 +143,7 @@ def forgiven(lease_state: LeaseState, errors: int) -> LeaseState:
 
 
 def _queued(lease_state: LeaseState, avoid_host: str) -> LeaseState:
+    # Priority 1 comes before all that were never granted, see pick_queued.
     host = avoid_host or lease_state.avoid_host
     return replace(lease_state, state=State.QUEUED, priority=1, lapsed=False, avoid_host=host, reason="")
 

@@ -89,6 +89,7 @@ class SQLStore(Store):
     # ------------------------------------------------------------------ the head's side
 
     def begin_epoch(self) -> int:
+        # An earlier epoch of this instance may be over; it would then refuse the transaction that begins the next one.
         self.epoch = None
         self.epoch = self._do(_next_epoch)
         self._began = self._read(lambda tx: int(tx.value("next_ended_order")) - 1)
@@ -99,6 +100,7 @@ class SQLStore(Store):
         self._database.do(lambda tx: tx.run("write_epoch", epoch=rules.next_generation(tx.epoch)))
 
     def add(self, offspring: Sequence[OffspringRecord]) -> list[int]:
+        # After a commit of unknown outcome a second run would queue the same offspring twice.
         return self._do(lambda tx: breeding.add(tx, offspring), repeatable=False)
 
     def leases(self) -> list[LeaseView]:

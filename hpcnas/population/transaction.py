@@ -64,6 +64,7 @@ class Transaction(ABC):
     def write_lease_state(self, individual_id: int, lease_state: LeaseState) -> None:
         """Put one arrow of the lease table into the row."""
         values = dict(zip(_COLUMNS, _read_columns(lease_state), strict=True))
+        # The column is an integer, as SQLite has no booleans.
         values["state"], values["lapsed"] = lease_state.state.value, int(lease_state.lapsed)
         self.run("write_lease_state", id=individual_id, **values)
 

@@ -26,6 +26,7 @@ def write_file(path: Path, data: str | bytes) -> None:
     Raises:
         UsageError: it cannot be written there.
     """
+    # In the same folder, as a rename is atomic within one file system alone.
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 def rank(individuals: Sequence[Individual]) -> list[Individual]:
     """The fittest first, then those without a fitness by id."""
+    # Fitnesses are shares, so 1.0 comes after every negative of one.
     return sorted(individuals, key=lambda one: (-one.fitness if one.fitness is not None else 1.0, one.id))
 
 
@@ -80,6 +81,7 @@ def population_text(individuals: Sequence[Individual], macs: Mapping[int, int] |
 def failures_text(population: Population, *, traces: bool = True) -> str:
     """Failed attempts by cause, the most frequent first; of each cause the attempts, newest last, and the last traceback."""
     everything = population.attempts()
+    # Neutral outcomes say nothing against a genotype; lost attempts are counted below, by host.
     attempts = sorted((row for row in everything if row.outcome not in NEUTRAL_OUTCOMES), key=lambda row: row.ended or 0.0)
     lost = [row for row in everything if row.outcome == LOST]
     failed = population.individuals(State.FAILED)

@@ -54,6 +54,7 @@ def lineage(individual_id: int, individual_of: Callable[[int], Individual]) -> l
 def _ancestor(individual: Individual, parent: Individual | None) -> Ancestor:
     fitness, before = individual.fitness, parent.fitness if parent else None
     gain = None if fitness is None or before is None else fitness - before
+    # The digest is of the network: a mutation of dead edges, or back to the same operation, leaves it.
     is_same = parent is not None and parent.digest == individual.digest
     return Ancestor(individual.id, individual.step, individual.mutation, fitness, gain, is_same)
 

@@ -60,6 +60,7 @@ def write_page(runs: Sequence[RunRows], reload_s: float = 0.0) -> str:
         mark=MARK,
         run_ids=run_ids(runs),
         run_of=_run_of(runs),
+        # Marked as safe, as these are hpcnas' own files and JSON without "<"; all else is escaped.
         css=Markup(_asset("page.css")),
         script=Markup("".join(_asset(f"{name}.js") for name in SCRIPTS)),
         data=Markup(_script_json(_data(runs, charts, rows) | {"live": live})),

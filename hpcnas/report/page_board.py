@@ -61,6 +61,7 @@ def board(runs: Sequence[RunRows]) -> Board:
 def _errors(run: RunRows) -> dict[str, float]:
     by_digest: dict[str, list[float]] = {}
     for final in run.finals:
+        # An error on ImageNet's images does not compare with these.
         if final.model == "cifar":
             by_digest.setdefault(final.digest, []).append(final.error_top1)
     return {digest: spread.mean for digest, values in by_digest.items() if (spread := Spread.of(values))}
@@ -110,6 +111,7 @@ def lineage(runs: Sequence[RunRows]) -> dict[str, Any]:
             "change": MISSING if parent is None else f"{100 * (row.fitness.mean - parent.fitness.mean):+.2f}",
             "parameters": f"{row.parameters:,}",
         }
+        # One longer than the chain: each row stands beside its parent, the first one beside None.
         for parent, row in zip([None, *chain], chain, strict=False)
     ]
     mutations = len(chain) - 1

@@ -1,5 +1,6 @@
 """`hpcnas runs`: all runs below a folder, one line each."""
 
+import contextlib
 import json
 import os
 import time
@@ -41,6 +42,7 @@ def find_runs(top: Path) -> Iterator[RunFolder]:
     for path, folders, files in os.walk(top):
         folder = RunFolder(Path(path))
         if folder.config.name in files:
+            # os.walk goes down into what is left here. A run has many files, and no other run inside.
             folders.clear()
             yield folder
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -80,12 +82,23 @@ def runs_json(runs: Iterable[ListedRun]) -> str:
 
 
 def _listed(folder: RunFolder, has_head: Callable[[RunFolder], bool]) -> ListedRun:
-    changed = max((path.stat().st_mtime for path in (folder.database, folder.config) if path.exists()), default=0.0)
-    age_s = max(0.0, time.time() - changed)
+    age_s = max(0.0, time.time() - _changed(folder))
     try:
         return ListedRun(folder.path, read_status(folder, has_head=has_head(folder)), "", age_s)
     except HpcnasError as error:
         return ListedRun(folder.path, None, str(error), age_s)
+
+
+def _changed(folder: RunFolder) -> float:
+    """Seconds since 1970; 0 if nothing is there any more."""
+    # In WAL mode a head's changes stand in the log alone until SQLite moves a thousand pages of them into the database.
+    # A log without bytes is what a reader leaves, who changed nothing.
+    found = []
+    for path in (folder.database, folder.database_log, folder.config):
+        with contextlib.suppress(FileNotFoundError):  # the log disappears when a head ends
+            status = path.stat()
+            found += [status.st_mtime] if status.st_size else []
+    return max(found, default=0.0)
 
 
 def _cells(run: ListedRun) -> tuple[str, ...]:

@@ -100,10 +100,12 @@ def _status_of(population: Population, folder: RunFolder, has_head: bool, pendin
     order = population.evaluation_order()
     config = run.config
     reused, saved_s = population.reused()
+    # Not by the lock: a head that has all its genotypes still drains.
     is_done = counts.evaluated >= config.search.steps
     state = "finished" if is_done else "draining" if has_head and run.draining else "running" if has_head else "stopped"
     now = time.time()
     ends = [attempt.ended for attempt in attempts if attempt.ended is not None]
+    # Without a head nothing is searched: the clock stands where the last attempt ended.
     last = now if has_head and not is_done else max(ends, default=run.created)
     live = [worker for worker in workers if worker.ended is None]
     return RunStatus(
@@ -118,7 +120,9 @@ def _status_of(population: Population, folder: RunFolder, has_head: bool, pendin
         leased=counts.leased,
         failed=counts.failed,
         live=len(live),
+        # In the end a head replaces no more workers than genotypes are left.
         wanted=min(config.cluster.workers, config.search.steps - counts.evaluated) if state == "running" else 0,
+        # Of equals the older one, as everywhere (docs/paper.md, section 3).
         best=max(order, key=lambda row: (row[1], -row[0]), default=None),
         seconds=max(0.0, last - run.created),
         gpu_seconds=spent_s(attempts, config.cluster.gpus_per_worker, last),

@@ -41,6 +41,7 @@ def status_picture(status: RunStatus) -> "Panel":
 
 def sparkline(curve: tuple[float, ...], width: int = WIDTH) -> str:
     """One character per `width`-th of the curve, its lowest value the lowest bar."""
+    # `or 1`: a curve of one point has no length to divide by.
     points = [curve[round(k * (len(curve) - 1) / (min(width, len(curve)) - 1 or 1))] for k in range(min(width, len(curve)))]
     low, span = min(points), max(points) - min(points)
     return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in points)

@@ -178,6 +178,7 @@ class RunRows:
         attempts = [attempt for attempt in self.attempts if through is None or attempt.individual_id <= through]
         if not attempts:
             return None
+        # Attempts that never ended count up to the last thing that the run has on record, not up to now.
         until = max(self.ended or 0.0, max(attempt.started for attempt in attempts))
         return spent_s(attempts, self.config.cluster.gpus_per_worker, until) / 3600
 
@@ -196,6 +197,7 @@ def best_so_far(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """The fittest up to and with each evaluation in turn."""
 
     def fitter(best: Evaluation, new: Evaluation) -> Evaluation:
+        # Only if it is better: of equal fitnesses the older genotype is the fitter one (docs/paper.md, section 3).
         return new if new.fitness.mean > best.fitness.mean else best
 
     return list(accumulate(evaluations, fitter))

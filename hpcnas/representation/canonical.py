@@ -70,6 +70,7 @@ class _Canonizer:
         self.automorphisms: list[dict[int, int]] = []
 
     def form(self) -> bytes:
+        """The smallest form of all orders that it searches, see `canonical_form`."""
         return self._search(self._refine(self._first_colours()), [])[1].form
 
     def _first_colours(self) -> _Colours:

@@ -57,6 +57,7 @@ class _Builder:
         self.tensors: dict[tuple[int, ...], int] = {(0,): 0}
 
     def tensor(self, parts: tuple[int, ...]) -> int:
+        """The number of the tensor that concatenates these operators; equal ones have one number."""
         return self.tensors.setdefault(parts, len(self.tensors))
 
     def run(self, level: int, motif: LiveMotif, source: tuple[int, ...]) -> tuple[int, ...]:
@@ -78,6 +79,7 @@ class _Builder:
         return self.operator(CONV1X1, output) if level == 2 else output
 
     def operator(self, name: str, source: tuple[int, ...]) -> tuple[int]:
+        """Append an operator that reads the operators of `source`; its number, alone in a tuple."""
         self.operations.append(name)
         self.reads.append(self.tensor(source))
         return (len(self.operations) - 1,)

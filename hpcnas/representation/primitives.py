@@ -61,7 +61,7 @@ class Primitive:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """See that these can be the operations of level 1.
+    """Check that these can be the operations of level 1.
 
     Raises:
         GenotypeError: none or too many, a name twice, or one that is none.

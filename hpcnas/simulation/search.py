@@ -63,6 +63,7 @@ class _Search:
         self.admits = None if limit is None else lambda genotype: count(genotype).trainable <= limit
 
     def run(self) -> SimulationResult:
+        """Take events in the order of their times until all steps are evaluated; what came out."""
         scenario, outcome = self.scenario, self.outcome
         for worker in range(scenario.workers):
             self.start(worker, scenario.arrival_s * worker / scenario.workers)
@@ -75,20 +76,24 @@ class _Search:
         return outcome
 
     def after(self, time: float, what: str, worker: int) -> None:
+        """Add an event of a worker at `time`, in virtual seconds."""
         self.entries += 1
         heapq.heappush(self.events, (time, self.entries, what, worker))
 
     def start(self, worker: int, now: float) -> None:
+        """Begin a worker's process, which claims when it has started."""
         self.outcome.starting_s += self.scenario.start_s
         self.after(now + self.scenario.start_s, "ask", worker)
 
     def ask(self, worker: int, now: float) -> None:
+        """Put a claim behind those that the head answers before it."""
         self.asked[worker] = now
         self.head_free = max(now, self.head_free) + self.scenario.claim_s
         self.outcome.head_s += self.scenario.claim_s
         self.after(self.head_free, "serve", worker)
 
     def serve(self, worker: int, now: float) -> None:
+        """Answer a claim: draw the end of the attempt, or retire the worker if nothing is left to begin."""
         task = self.queue.popleft() if self.queue else self.next_offspring()
         if task is None:
             self.retire(worker, now)
@@ -121,6 +126,7 @@ class _Search:
         self.outcome.lost_s += max(0.0, seconds - kept * each_s)
 
     def is_wanted(self) -> bool:
+        """Whether another genotype is to be begun: none is if all that are left have begun or wait for a twin."""
         waiting = sum(map(len, self.twins.values()))
         return self.outcome.evaluated + len(self.queue) + len(self.leased) + waiting < self.scenario.search.steps
 
@@ -140,6 +146,7 @@ class _Search:
         return None
 
     def bred(self) -> _Task:
+        """The next step's genotype, bred as the head breeds it, with the seconds that it takes."""
         self.born += 1
         step, scenario = self.born, self.scenario
         if scenario.is_breeding:
@@ -149,6 +156,7 @@ class _Search:
         return _Task(step, scenario.durations(self.rng))
 
     def done(self, worker: int, now: float) -> None:
+        """Record the fitness of the worker's genotype and of those that wait for it; the worker claims again."""
         task = self.leased.pop(worker)
         self.outcome.evaluated += 1
         if self.scenario.is_breeding:
@@ -162,18 +170,21 @@ class _Search:
         self.ask(worker, now)
 
     def reuse(self, task: _Task) -> None:
+        """Give a genotype the fitness of the very same one, without a training."""
         self.outcome.evaluated += 1
         self.outcome.reused += 1
         self.outcome.saved_s += task.total_s
         self.population.insert(task.step, self.fitness[self.genotypes[task.step]])
 
     def error(self, worker: int, now: float) -> None:
+        """End an attempt with an error, which counts against the genotype; the worker claims again."""
         task = self.leased.pop(worker)
         task.errors += 1
         self.give_back(task, task.errors >= MAX_ERRORS, now)
         self.ask(worker, now)
 
     def preempted(self, worker: int, now: float) -> None:
+        """End an attempt and its worker, which starts anew after `restart_s`; no error of the genotype."""
         task = self.leased.pop(worker)
         task.preemptions += 1
         self.outcome.preemptions += 1
@@ -181,6 +192,11 @@ class _Search:
         self.start(worker, now + self.scenario.restart_s)
 
     def give_back(self, task: _Task, is_final: bool, now: float) -> None:
+        """Queue a genotype again, or let it fail for good.
+
+        Raises:
+            HpcnasError: so many failed that the search would not end.
+        """
         if is_final:
             self.outcome.failed += 1
             self.hand_over(task)

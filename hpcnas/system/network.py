@@ -35,7 +35,7 @@ def interface_addresses(fib_trie: str, if_inet6: str) -> list[str]:
 
 
 def check_own(option: str, named: str) -> None:
-    """See that an address or a name leads to this machine.
+    """Check that an address or a name leads to this machine.
 
     Raises:
         UsageError: it leads elsewhere or nowhere; the message lists this machine's addresses.

@@ -170,6 +170,18 @@ def test_best_in_a_job_is_that_of_now_until_the_job_is_requeued(
     assert capsys.readouterr().err == "best is what it was when job 12 began: genotype 9\n"
 
 
+def test_a_file_whose_name_begins_with_best_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the words are kept; the task of an array that trains best/genotype.json reads that file."""
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "10")
+    for name in ("best.json", "best/genotype.json", "frontier.json"):
+        assert final_pin.pinned(tmp_path, name, lambda: [(SMALL, None)]) == [(SMALL, None)]
+    assert list(tmp_path.iterdir()) == []
+    for word in ("best", "best-so-far", "front"):
+        final_pin.pinned(tmp_path, word, lambda: [(SMALL, 3)])
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_one_job_for_every_record_setter(
     searched: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,12 +2,16 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from hpcnas.benchmarks.store_rows import fill
 from hpcnas.cli import main
-from hpcnas.report.run_list import WIDTH
+from hpcnas.population.sqlite.store import SQLiteStore
+from hpcnas.report.run_list import WIDTH, list_runs
+from hpcnas.run_folder import RunFolder
 
 HEAD = ["head", "--preset", "smoke", "--cluster", "debug", "--workers", "1", "--fitness", "synthetic", "--steps", "6"]
 
@@ -54,6 +58,26 @@ def test_looking_changes_nothing(runs: Path) -> None:
     before = kept()
     assert main(["runs", str(runs)]) == 0
     assert kept() == before
+
+
+def test_a_run_changed_when_its_log_did(tmp_path: Path) -> None:
+    """A head writes into SQLite's log for hours before the database itself changes; a reader's empty log is no change."""
+    folder = RunFolder(tmp_path / "run")
+    fill(folder, 1, 1)
+    an_hour_ago = time.time() - 3600
+    store = SQLiteStore.open(folder, network=False, backup_s=None)
+    for path in (folder.config, folder.database):
+        os.utime(path, (an_hour_ago, an_hour_ago))
+    store.note("written")
+    assert ages(tmp_path) == pytest.approx([0], abs=60)
+    store.close()
+    os.utime(folder.database, (an_hour_ago, an_hour_ago))
+    folder.database.with_name("population.db-wal").touch()
+    assert ages(tmp_path) == pytest.approx([3600], abs=60)
+
+
+def ages(top: Path) -> list[float]:
+    return [run.age_s for run in list_runs(top, lambda folder: False)]
 
 
 def test_a_folder_without_runs_and_one_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,7 +74,7 @@ def time_limit_s(config: ClusterConfig) -> float | None:
 
 
 def check_time_limit(config: ClusterConfig) -> None:
-    """See that --time is within the partition's limit: Slurm accepts such a job by default, and lets it wait for ever.
+    """Check that --time is within the partition's limit: Slurm accepts such a job by default, and lets it wait for ever.
 
     Raises:
         ClusterError: it is not.

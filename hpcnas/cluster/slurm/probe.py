@@ -85,6 +85,7 @@ class _Callback:
         self._thread.start()
 
     def close(self) -> None:
+        """Stop waiting; the thread ends within moments."""
         self._is_closed = True
         self._thread.join(2)
 

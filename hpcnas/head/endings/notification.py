@@ -46,6 +46,7 @@ def notify(command: str, ending: Ending, timeout_s: float = TIMEOUT_S) -> bool:
     """Run a shell command once; whether it ended well. One that fails or takes too long is a line of the log."""
     if not command:
         return True
+    # A file, as a pipe that nobody reads meanwhile stops the command when it is full.
     with tempfile.TemporaryFile() as output:
         try:
             code = _run(command, ending, output.fileno(), timeout_s)
@@ -70,6 +71,7 @@ def _run(command: str, ending: Ending, output: int, timeout_s: float) -> int:
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
+        # In a session of its own: what it starts can be killed with it, and a Ctrl-C at the terminal does not reach it.
         start_new_session=True,
     )
     try:

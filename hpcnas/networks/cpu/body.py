@@ -69,6 +69,7 @@ class NativeBody:
             and weight.dtype in _DTYPES
             and stems == 1
             and not images.requires_grad
+            # An evaluation whose gradients are asked for is left to torch: the kernels go back through a training step alone.
             and (training or not torch.is_grad_enabled())
             and not torch.is_autocast_enabled("cpu")
             and load_library() is not None
@@ -94,6 +95,7 @@ class NativeBody:
         features = images.new_empty(len(images), ready.plan.features)
         self._run(ready, images, features, training, None)
         if training:
+            # The kernels update means and variances. This counter is in the reference's state dict, so it has to count as well.
             torch._foreach_add_([_batches(m) for m in self.modules], 1)
         return features
 
@@ -155,6 +157,7 @@ class NativeBody:
 class _Body(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, body: NativeBody, images: Tensor, training: bool, *weights: Tensor) -> Tensor:
+        """As `NativeBody.forward`; `weights` stand here so that autograd gives their gradients."""
         features = body.forward(images, training)
         ctx.body, ctx.ticket = body, body.ticket
         ctx.save_for_backward(images)
@@ -162,6 +165,11 @@ class _Body(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *dfeatures: Tensor) -> tuple[Any, ...]:
+        """Gradients of the weights; None for the body, the images and `training`.
+
+        Raises:
+            RuntimeError: another forward pass came after the one that is asked for.
+        """
         if ctx.ticket != ctx.body.ticket:
             raise RuntimeError("a planned network keeps the latest forward pass only; call backward before the next forward")
         (images,) = ctx.saved_tensors

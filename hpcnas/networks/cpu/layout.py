@@ -1,4 +1,4 @@
-"""Writes a network graph down as numbers for native/engine.cpp: merged operations, and where each tensor lies in memory.
+"""Writes a network graph down as numbers for engine.cpp: merged operations, and where each tensor lies in memory.
 
 What is merged, see `schedule`. Gradients live only from their first writer to their producer's backward pass and
 share memory.
@@ -58,6 +58,7 @@ class _Layout:
                     self.normalised[value] = (module, channel)
 
     def plan(self) -> NativePlan:
+        """All numbers of the plan."""
         memory = Memory()
         values = range(1, len(self.graph.widths))
         coefficients = {v: memory.take(_COEFFICIENTS * self.graph.widths[v]) for v in values}

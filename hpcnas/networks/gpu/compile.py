@@ -16,6 +16,7 @@ def main() -> int:
     for variant in variants_of(PassPlan.from_json(question["plan"]).launches(), question["arch"]):
         if variant.digest in wanted:
             compile_variant(variant, question["arch"])
+            # One by one: what is compiled counts, even if the process that waits for it is ended meanwhile.
             mark(Path(question["folder"]), variant, question["arch"])
     return 0
 

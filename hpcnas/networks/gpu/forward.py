@@ -41,6 +41,7 @@ def forward_launches(layout: "Layout") -> list[Launch]:
             widths, sides = (structure.widths[i], structure.widths[o]), (layout.sides[i], layout.sides[o])
             groups[structure.level[o], step.kind, *widths, *sides, step.stride, step.is_max].append((step, output))
     first = [] if layout.training else [_running(layout)]
+    # Sorted by level first: a launch reads what the levels below it wrote.
     return first + [_group(layout, key, groups[key]) for key in sorted(groups)]
 
 

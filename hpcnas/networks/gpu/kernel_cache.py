@@ -31,7 +31,7 @@ def use_folder() -> Path:
 
 
 def prepare(plan: PassPlan, arch: int, wait: Callable[[], None] = lambda: None) -> int:
-    """See that every variant that `plan` needs is on disk.
+    """Compile the variants that `plan` needs and that are not on disk yet.
 
     Args:
         arch: of the card, such as 90.
@@ -108,6 +108,7 @@ def _compile(plan: PassPlan, arch: int, missing: Sequence[KernelVariant], folder
 
 
 def _start(question: str) -> subprocess.Popen[bytes]:
+    # As many processes as CPUs, so each takes one thread.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-m", "hpcnas.networks.gpu.compile"], stdin=subprocess.PIPE, env=environment)
     assert process.stdin is not None

@@ -60,6 +60,7 @@ class Layout:
         self.sides = self.structure.sides(side)
         self.tasks, self.edges = ArgumentTable(), ArgumentTable()
         self._place()
+        # Launches are made before the memory: they say how many partial gradients and table rows there are.
         self.launches = forward_launches(self) + head_launches(self)
         if self.training:
             self.launches += classifier_launches(self) + backward_launches(self) + update_launches(self)
@@ -77,6 +78,7 @@ class Layout:
         """The place of a module's partial gradients; the same for all its launches."""
         if m not in self.partial:
             self.partial[m] = self.partial_size, chunks
+            # Kernels are compiled for aligned offsets, and no address is checked against that.
             self.partial_size += round_up(chunks * self.runs * size, 64)
         at, known = self.partial[m]
         assert known == chunks, "the chunks of a module's launches differ"
@@ -125,6 +127,7 @@ class Layout:
             "hits": empty(runs, self.batch, dtype=torch.int32),
             "choice": torch.zeros(runs, 4, self.batch, dtype=torch.int32, device=device),
             "rate": torch.zeros(1, device=device),
+            # On the device: a replayed graph takes its choices and its rate by this number, and nothing from the host.
             "step": torch.zeros(1, dtype=torch.int64, device=device),
             "tasks": self.tasks.tensor(device),
             "edges": self.edges.tensor(device),
@@ -138,6 +141,7 @@ class Layout:
         )
         for launch in self.launches:
             launch.bytes = sum(self.block(block)[1] for block in dict.fromkeys(launch.reads + launch.writes))
+            # A block that is read and written moves twice.
             launch.bytes += sum(self.block(block)[1] for block in set(launch.reads) & set(launch.writes))
             launch.bind(self.shared, runs)
 

@@ -45,6 +45,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that a training can have; there is no end to a CPU's, where only tiny networks are interpreted."""
     if device.type != "cuda":
         return 1 << 62
+    # Blocks that torch's allocator keeps count as used for the driver, and are free for a training of this process.
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + cached
 

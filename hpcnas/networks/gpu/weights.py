@@ -39,6 +39,7 @@ class EngineWeights:
         """Take the weights of one run from a state dict of the reference; momenta are not touched."""
         structure, flat = self.structure, self._flat(state)
         self.weights[run] = flat.to(self.device)
+        # Products read dense [edge][N][C] tiles: as columns of one [N][K] matrix they spilled registers (C = 64).
         for m, (row, C, N) in structure.packing.items():
             part = slice(structure.weight[m], structure.weight[m] + row * N)
             flat[part] = flat[part].view(N, row // C, C).transpose(0, 1).flatten()

@@ -98,6 +98,7 @@ class PostgresLink:
                 self._address,
                 connect_timeout=CONNECT_S,
                 application_name="hpcnas",
+                # A machine that vanished closes nothing: with Linux's defaults a call would wait for it for two hours and more.
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,

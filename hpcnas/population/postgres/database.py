@@ -85,7 +85,7 @@ def open_link(folder: RunFolder, config: RunConfig) -> PostgresLink:
 
 
 def check_version(link: PostgresLink) -> None:
-    """See that the schema is one that this hpcnas can read, as that of 0.1.0 is.
+    """Check that the schema is one that this hpcnas can read, as that of 0.1.0 is.
 
     Raises:
         DamagedRunError: there is none, or a newer hpcnas wrote it.

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class PostgresReader(Reader):
-    """Read-only queries, each over a connection that is closed again."""
+    """Read-only queries over one connection, which stays open until `close`."""
 
     def __init__(self, folder: RunFolder, config: RunConfig) -> None:
         """Open and check.

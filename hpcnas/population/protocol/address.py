@@ -35,6 +35,7 @@ class HeadAddress(Struct, frozen=True, forbid_unknown_fields=True):
 
     def hosts(self) -> list[str]:
         """The hosts to connect to, in the order of trying."""
+        # Between processes of one machine loopback works, whatever its name resolves to.
         here = ["127.0.0.1"] if self.boot_id and self.boot_id == boot_id() else []
         return [*here, *self.hosts_elsewhere()]
 

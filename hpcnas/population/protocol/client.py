@@ -161,11 +161,18 @@ class _Link:
         self._frames.limit = MAX_REPLY_BYTES
 
     def ask(self, request: bytes, within_s: float) -> bytes:
+        """Send a message; the answer to it.
+
+        Raises:
+            OSError: the connection broke, or the answer took longer than `within_s`.
+            MessageError: the answer does not have the head's proof.
+        """
         deadline = time.monotonic() + within_s
         self._send(self._seal.sign(request), deadline)
         return self._seal.verify(self._receive(deadline))
 
     def close(self) -> None:
+        """Close the socket."""
         with contextlib.suppress(OSError):
             self._socket.close()
 

@@ -92,6 +92,7 @@ def _tidy(path: Path, take_away: Callable[[], None]) -> bool:
 def _read(path: Path) -> OutboxMessage:
     try:
         # A link could make the head read, and name in its log, a file that its owner cannot.
+        # Without O_NONBLOCK a pipe of that name would hold the head until somebody writes to it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise MessageError(f"cannot be opened: {error.strerror}") from error

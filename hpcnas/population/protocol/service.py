@@ -145,6 +145,7 @@ class Service:
             if isinstance(message, ClaimMessage):
                 return encode_answer(self._claim(message))
             return encode_answer(message.send_to(self._store))
+        # Past the answer to this one message: nothing of the turn may be committed by a head that was overtaken.
         except RunHeldError:
             raise
         except (HpcnasError, ValueError) as error:

@@ -41,6 +41,7 @@ def _copy(database: Path, unfinished: Path) -> None:
     source = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
     target = sqlite3.connect(unfinished)
     try:
+        # A copy of the file alone would lack the pages that are still in the write-ahead log.
         source.backup(target)
         target.execute("PRAGMA journal_mode=DELETE")  # one file, that opens anywhere
         problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]

@@ -109,6 +109,8 @@ class SQLiteDatabase(Database):
             number = self._transaction.journalled + 1
             self._transaction.run("write_journal_number", number=number)
             try:
+                # Before the commit: a line without its commit is undone later, a commit without its line
+                # would be missing after a restore.
                 self._journal.write(number)
             except OSError as error:
                 raise self._journal_refused(error) from error

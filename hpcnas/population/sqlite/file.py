@@ -33,6 +33,7 @@ _PASSING = {
 
 def translate(error: sqlite3.Error, path: Path) -> HpcnasError | None:
     """The sentence for a person about an error of SQLite; None if it is a bug of ours."""
+    # SQLite's extended codes have the primary one in their lowest byte.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED:
         return damaged(path, str(error))
@@ -82,7 +83,7 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """See that the file is a population that this hpcnas can read.
+    """Check that the file is a population that this hpcnas can read.
 
     Raises:
         DamagedRunError: of another program, or of a newer hpcnas.

@@ -37,6 +37,7 @@ class SQLiteReader(Reader):
 
     def together(self, work: Callable[[Query], T]) -> T:
         def read(connection: sqlite3.Connection, _: Path) -> T:
+            # A deferred transaction: no lock before the first query, and one moment of the database from then on.
             connection.execute("BEGIN")
             try:
                 return work(lambda statement, **values: connection.execute(self._statements[statement], values).fetchall())

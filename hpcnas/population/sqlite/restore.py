@@ -82,6 +82,7 @@ def _start_from_backup(folder: RunFolder, target: Path) -> str:
 
 def _run_id(database: Path) -> str:
     """The run that a copy is of; an older schema is brought up to date."""
+    # In the mode of network file systems, which leaves no log beside the copy: only the file itself is renamed later.
     connection = sqlite_file.connect(database, network=True)
     try:
         found = connection.execute(load_statements("sqlite")["read_run"]).fetchone()
@@ -106,6 +107,7 @@ def _start_from_nothing(folder: RunFolder, target: Path, run: dict[str, Any] | N
 
 
 def _put_in_place(folder: RunFolder, unfinished: Path) -> list[Path]:
+    # With its log and journal, which SQLite would apply to the new file of that name.
     kept = keep_aside(_files_of(folder.database))
     faultpoints.rename(unfinished, folder.database)
     return kept
@@ -116,6 +118,7 @@ def _merge(folder: RunFolder, *, grants_lost: bool) -> int:
     try:
         if grants_lost:
             store.begin_generation()
+        # The next restore begins with this copy, after the hole that the journal may have.
         store.make_backup()
         return merge_outbox(folder, store)
     finally:

@@ -1,6 +1,6 @@
 """Charts before they are drawn: panels of series, and the data that goes beside them as CSV.
 
-matplotlib draws them for papers (plot.py), svg_chart.py for the page; both read these values only.
+matplotlib draws them for papers (plot.py), svg.py for the page; both read these values only.
 """
 
 import csv

@@ -21,6 +21,7 @@ def workers_chart(runs: Sequence[RunRows]) -> Chart:
     for run in timed:
         rows = _worker_bins(run)
         x = [row[0] / per_unit for row in rows]
+        # An attempt outlives its lost worker until the lease is expired, so a bin may be more than busy.
         shares = [100 * min(1.0, row[2] / row[1]) if row[1] > 0 else 0.0 for row in rows]
         live.append(_bin_steps(run, x, [row[1] for row in rows], per_unit))
         busy.append(_bin_steps(run, x, shares, per_unit))
@@ -92,7 +93,9 @@ def throughput_chart(runs: Sequence[RunRows]) -> Chart:
 def _rates(run: RunRows) -> list[tuple[float, float]]:
     start, seconds = run.started, run.seconds or 0.0
     evaluated = {row.id for row in run.evaluations}
+    # Attempts come by token, so the last one stands here: the one that made the genotype evaluated.
     last = {row.individual_id: row.ended for row in run.attempts if row.individual_id in evaluated and row.ended is not None}
+    # Eight evaluations in each on average: with fewer, a rate shows chance.
     bins = max(4, min(40, len(last) // 8))
     width = seconds / bins
     finished = Counter(min(bins - 1, int((ended - start) / width)) for ended in last.values())

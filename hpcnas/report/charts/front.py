@@ -13,6 +13,7 @@ def front_chart(runs: Sequence[RunRows]) -> Chart:
     """All evaluated genotypes of each run by size and fitness, and each run's front: by parameters, and by multiply-adds."""
     macs = [(run, run.macs()) for run in runs]
     small = [(run, run.evaluations, _parameters) for run in runs]
+    # Multiply-adds are unknown where the run's own primitives cannot be imported.
     cheap = [(run, [row for row in run.evaluations if row.id in counted], _macs(counted)) for run, counted in macs]
     panels = (
         _panel("By parameters", "parameters of the small model (thousands)", small),
@@ -56,6 +57,7 @@ def _panel(title: str, x_label: str, runs: Sequence[tuple[RunRows, Sequence[Eval
 
 def _series(label: str, run: RunRows, rows: Sequence[Evaluation], size: Size, *, is_front: bool) -> Series:
     x, y = tuple(map(size, rows)), tuple(100 * row.fitness.mean for row in rows)
+    # A front is a staircase: between two of its sizes no genotype is known that is fitter than the smaller one.
     return Series(label, x, y, "steps" if is_front else "points", run=run.label, ids=tuple(row.id for row in rows))
 
 

@@ -72,6 +72,7 @@ def _draw_panel(axes: Axes, panel: AxesPanel) -> None:
     if panel.from_zero:
         axes.set_ylim(bottom=0)
     if panel.y_max is not None:
+        # A little more than the end, or a line along 100 % would be cut in half.
         axes.set_ylim(top=panel.y_max * 1.03)
     if panel.categories:
         axes.set_xticks(range(len(panel.categories)), panel.categories, rotation=30, ha="right")

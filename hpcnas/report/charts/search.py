@@ -120,6 +120,7 @@ def gains_of(run: RunRows) -> list[Gain]:
     rows: list[Gain] = []
     for row in records:
         error = trained.get(row.digest)
+        # Of errors, so a lower one is a gain; the bar is the spread of this genotype's trainings alone.
         gain = None if error is None or origin is None else Spread(origin.mean - error.mean, error.std, error.n)
         small = 100 * (row.fitness.mean - records[0].fitness.mean)
         rows.append(Gain(row.id, row.fitness.scaled(100), small, gain, channels if gain else None))
@@ -133,6 +134,7 @@ def _trainings(run: RunRows, records: Sequence[Evaluation]) -> tuple[dict[str, S
     settings = [(final.dataset, final.channels) for final in finals]
     if not settings:
         return {}, None
+    # Gains are differences, so all are of one data set and width. Sorted, so that a tie is always decided alike.
     dataset, channels = max(sorted(set(settings)), key=settings.count)
     errors: dict[str, list[float]] = {}
     for final in finals:

@@ -29,9 +29,11 @@ class _Axes:
     left: float  # px: so far that the widest number has room beside the axis' name
 
     def px(self, value: float) -> float:
+        """The place of an x in the view box."""
         return self.left + (value - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - self.left - RIGHT)
 
     def py(self, value: float) -> float:
+        """The place of a y in the view box, which counts from the top."""
         return HEIGHT - BOTTOM - (value - self.y[0]) / (self.y[1] - self.y[0]) * (HEIGHT - TOP - BOTTOM)
 
 
@@ -114,6 +116,7 @@ def _axes(panel: AxesPanel) -> _Axes:
 
 
 def _padded(low: float, high: float, share: float) -> tuple[float, float]:
+    # A single point, or equal ones, have no extent: without a margin the scale would divide by zero.
     margin = (high - low) * share or abs(high) * 0.1 or 1.0
     return low - margin, high + margin
 
@@ -123,6 +126,7 @@ def ticks(low: float, high: float, most: int = 6, least_step: float = 0.0) -> li
     rough = max((high - low) / most, least_step)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    # Multiples of the step, not sums, which drift; 1e-9 keeps an end that rounding puts outside.
     return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 

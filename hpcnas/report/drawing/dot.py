@@ -12,6 +12,7 @@ def drawing_dot(drawing: Drawing) -> str:
     styles = operation_styles(drawing.operations, drawing.pool)
     lines = [
         "digraph genotype {",
+        # chr(10): before Python 3.12 no backslash may stand inside the braces of an f-string.
         f"  label={dot_quoted(chr(10).join([drawing.title, *drawing.notes]))};",
         "  rankdir=LR;",
         '  node [shape=box, style=rounded, fontname="Helvetica"];',

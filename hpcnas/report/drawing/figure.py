@@ -102,6 +102,7 @@ def _draw_edge(axes: Axes, route: Route, style: Style, text: str) -> None:
     if route.is_beside:
         axes.text(*route.label, text, ha="left", va="center", fontsize=9, color=colour, zorder=_LABELS)
         return
+    # The label of an arc lies on the line itself; beside a straight line it needs no ground.
     white = {"boxstyle": "round,pad=0.08", "facecolor": "white", "edgecolor": "none"} if len(route.line) > 2 else None
     axes.text(*route.label, text, ha="center", va="center", fontsize=9, color=colour, zorder=_LABELS, bbox=white)
 

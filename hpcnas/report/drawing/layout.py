@@ -150,7 +150,7 @@ def _measured(panel: GraphPanel, texts: list[str]) -> Placed:
 
 
 def _widest_step(box: Placed, width: float) -> float:
-    """So that the panel is that wide, but not stretched beyond what the eye takes for one line of nodes."""
+    """The distance of nodes that makes the panel that wide; no longer than the eye takes them for one line."""
     return max(box.step, min(1.3, (width - box.box) / max(1, len(box.panel.nodes) - 1)))
 
 

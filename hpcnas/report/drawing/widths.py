@@ -56,6 +56,7 @@ def _operation_width(levels: Levels, primitives: tuple[str, ...], level: int, k:
     if level == 2:
         return _C
     inner = _widths(levels, primitives, level, k, source)
+    # Of a motif's live nodes the highest is its sink.
     return inner[max(inner)]
 
 

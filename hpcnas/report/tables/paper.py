@@ -188,6 +188,7 @@ def _errors(group: Sequence[Final]) -> dict[str, Value]:
     top1 = Spread.of(final.error_top1 for final in group)
     if last.model == "imagenet" and top1 is not None:
         top5 = [final.error_top5 for final in group if final.error_top5 is not None]
+        # None if one is unknown: a mean over fewer trainings would stand beside the n of all.
         mean5 = sum(top5) / len(top5) if len(top5) == len(group) else None
         return {"imagenet": TopErrors(top1.mean, mean5, top1.n), "parameters": last.parameters}
     return {_dataset_key(last.dataset): top1, "parameters": last.parameters}

@@ -125,6 +125,7 @@ def _short_training(run: RunRows, model: str) -> str:
     """Full-size models trained for another number of steps than the paper's."""
     paper = PAPER_STEPS[model]
     trained = {final.details.get("settings", {}).get("steps", paper) for final in run.finals if final.model == model}
+    # Also if nothing is trained yet.
     if trained <= {paper}:
         return ""
     return f"{model} models trained for {' and '.join(f'{steps:,}' for steps in sorted(trained))} steps (the paper: {paper:,})"

@@ -33,7 +33,7 @@ def validating(total: int) -> int:
 
 
 def check_sizes(name: str, side_px: int, trained_on: int, *, crop: int, batch: int) -> None:
-    """See that crops and batches can be taken from the images.
+    """Check that crops and batches can be taken from the images.
 
     Args:
         side_px: of an image.

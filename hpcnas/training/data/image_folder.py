@@ -102,6 +102,7 @@ def _explain_flat(data: Path, images: int) -> str:
 def _read_part(folder: Path, cache: Path | None) -> ImageSet:
     with os.scandir(folder) as entries:
         classes = tuple(sorted(entry.name for entry in entries if is_class(entry.name) and entry.is_dir()))
+    # Before the listing: a folder that changes meanwhile does not fit the signature, and is listed anew the next time.
     signature = _signature(folder, classes)
     file = cache / f"images-{folder.name}.txt" if cache else None
     listed = _cached(file, signature) if file else None
@@ -119,6 +120,7 @@ def _list_images(folder: Path, classes: tuple[str, ...]) -> list[str]:
     others: list[str] = []
     for name in classes:
         with os.scandir(folder / name) as entries:
+            # scandir has the kind of an entry: no further call for each of a million files on a shared disk.
             files = [entry.name for entry in entries if not entry.is_dir()]
         images = sorted(f"{name}/{file}" for file in files if is_image(file))
         others += files

@@ -93,7 +93,7 @@ class FolderData:
 
     Args:
         loaders: processes that decode; 0 decodes in this one.
-        say: gets a line for each image that cannot be read.
+        log_line: gets a line for each image that cannot be read.
     Raises:
         DataError: fewer images than a batch.
     """
@@ -112,16 +112,16 @@ class FolderData:
 
     @property
     def skipped(self) -> int:
-        """See FullData."""
+        """The number of images that could not be read."""
         return len(self.corrupt)
 
     def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
-        """See FullData."""
+        """This rank's share of the steps first..last-1, see `FullData.batches`."""
         schedule = Schedule(self.images, self._shard, first, last, micro_batch)
         yield from self._load(self._train, schedule)
 
     def test_batches(self) -> Iterator[Batch]:
-        """See FullData."""
+        """This rank's share of val/, see `FullData.test_batches`."""
         mine = range(self._shard.rank, len(self._val), self._shard.world_size)
         keys = [[(-1, index) for index in mine[at : at + VALIDATION_BATCH]] for at in range(0, len(mine), VALIDATION_BATCH)]
         yield from self._load(self._val, keys)

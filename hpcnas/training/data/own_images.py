@@ -33,6 +33,7 @@ def read_own_images(name: str, *, needs_squares: bool = True) -> Arrays:
             f"--dataset {name}: its images have shape {train_images.shape[1:]}, which is no square; "
             "give --image-px, which crops and scales them, or return squares"
         )
+    # Only now: a fault of the training images is said before the test images are read.
     returned = _call(name, function, train=False)
     if returned is None:
         return Arrays(classes, train_images, train_labels, None, None)
@@ -67,6 +68,7 @@ def _part(name: str, called: str, returned: Any) -> tuple[Bytes, Labels]:
             "they must be uint8 of shape (N, H, W) or (N, H, W, channels)"
         )
     images = images if images.ndim == 4 else images[..., None]
+    # The order of torch's own tensors, which a function may hand on by mistake.
     if images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 3:
         raise DataError(f"{where} returned images of shape {images.shape}; channels come last: give (N, H, W, channels)")
     if not 1 <= images.shape[3] <= MOST_CHANNELS or 0 in images.shape:
@@ -89,6 +91,7 @@ def _part(name: str, called: str, returned: Any) -> tuple[Bytes, Labels]:
 def _array(where: str, value: Any) -> NDArray[Any]:
     """A NumPy array of an array, a tensor on any device, or a list."""
     try:
+        # NumPy takes neither a tensor that needs gradients nor one on a GPU.
         return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except (ValueError, TypeError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

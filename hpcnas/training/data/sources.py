@@ -45,7 +45,7 @@ def is_own_function(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """See that a data set of that name exists.
+    """Check that a data set of that name exists.
 
     Raises:
         UsageError: it does not.

@@ -32,6 +32,7 @@ def capture_step(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tenso
     before = copy.deepcopy(network.state_dict())
     try:
         return _captured(step, choice)
+    # A finding about the genotype, and none about the capture: the plain step needs that memory, too.
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -40,6 +41,7 @@ def capture_step(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tenso
         )
         return step
     finally:
+        # The warm-up has trained. Everything is put back in place, as the graph has the addresses of these tensors.
         network.load_state_dict(before)
         for state in optimizer.state.values():
             state["momentum_buffer"].zero_()
@@ -49,6 +51,7 @@ def _captured(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tensor]:
     static = choice.clone()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
+    # torch asks for a warm-up on another stream than the default one.
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP_STEPS):
             step(static)
@@ -58,6 +61,7 @@ def _captured(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tensor]:
         loss = step(static)
 
     def replay(choice: Tensor) -> Tensor:
+        # A graph reads from the addresses of its capture, whatever it is called with.
         static.copy_(choice)
         graph.replay()
         return loss

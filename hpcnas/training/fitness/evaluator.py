@@ -20,7 +20,7 @@ class Evaluator(Protocol):
 
     @property
     def at_once(self) -> int:
-        """See the class."""
+        """Repeats that end together, at most."""
         ...
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
@@ -51,6 +51,7 @@ def repeat_seed(run_seed: int, genotype_json: str, repeat: int) -> int:
     So it needs no state, and a repeat that is done again elsewhere is the same repeat.
     """
     text = f"{run_seed}\n{genotype_json}\n{repeat}"
+    # 63 bits, as the integers of the databases have a sign.
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

@@ -25,17 +25,19 @@ class FunctionEvaluator:
         self._name = name
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
-        """See `Evaluator.evaluate`; an exception of the function itself goes through."""
+        """Call the function for each repeat, see `Evaluator.evaluate`; an exception of its own goes through."""
         for done, (repeat, seed) in enumerate(seeds.items()):
             start = time.perf_counter()
             share = share_of(progress, done, len(seeds))
             accuracy = self._function(genotype, repeat=repeat, seed=seed, progress=share)
             self._check(accuracy)
+            # A function need not report by itself; without any progress its lease would count as stalled.
             share(1.0)
             yield Fitness(repeat, float(accuracy), seed, steps=0, seconds=time.perf_counter() - start)
 
     def _check(self, accuracy: object) -> None:
         expected = "a fitness function must return a number from 0 to 1"
+        # numpy's and torch's numbers have __float__, too. True is an int: a comparison by mistake would be the best fitness.
         if isinstance(accuracy, bool) or not hasattr(accuracy, "__float__"):
             raise EvaluationFailed(FailureKind.CRASH, f"{self._name} returned {accuracy!r}; {expected}")
         if not math.isfinite(float(accuracy)):
@@ -67,7 +69,7 @@ def load_evaluator(recipe: RecipeConfig, *, device: str = "auto", is_gpu_optiona
 
 
 def check_fitness(fitness: str) -> None:
-    """See that `--fitness` can be loaded, without loading data or torch.
+    """Check that `--fitness` can be loaded, without loading data or torch.
 
     Raises:
         UsageError: as for `load_evaluator`.

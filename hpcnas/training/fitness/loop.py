@@ -70,6 +70,7 @@ class TrainingStep:
         """
         images = self.data.standardised(crop_and_flip(self.data.train.images, choice, self.crop_px))
         with self.autocast:
+            # The loss in float32: under autocast the logits have the 8 bits of bf16.
             loss = cross_entropy(self.network(images).float(), self.data.train.labels[choice[0]])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -137,6 +138,7 @@ def train(
         for choice in epoch.to(device):
             if step is None and capture is not None:
                 step = capture(plain, choice)
+            # Written only when it changes: every write is one more launch on a GPU.
             if done == 0 or learning_rate_at(recipe, done) != learning_rate_at(recipe, done - 1):
                 set_learning_rate(optimizer, learning_rate_at(recipe, done))
             loss = (step or plain)(choice)
@@ -157,6 +159,7 @@ def evaluate(
     """The share of `images`, at full size, that the network classifies rightly; what `after_batch` raises goes through."""
     network.eval()
     size = EVALUATION_BATCH[data.scale.device.type]
+    # Summed on the device: to read each batch's count would wait for it.
     right = torch.zeros((), dtype=torch.int64, device=data.scale.device)
     with torch.no_grad():
         for batch, labels in zip(images.images.split(size), images.labels.split(size), strict=True):

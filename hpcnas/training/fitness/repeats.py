@@ -52,7 +52,7 @@ class RepeatsEngine:
         self._is_logged = False
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
-        """See `Evaluator.evaluate`."""
+        """Train the repeats one by one, see `Evaluator.evaluate`."""
         for done, (repeat, seed) in enumerate(seeds.items()):
             start = time.perf_counter()
             accuracy = self._train_one(genotype, seed, share_of(progress, done, len(seeds)))
@@ -71,6 +71,7 @@ class RepeatsEngine:
 
     def _build(self, genotype: Genotype, seed: int) -> nn.Module:
         try:
+            # Drawn on the CPU whatever the device, so that a repeat begins with the same weights everywhere.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 network = PlannedNetwork(genotype, self.skeleton)
@@ -79,6 +80,7 @@ class RepeatsEngine:
                 log.warning(
                     "networks with primitives of your own run by torch's operators: there are no compiled kernels for them"
                 )
+            # On a CPU the reference's step of the paper's cell takes half the time then (docs/performance.md).
             return network.to(self.device).to(memory_format=torch.channels_last)
         except (GenotypeError, RecursionError) as error:
             raise EvaluationFailed(FailureKind.BUILD, f"the network cannot be built: {error}") from error

@@ -48,7 +48,7 @@ class SyntheticEvaluator:
         self._seconds = seconds
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
-        """See `Evaluator.evaluate`. Repeats come one after the other; nothing depends on the time they take.
+        """Give the repeats their synthetic accuracies one after the other, see `Evaluator.evaluate`.
 
         Raises:
             GenotypeError: the genotype builds no network.

@@ -51,7 +51,7 @@ class TogetherEngine:
         self._logged: set[str] = set()
 
     def evaluate(self, genotype: Genotype, seeds: Mapping[int, int], *, progress: ProgressCallback) -> Iterator[Fitness]:
-        """See `Evaluator.evaluate`. Repeats that diverge fail when the others are given."""
+        """Train as many repeats at once as fit, see `Evaluator.evaluate`; those that diverge fail when the others are given."""
         plan, structure = self._plan(genotype)
         reason = plan.reason_against(structure)
         if reason:
@@ -59,6 +59,7 @@ class TogetherEngine:
             return
         if self.device.type == "cuda":
             major, minor = torch.cuda.get_device_capability(self.device)
+            # Compiling takes minutes at first use; reports of progress let the worker meet a signal meanwhile.
             prepare(plan, 10 * major + minor, lambda: progress(0.0))
         missing, diverged = dict(seeds), dict[int, str]()
         at_once = self._fitting(plan, len(missing))
@@ -177,6 +178,7 @@ class TogetherEngine:
             steps.run()
             if done % STEPS_BETWEEN_CHECKS == 0 or done == recipe.train_steps:
                 self._look(layout, done, diverged)
+            # Only when all have diverged: the runs are one network, so that a single one cannot be left out.
             if len(diverged) == len(seeds):
                 break
             progress(done / recipe.train_steps)

@@ -23,6 +23,7 @@ def training_evaluator(recipe: RecipeConfig, *, device: str = "auto", is_gpu_opt
         UsageError: the crop is larger than the images, or the device is not there.
         UnfitHostError: this process was given a GPU, none was asked for by name, and torch sees none.
     """
+    # A GPU that was given and cannot be seen is a fault of the host: training on the CPU takes hours for each genotype.
     missing = None if is_gpu_optional or device != "auto" else explain_missing_gpu()
     if missing is not None:
         raise UnfitHostError(missing)
@@ -42,6 +43,7 @@ def make_engine(recipe: RecipeConfig, data: Dataset, device: torch.device) -> Ev
     """The evaluator for `device`: all repeats together where the GPU's kernels can run, else one after the other."""
     reason = reason_against(device, recipe.precision)
     if not reason:
+        # Only here: it imports Triton, which machines without a GPU need not have.
         from hpcnas.training.fitness.together import TogetherEngine
 
         return TogetherEngine(recipe, data, device)

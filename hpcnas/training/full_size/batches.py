@@ -34,7 +34,7 @@ class FullData(Protocol):
 
     @property
     def skipped(self) -> int:
-        """See above."""
+        """The number of images that could not be read."""
         ...
 
     def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
@@ -104,11 +104,11 @@ class ResidentData:
 
     @property
     def skipped(self) -> int:
-        """See FullData."""
+        """The number of images that could not be read."""
         return len(self.corrupt)
 
     def batches(self, first: int, last: int, micro_batch: int) -> Generator[Batch, None, None]:
-        """See FullData."""
+        """This rank's share of the steps first..last-1, see `FullData.batches`."""
         shard, step = self._shard, 0
         for epoch in draw_choices(self.images, shard.batch, last, self.image_px, shard.crop_px, shard.seed):
             if step + len(epoch) > first:
@@ -117,7 +117,7 @@ class ResidentData:
             step += len(epoch)
 
     def test_batches(self) -> Iterator[Batch]:
-        """See FullData."""
+        """This rank's share of the test images, see `FullData.test_batches`."""
         size = TEST_BATCH[self._device.type]
         mine = slice(self._shard.rank, None, self._shard.world_size)
         for images, labels in zip(

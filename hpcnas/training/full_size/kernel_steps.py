@@ -53,6 +53,7 @@ class KernelSteps:
             descent = Descent(self._recipe.momentum, self._recipe.weight_decay)
             images = ImageBytes(data.train_images, data.train_labels, data.scale, data.shift)
             self._layout = Layout(self._weights, plan.batch, plan.crop, images, descent)
+            # The steps of an epoch, whose last partial batch is dropped (docs/paper.md, section 5).
             window = data.images // plan.batch
             room = torch.zeros(window, len(seeds), 4, plan.batch, dtype=torch.int32, device=self._device)
             self._steps = Steps(self._layout, room, [0.0] * window)
@@ -82,6 +83,7 @@ class KernelSteps:
         self._weights.store(run, state)
         for name, tensor in state.items():
             if name.endswith("num_batches_tracked"):
+                # The kernels count no batches. torch's batch normalisation would have counted one a step.
                 tensor.fill_(step)
         momenta = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
         self._weights.store(run, momenta, momenta=True)

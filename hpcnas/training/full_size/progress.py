@@ -49,7 +49,7 @@ class LogProgress:
         self.loss = math.nan
 
     def advance(self, step: int, loss: Tensor, learning_rate: float) -> None:
-        """See Progress.
+        """Show the step if the last one shown is `every_s` ago, or if it is the last of all.
 
         Raises:
             HpcnasError: the loss is not finite any more.
@@ -76,7 +76,7 @@ class LogProgress:
         )
 
     def log(self, line: str) -> None:
-        """See Progress."""
+        """Write the line with the time before it."""
         print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=self._out, flush=True)
 
     def _write_scalars(self, step: int, learning_rate: float, images_per_s: float) -> None:
@@ -112,7 +112,7 @@ class SilentProgress:
         """Nothing."""
 
     def log(self, line: str) -> None:
-        """See Progress."""
+        """Write the line to stderr."""
         print(line, file=sys.stderr, flush=True)
 
 

@@ -42,7 +42,7 @@ def reason_against_network(task: TrainingTask) -> str:
 def train_together(
     tasks: Sequence[TrainingTask], group: Group, options: RunOptions
 ) -> Generator[tuple[TrainingTask, Final], None, None]:
-    """See `runs.train_runs`. As many runs at once as fit; where not one does, torch trains them, in smaller pieces."""
+    """Train as many runs at once as fit, see `runs.train_runs`; if not one does, torch trains them, in smaller pieces."""
     left, reason = list(tasks), ""
     try:
         with ExitStack() as stack:
@@ -147,11 +147,10 @@ class _Runs:
             self._steps = KernelSteps(plan, self._trainings, [task.seed for task in self._tasks], data, first)
 
     def train(self, first: int) -> None:
-        """Make all steps that are left.
+        """Make all steps that are left, unless every run diverges.
 
         Raises:
             StoppedBySignal: a signal came; the checkpoints are written.
-            HpcnasError: every run diverged.
         """
         if self._steps is None:
             return
@@ -167,7 +166,8 @@ class _Runs:
                 for trainer in self._trainers:
                     trainer.count_step()
                 if (step + 1) % STEPS_BETWEEN_LOOKS == 0 or step + 1 == self._recipe.steps:
-                    self._look(step + 1)
+                    if not self._look(step + 1):
+                        break
                     progress.advance(step + 1, torch.tensor(self._mean_loss), self._recipe.learning_rate_at(step))
         for reporter in self._reporters:
             reporter.progress = None
@@ -184,6 +184,7 @@ class _Runs:
     def _save_if_due(self, step: int, first: int) -> None:
         code = self._options.stop_code()
         if code or step == self._recipe.steps or self._trainers[0].is_due:
+            # First the losses: a run that diverged since the last look must leave no checkpoint.
             if step > first:
                 self._look(step)
             self._save(step)
@@ -197,8 +198,8 @@ class _Runs:
                 self._steps.store(place, step)
                 trainer.save(training, step)
 
-    def _look(self, step: int) -> None:
-        """Read the losses; a run that diverged has failed."""
+    def _look(self, step: int) -> bool:
+        """Read the losses; a run that diverged has failed. Whether any goes on: runs that wait for their turn still do."""
         assert self._steps is not None, "only while steps are made"
         for place, loss in enumerate(self._steps.losses()):
             if math.isfinite(loss):
@@ -208,8 +209,7 @@ class _Runs:
                 advice = "try --precision fp32, or another --seed"
                 self.failures[place] = HpcnasError(f"{title}: the training loss is {loss} at step {step}; {advice}")
                 self._reporters[place]("diverged; the others go on")
-        if len(self.failures) == len(self._tasks):
-            raise self.failures[0]
+        return len(self.failures) < len(self._tasks)
 
     @property
     def _mean_loss(self) -> float:

@@ -52,6 +52,7 @@ def before_norm(g, z, a, b, k1, k0):
 
 @triton.jit
 def _add(sums, x, y, at, mask, C: tl.constexpr, scale: tl.constexpr):
+    # Relaxed: integers may be added in any order, and `_is_last` orders all of it before the program that reads the sums.
     tl.atomic_add(sums + at, (x * scale).to(tl.int64), mask=mask, sem="relaxed")
     tl.atomic_add(sums + at + C, (y * scale).to(tl.int64), mask=mask, sem="relaxed")
 
@@ -63,6 +64,7 @@ def _is_last(counters, ch, run, runs):
     counter = counters + ch * runs + run
     last = tl.atomic_add(counter, 1, sem="acq_rel") == tl.num_programs(1) - 1
     if last:
+        # For the next step: nothing else sets the counters to 0.
         tl.store(counter, 0)
     return last
 
@@ -74,6 +76,7 @@ def finish_forward(sums, coef, affine, counters, ch, run, runs, c, mask, C: tl.c
     _add(sums, s, q, at, mask, C, FORWARD_SCALE)
     if _is_last(counters, ch, run, runs):
         unit = (1.0 / FORWARD_SCALE) / count.to(tl.float64)
+        # .cg reads the second-level cache, in which other programs' atomics are. In float64, since squares cancel below.
         mean = tl.load(sums + at, mask=mask, other=0, cache_modifier=".cg").to(tl.float64) * unit
         square = tl.load(sums + at + C, mask=mask, other=0, cache_modifier=".cg").to(tl.float64) * unit
         inverse = 1.0 / tl.sqrt(tl.maximum((square - mean * mean).to(tl.float32), 0.0) + EPS)

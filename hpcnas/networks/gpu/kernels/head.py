@@ -61,6 +61,7 @@ def classify(
     if EVAL:
         tl.store(hits + run * batch + image, (tl.argmax(logits, 1) == label).to(tl.int32), mask=im)
     else:
+        # The largest is taken off first: exp of a logit above 88 is infinite in float32.
         top = tl.max(logits, 1)
         e = tl.exp(logits - top[:, None])
         total = tl.sum(e, 1)

@@ -30,6 +30,7 @@ def _patches(images, choice, scale, shift, run, batch, image_side, side, p, pm, 
     y = (p // side % side)[:, None] + (tap // 3 - 1)[None, :]
     x = (p % side)[:, None] + (tap % 3 - 1)[None, :]
     inside = pm[:, None] & km[None, :] & (y >= 0) & (y < side) & (x >= 0) & (x < side)
+    # After the look at the border: the padding lies around the flipped crop, not in the image.
     x = tl.where(flip[:, None] > 0, side - 1 - x, x)
     pixel = ((which.to(tl.int64) * image_side + top)[:, None] + y) * image_side + left[:, None] + x
     raw = tl.load(images + pixel * CHANNELS + channel[None, :], mask=inside, other=0).to(tl.float32)

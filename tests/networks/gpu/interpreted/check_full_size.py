@@ -99,6 +99,26 @@ def test_a_run_that_diverges_fails_when_the_others_are_through(
     assert checkpoints(tmp_path / "run-1") == []
 
 
+def test_runs_that_wait_are_trained_though_all_before_them_diverged(
+    tmp_path: Path, calm: tuple[Path, list[Final]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run fits at a time; the first fails only when the second is through."""
+    losses, seen = KernelSteps.losses, list[KernelSteps]()
+
+    def first_is_nan(self: KernelSteps) -> list[float]:
+        seen.extend([] if self in seen else [self])
+        return [float("nan")] if self is seen[0] else losses(self)
+
+    monkeypatch.setattr(KernelSteps, "losses", first_is_nan)
+    monkeypatch.setattr(together, "fitting_runs", lambda *sizes: 1)
+    found: list[Final] = []
+    tasks = [TrainingTask(tiny("smallest"), RECIPE, run, tmp_path / f"run-{run}") for run in (0, 1)]
+    with pytest.raises(HpcnasError, match="run 0: the training loss is nan"):
+        found.extend(result for _, result in train_runs(tasks, Group(RankInfo()), RunOptions()))
+    assert [result.run for result in found] == [1]
+    assert are_same(tmp_path / "run-1", calm[0] / "run-1")
+
+
 def test_memory_that_runs_out_halves_the_runs_and_then_leaves_them_to_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
