@@ -67,8 +67,9 @@ within() {
   shift
   [ -z "$minutes" ] || [ "$SECONDS" -lt $((60 * minutes)) ] || over="$minutes minutes are over"
   [ -z "$over" ] || return 1
-  "$@" &
+  (trap - INT; exec "$@") &  # bash starts what runs in the background with SIGINT ignored
   command=$!
+  [ -z "$over" ] || kill -"$signal" "$command"  # a signal that came before the command was there
   while kill -0 "$command" 2>/dev/null; do
     if [ -z "$over" ] && [ -n "$minutes" ] && [ "$SECONDS" -ge $((60 * minutes)) ]; then
       over="$minutes minutes are over"

@@ -16,6 +16,36 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
+GATE = """
+import importlib.abc, os, sys
+
+class Gate(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == os.environ["GATE_MODULE"]:
+            sys.meta_path.remove(self)
+            open(os.environ["GATE"] + ".reached", "w").close()
+            open(os.environ["GATE"]).close()  # a pipe: until somebody opens its other end
+        return None
+
+sys.meta_path.insert(0, Gate())
+"""
+
+
+class ImportBarrier:
+    """Holds a Python process, started with `environment`, inside its import of a module."""
+
+    def __init__(self, folder: Path, module: str) -> None:
+        (folder / "site").mkdir()
+        (folder / "site/sitecustomize.py").write_text(GATE)
+        self.pipe, self.reached = folder / "gate", folder / "gate.reached"
+        os.mkfifo(self.pipe)
+        self.environment = {"PYTHONPATH": str(folder / "site"), "GATE": str(self.pipe), "GATE_MODULE": module}
+
+    def open(self) -> None:
+        """Let it go on; waits until it has come to the pipe."""
+        os.close(os.open(self.pipe, os.O_WRONLY))
+
+
 def hpcnas(
     *arguments: str | Path, cwd: Path = ROOT, timeout_s: float = 60.0, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:

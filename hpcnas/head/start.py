@@ -68,14 +68,16 @@ def open_run(
     """
     if address:
         check_own("--address", address)
-    stored, launcher, config, classes, in_channels = _checked(folder, config, download)
+    stored = _stored(folder, config)
+    lock = head_lock(folder.lock)
+    lock.check()  # at once: a function of the user may load data for minutes
+    launcher, config, classes, in_channels = _checked(folder, config, stored, download)
     launcher.check(config.cluster.workers if stored is None else 1)  # a resumed run may have its workers already
     if flag is not None and flag.exit_code:
         raise StoppedBySignal.by(flag.exit_code, "the start")
     if stored is None:
         create_run(folder, config)
-    lock = head_lock(folder.lock)
-    lock.acquire()
+    lock.acquire()  # not before: nothing slow is done under a lock
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
         log_to_file(folder, stack)
@@ -121,11 +123,18 @@ def check_recipe(config: RunConfig, stored: RunConfig | None, *, download: bool 
     return replace(config, recipe=recipe), recipe.classes, recipe.in_channels
 
 
-def _checked(folder: RunFolder, config: RunConfig, download: bool) -> tuple[RunConfig | None, Launcher, RunConfig, int, int]:
-    """Check what a start and its plan refuse alike; the stored configuration, the launcher, and what check_recipe returns."""
+def _stored(folder: RunFolder, config: RunConfig) -> RunConfig | None:
+    """The configuration of the run, which `config` may go on with; None when there is no run yet."""
     stored = stored_config(folder)
     if stored is not None:
         check_resumable(folder, config, stored)
+    return stored
+
+
+def _checked(
+    folder: RunFolder, config: RunConfig, stored: RunConfig | None, download: bool
+) -> tuple[Launcher, RunConfig, int, int]:
+    """Check what a start and its plan refuse alike; the launcher, and what check_recipe returns."""
     began_with = stored.space.primitives_fingerprint if stored is not None else ""
     config = replace(config, space=with_primitives(replace(config.space, primitives_fingerprint=began_with)))
     if stored is None:
@@ -134,12 +143,13 @@ def _checked(folder: RunFolder, config: RunConfig, download: bool) -> tuple[RunC
     config, classes, in_channels = check_recipe(config, stored, download=download)
     if stored is None:
         check_limit(config, classes, in_channels)
-    return stored, launcher, config, classes, in_channels
+    return launcher, config, classes, in_channels
 
 
 def show_plan(folder: RunFolder, config: RunConfig, *, download: bool = False) -> str:
     """The plan of a head: its configuration, and the script that would start its workers."""
-    stored, launcher, config, _, _ = _checked(folder, config, download)
+    stored = _stored(folder, config)
+    launcher, config, _, _ = _checked(folder, config, stored, download)
     verb = "resume" if stored is not None else "start"
     script = launcher.script(config.cluster.workers)
     return f"# would {verb} the run in {folder.path}\n\n{config_toml(config)}\n# workers:\n{script}"

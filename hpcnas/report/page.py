@@ -23,6 +23,7 @@ from hpcnas.report.page_board import Board, board, failed_permanently, failures,
 from hpcnas.report.page_file import MARK, run_ids
 from hpcnas.report.page_genotypes import page_genotypes
 from hpcnas.report.tables.formatting import MISSING, duration, short_count, short_hours
+from hpcnas.report.tables.search import NOTE, SETTINGS
 from hpcnas.report.tables.table import Row
 from hpcnas.report.views import Evaluation, RunRows
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
@@ -53,7 +54,9 @@ def write_page(runs: Sequence[RunRows], reload_s: float = 0.0) -> str:
     failed = failed_permanently(runs)
     now = time.time()
     live = {"written": now, "period": reload_s, "again": AGAIN_S} if reload_s else None
-    return environment.get_template("page.html.j2").render(
+    return environment.get_template(
+        "page.html.j2"
+    ).render(
         title="hpcnas: " + ", ".join(run.name for run in runs),
         version=__version__,
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now)),
@@ -67,6 +70,7 @@ def write_page(runs: Sequence[RunRows], reload_s: float = 0.0) -> str:
         sections=[(name, name.capitalize()) for name in SECTIONS],
         runs=[_run(run) for run in runs],
         tables=report_tables(runs),
+        below=(SETTINGS.key, NOTE.key),  # under their row, not in it: their texts are wider than a window
         charts=[_chart(chart, Markup, _run_numbers(runs)) for chart in charts if not chart.is_empty],
         left_out=[f"{chart.title}: nothing to draw. {chart.caption}" for chart in charts if chart.is_empty],
         cells=[_cell(index, run, run.best) for index, run in enumerate(runs) if run.best],

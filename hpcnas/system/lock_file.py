@@ -49,6 +49,23 @@ class LockFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.release()
 
+    def check(self) -> None:
+        """See that nobody holds the lock, and take nothing: a refusal before slow work. `acquire` alone decides.
+
+        Raises:
+            HpcnasError: as `acquire`.
+        """
+        try:
+            descriptor = self._open()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            self._dead_holder(descriptor)
+        finally:
+            os.close(descriptor)
+
     def acquire(self) -> None:
         """Take the lock, or a dead holder's lock over.
 
@@ -66,10 +83,7 @@ class LockFile:
                     return
                 time.sleep(_PAUSE_S)
         except OSError as error:
-            folder = self.path.parent
-            raise UsageError(
-                f"cannot write into {folder}: {error.strerror}; free its disk, or give another folder with --run or --out"
-            ) from error
+            raise self._unusable(error) from error
         raise self._refusal(_described(None))
 
     def is_held(self) -> bool:
@@ -106,21 +120,30 @@ class LockFile:
         Whoever may take over runs on the dead holder's machine, where flock works even if it does not between machines.
         """
         try:
-            descriptor = _open(self.path)
+            descriptor = self._open()
         except FileNotFoundError:
             return False
-        except PermissionError as error:
-            raise self._refusal("a process of another user, who lets nobody read it") from error
         try:
-            content = os.read(descriptor, MAX_RECORD_BYTES)
-            if not content:
-                return False  # it is being written, where there are no hard links
-            found = parse_holder(content)
-            if found is None or not found.is_provably_dead():
-                raise self._refusal(_described(found))
-            return self._replace(descriptor, found, mine)
+            found = self._dead_holder(descriptor)
+            return found is not None and self._replace(descriptor, found, mine)
         finally:
             os.close(descriptor)
+
+    def _open(self) -> int:
+        try:
+            return _open(self.path)
+        except PermissionError as error:
+            raise self._refusal("a process of another user, who lets nobody read it") from error
+
+    def _dead_holder(self, descriptor: int) -> Holder | None:
+        """Who held the lock and is provably gone; None while the record is being written, where there are no hard links."""
+        content = os.read(descriptor, MAX_RECORD_BYTES)
+        if not content:
+            return None
+        found = parse_holder(content)
+        if found is None or not found.is_provably_dead():
+            raise self._refusal(_described(found))
+        return found
 
     def _replace(self, descriptor: int, found: Holder, mine: Holder) -> bool:
         try:
@@ -149,6 +172,12 @@ class LockFile:
 
     def _beside(self, mine: Holder) -> Path:
         return self.path.with_name(f"{self.path.name}.{mine.nonce}")
+
+    def _unusable(self, error: OSError) -> UsageError:
+        folder = self.path.parent
+        return UsageError(
+            f"cannot write into {folder}: {error.strerror}; free its disk, or give another folder with --run or --out"
+        )
 
     def _refusal(self, who: str) -> HpcnasError:
         return self._error(

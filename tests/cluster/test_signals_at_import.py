@@ -1,6 +1,5 @@
 """A signal in the seconds in which torch is imported: the process leaves with the signal's exit code, with a word."""
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,45 +15,17 @@ from hpcnas.population.protocol.secret import read_secret
 from hpcnas.population.protocol.service import Service
 from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
-from tests.processes import running, wait_until
+from tests.processes import ImportBarrier, running, wait_until
 
 pytestmark = pytest.mark.usefixtures("outside_of_slurm")
 
 SOON_S = 10.0  # 2 s, and patience with a busy machine
-GATE = """
-import importlib.abc, os, sys
-
-class Gate(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name == "torch":
-            sys.meta_path.remove(self)
-            open(os.environ["GATE"] + ".reached", "w").close()
-            open(os.environ["GATE"]).close()  # a pipe: until somebody opens its other end
-        return None
-
-sys.meta_path.insert(0, Gate())
-"""
 NUMBERS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2]
 
 
-class Barrier:
-    """Holds a process inside its import of torch."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "site").mkdir()
-        (folder / "site/sitecustomize.py").write_text(GATE)
-        self.pipe, self.reached = folder / "gate", folder / "gate.reached"
-        os.mkfifo(self.pipe)
-        self.environment = {"PYTHONPATH": str(folder / "site"), "GATE": str(self.pipe)}
-
-    def open(self) -> None:
-        """Let it go on; waits until it has come to the pipe."""
-        os.close(os.open(self.pipe, os.O_WRONLY))
-
-
 @pytest.fixture
-def barrier(tmp_path: Path) -> Barrier:
-    return Barrier(tmp_path)
+def barrier(tmp_path: Path) -> ImportBarrier:
+    return ImportBarrier(tmp_path, "torch")
 
 
 @pytest.fixture
@@ -73,7 +44,9 @@ def served(run_folder: RunFolder) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_full_size_training_leaves_at_once_and_says_so(barrier: Barrier, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_full_size_training_leaves_at_once_and_says_so(
+    barrier: ImportBarrier, tmp_path: Path, number: signal.Signals
+) -> None:
     log = tmp_path / "log"
     arguments = ("final", "published", "--dataset", "digits", "--device", "cpu", "--run", tmp_path / "run")
     with running(*arguments, log=log, environment=barrier.environment) as process:
@@ -86,7 +59,7 @@ def test_a_full_size_training_leaves_at_once_and_says_so(barrier: Barrier, tmp_p
 @pytest.mark.parametrize("module", ["hpcnas", "hpcnas.worker"])
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_worker_leaves_when_the_import_ends_and_says_goodbye(
-    barrier: Barrier, served: Store, run_folder: RunFolder, tmp_path: Path, number: signal.Signals, module: str
+    barrier: ImportBarrier, served: Store, run_folder: RunFolder, tmp_path: Path, number: signal.Signals, module: str
 ) -> None:
     arguments = ("worker",) * (module == "hpcnas") + ("--run", run_folder.path)
     with running(*arguments, log=tmp_path / "log", module=module, environment=barrier.environment) as process:
@@ -102,7 +75,7 @@ def test_a_worker_leaves_when_the_import_ends_and_says_goodbye(
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_head_leaves_when_the_import_ends_and_has_made_nothing(
-    barrier: Barrier, tmp_path: Path, number: signal.Signals
+    barrier: ImportBarrier, tmp_path: Path, number: signal.Signals
 ) -> None:
     """It imports a fitness function's module before it makes a run."""
     (tmp_path / "site/slowly.py").write_text("import torch\ndef score(genotype, **given): return 0.5\n")

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,9 @@ import hpcnas
 from hpcnas.cli import build_app
 from hpcnas.config import RunConfig
 from tests.processes import ROOT, wait_until
-from tests.report.chromium import Browser, is_required, missing
+from tests.report.chromium import Browser, browser
+
+__all__ = ["browser"]  # a fixture
 
 pytestmark = pytest.mark.xdist_group("chromium")
 FETCHED = re.compile(r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(https?:[^"]+)"|<link\b[^>]*\bhref="(https?:[^"]+)"')
@@ -41,17 +42,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets a test import the modules by which mkdocs makes the reference."""
     monkeypatch.syspath_prepend(ROOT / "docs/reference")
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    if reason := missing():
-        if is_required():
-            pytest.fail(reason)
-        pytest.skip(reason)
-    found = Browser()
-    yield found
-    found.close()
 
 
 def text_of(page: Path) -> str:

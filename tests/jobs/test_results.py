@@ -1,17 +1,19 @@
 """jobs/results.sh: searches, full size and report in stretches on several machines, by one command."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from hpcnas.population.queries import Population
 from hpcnas.run_folder import RunFolder
-from tests.processes import ENVIRONMENT, ROOT, end_processes, evaluated, wait_until
+from tests.processes import ENVIRONMENT, ROOT, ImportBarrier, end_processes, evaluated, wait_until
 
 SCRIPT = ROOT / "jobs/results.sh"
 TINY = {
@@ -23,17 +25,22 @@ TINY = {
 SIZES = ("--genotypes", "8", "--population", "3", "--runs", "1", "--full-steps", "2")
 
 
-def results(folder: Path, *more: str) -> subprocess.Popen[str]:
-    """The script in a process group of its own, as a terminal starts it."""
+def results(folder: Path, *more: str, environment: Mapping[str, str] | None = None, before: str = "") -> subprocess.Popen[str]:
+    """The script in a process group of its own, as a terminal starts it; `before` is done first by the same bash."""
     return subprocess.Popen(
-        ["bash", str(SCRIPT), "--folder", str(folder), *SIZES, *more],
-        env={**ENVIRONMENT, **TINY},
+        ["bash", "-c", f'{before} source "$0" "$@"', str(SCRIPT), "--folder", str(folder), *SIZES, *more],
+        env={**ENVIRONMENT, **TINY, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
+
+
+def clock_until(is_over: Path) -> str:
+    """Bash that puts its clock far forward as soon as the file is there, when the script looks at the time."""
+    return f'sleep() {{ [ ! -e "{is_over}" ] || SECONDS=100000; command sleep 0.05; }};'
 
 
 def trainings(run: Path) -> list[tuple[str, int]]:
@@ -76,6 +83,58 @@ def test_results_come_out_whole_of_two_stretches_on_two_machines(tmp_path: Path)
     assert len(of_random) == 1, "the best"
     assert "digits test error" in (elsewhere / "results.md").read_text()
     assert (elsewhere / "figures/figure3.svg").exists()
+
+
+def test_ctrl_c_in_the_first_moments_of_a_command_ends_it(tmp_path: Path) -> None:
+    """While Python imports, hpcnas handles no signal yet, and bash starts a background command with SIGINT ignored."""
+    barrier = ImportBarrier(tmp_path, "hpcnas.cli")
+    process = results(tmp_path / "early", environment=barrier.environment)
+    try:
+        wait_until(barrier.reached.exists)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[0]  # the barrier stays closed
+    finally:
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+    assert process.returncode == 0, said
+    assert "interrupted; the same command goes on" in said
+    assert list((tmp_path / "early").iterdir()) == []
+
+
+@pytest.mark.timeout(300)
+def test_the_deadline_drains_the_search_that_runs(tmp_path: Path) -> None:
+    """The clock of bash is put forward when a genotype is evaluated."""
+    folder, is_over = tmp_path / "stretch", tmp_path / "over"
+    process = results(folder, "--minutes", "600", before=clock_until(is_over))
+    try:
+        wait_until(lambda: evaluated(RunFolder(folder / "evolution")) >= 1)
+        is_over.touch()
+        said = process.communicate(timeout=90)[0]
+    finally:
+        end_processes(folder)
+    assert process.returncode == 0, said
+    assert "600 minutes are over; the same command goes on" in said
+    assert "drained at" in said
+    assert 1 <= evaluated(RunFolder(folder / "evolution")) < 8
+    assert not (folder / "random").exists()
+
+
+@pytest.mark.timeout(300)
+def test_the_deadline_makes_a_full_size_training_save_a_checkpoint(tmp_path: Path) -> None:
+    folder, is_over = tmp_path / "stretch", tmp_path / "over"
+    often = {"HPCNAS_FINAL_ARGS": f"{TINY['HPCNAS_FINAL_ARGS']} --checkpoint-minutes 0.001"}
+    words = ("--minutes", "600", "--searches", "random", "--full-steps", "1000000")
+    process = results(folder, *words, environment=often, before=clock_until(is_over))
+    try:
+        wait_until(lambda: any(folder.rglob("checkpoint-*.pt")))
+        is_over.touch()
+        said = process.communicate(timeout=90)[0]
+    finally:
+        end_processes(folder)
+    assert process.returncode == 0, said
+    assert "600 minutes are over; the same command goes on" in said
+    stopped = re.search(r"SIGTERM stopped the training at step (\d+) of 1000000; the same command goes on there", said)
+    assert stopped, said
+    assert f"checkpoint of step {stopped[1]} written" in said
 
 
 def test_a_stretch_without_time_left_begins_nothing(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ ACCURACIES = st.sampled_from([0.25, 0.5])
 class Model:
     """One individual, as the lease table of docs/reliability.md says it in words."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: int, twin: int | None = None) -> None:
+        """Of the genotype `kind`; takes the fitness of `twin` over."""
+        self.kind, self.twin = kind, twin
         self.state, self.token, self.lapsed, self.reason = "queued", 0, False, ""
         self.errors = self.losses = self.preemptions = self.beats = 0
         self.front, self.avoid = False, ""
@@ -75,8 +77,45 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(number=st.integers(1, 3))
     @precondition(lambda self: len(self.models) < 6)
     def breed(self, number: int) -> None:
-        for individual_id in self.rig.head.add([offspring_record(n) for n in range(number)]):
-            self.models[individual_id] = Model()
+        for kind, individual_id in enumerate(self.rig.head.add([offspring_record(n) for n in range(number)])):
+            self.models[individual_id] = Model(kind)
+
+    @rule(which=st.integers(0, 50))
+    @precondition(lambda self: 0 < len(self.models) < 9)
+    def breed_a_twin(self, which: int) -> None:
+        """One of the very same genotype as another: it takes a fitness over, waits for one, or is trained."""
+        kind = self._pick(which, 0)[1].kind
+        record, twin = offspring_record(kind), self._twin(kind)
+        assert self.rig.head.find_twin(record.digest, record.genotype) == twin
+        (number,) = self.rig.head.add([offspring_record(kind, copied_from=twin)])
+        self.models[number] = Model(kind, twin)
+        if twin is not None and self.models[twin].state == "evaluated":
+            self._take_over(number)
+
+    def _twin(self, kind: int) -> int | None:
+        alike = [number for number, model in self.models.items() if model.kind == kind]
+        done = [number for number in alike if self.models[number].state == "evaluated"]
+        under_way = [n for n in alike if self.models[n].state in ("queued", "leased") and self.models[n].twin is None]
+        return min(done or under_way, default=None)
+
+    def _waiting(self, twin: int) -> list[int]:
+        return [number for number, model in sorted(self.models.items()) if model.state == "queued" and model.twin == twin]
+
+    def _take_over(self, number: int) -> None:
+        model = self.models[number]
+        assert model.twin is not None
+        model.state, model.rows = "evaluated", dict(self.models[model.twin].rows)
+        self.order.append(number)
+
+    def _close(self, number: int, reason: str) -> None:
+        """The first that waited is trained for the others."""
+        self.models[number].close(reason)
+        heir, *others = self._waiting(number) or [None]
+        if heir is not None:
+            self.models[heir].twin = None
+        for other in others:
+            assert other is not None
+            self.models[other].twin = heir
 
     @rule(name=st.sampled_from(sorted(WORKERS)))
     def claim(self, name: str) -> None:
@@ -113,7 +152,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _next(self, host: str) -> int | None:
         # Both hosts have a live worker, so what failed on one waits for the other.
-        queued = [n for n, model in self.models.items() if model.state == "queued" and model.avoid != host]
+        queued = [
+            n for n, model in self.models.items() if model.state == "queued" and model.twin is None and model.avoid != host
+        ]
         return min(queued, key=lambda n: (not self.models[n].front, n), default=None)
 
     @rule(which=st.integers(0, 50), back=st.integers(0, 2), progress=st.floats(0, 1))
@@ -152,6 +193,8 @@ class StoreMachine(RuleBasedStateMachine):
             if len(model.rows) == REPEATS:
                 model.state, model.lapsed, model.front, model.avoid = "evaluated", False, False, ""
                 self.order.append(number)
+                for other in self._waiting(number):
+                    self._take_over(other)
         else:
             assert answer is Verdict.STALE
 
@@ -166,7 +209,7 @@ class StoreMachine(RuleBasedStateMachine):
         if model.accepts(token):
             model.errors += 1
             if kind is FailureKind.BUILD or model.errors == 2:
-                model.close(kind.value)
+                self._close(number, kind.value)
             else:
                 model.give_back(self.holder[number, token])
 
@@ -180,7 +223,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert answer is (Verdict.STALE if token < model.token else Verdict.OK)
         if model.accepts(token):
             model.preemptions += 1
-            model.give_back() if model.preemptions < 20 else model.close("preempted")
+            model.give_back() if model.preemptions < 20 else self._close(number, "preempted")
 
     @rule(which=st.integers(0, 50), stalled=st.booleans())
     def expire(self, which: int, stalled: bool) -> None:
@@ -197,11 +240,11 @@ class StoreMachine(RuleBasedStateMachine):
         host = self.holder[view.individual_id, view.token]
         if stalled:
             model.errors += 1
-            model.close("stalled") if model.errors == 2 else model.give_back(host)
+            self._close(view.individual_id, "stalled") if model.errors == 2 else model.give_back(host)
         else:
             model.losses += 1
             if model.losses == 3:
-                model.close("lost")
+                self._close(view.individual_id, "lost")
             else:
                 model.give_back(host)
                 model.lapsed = True
@@ -233,6 +276,8 @@ class StoreMachine(RuleBasedStateMachine):
         with Population.open(self.rig.folder) as population:
             assert check_invariants(population) == []
             found = {row.id: row for row in population.individuals()}
+            twins = population.twins()
+        assert twins == {number: model.twin for number, model in self.models.items() if model.twin is not None}
         assert sorted(found) == sorted(self.models)
         for number, model in self.models.items():
             row = found[number]

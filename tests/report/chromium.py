@@ -1,4 +1,4 @@
-"""Headless Chromium through chromedriver's HTTP interface (W3C WebDriver), with the standard library alone."""
+"""Headless Chromium by chromedriver (W3C WebDriver), with the standard library alone; the fixture of tests that use it."""
 
 import base64
 import json
@@ -9,8 +9,11 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 FLAGS = (
     "--headless=new",
@@ -128,3 +131,15 @@ class Browser:
         self._driver.terminate()
         self._driver.communicate(timeout=20)
         self._profile.cleanup()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A window that the tests of a module share."""
+    if reason := missing():
+        if is_required():
+            pytest.fail(reason)
+        pytest.skip(reason)
+    found = Browser()
+    yield found
+    found.close()

@@ -1,7 +1,7 @@
 """Runs made of plain rows: nothing here opens a database or trains. And the browser that looks at pages."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,9 @@ from hpcnas.config import RunConfig, SearchConfig, default_space
 from hpcnas.records import Final, StateCounts
 from hpcnas.report.tables.formatting import Spread
 from hpcnas.report.views import AttemptView, Evaluation, RunRows, WorkerSpan
-from tests.report.chromium import Browser, is_required, missing
+from tests.report.chromium import browser
+
+__all__ = ["browser"]  # a fixture
 
 Make = Callable[..., RunRows]
 START = 1_700_000_000.0
@@ -87,15 +89,3 @@ def make_finals() -> Callable[..., tuple[Final, ...]]:
         return tuple(structs.replace(first, run=run, error_top1=error, **changes) for run, error in enumerate(errors))
 
     return make
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A window that the tests of a module share."""
-    if reason := missing():
-        if is_required():
-            pytest.fail(reason)
-        pytest.skip(reason)
-    found = Browser()
-    yield found
-    found.close()

@@ -45,6 +45,21 @@ def test_a_second_head_is_refused_and_told_who_holds_the_run(path: Path) -> None
     assert not path.exists()
 
 
+def test_a_look_refuses_what_acquire_refuses_and_takes_nothing(path: Path) -> None:
+    """A slow start looks first; a dead holder's record, a half-written one and none at all are no refusal."""
+    head_lock(path).check()
+    write(path, dead_holder())
+    head_lock(path).check()
+    path.write_text("")
+    head_lock(path).check()
+    assert path.read_text() == ""
+    path.unlink()
+    with head_lock(path), pytest.raises(RunHeldError, match=f"process {os.getpid()} on .*rm {path}"):
+        head_lock(path).check()
+    head_lock(path.parent / "absent" / "head.lock").check()
+    assert list(path.parent.iterdir()) == []
+
+
 def test_a_dead_heads_lock_is_taken_over(path: Path) -> None:
     write(path, dead_holder())
     path.with_name("head.lock.abc").write_text("of a head that was killed while it tried")

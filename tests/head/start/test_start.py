@@ -1,6 +1,7 @@
 """From a command to a run that is open: with everything, or with nothing left behind."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,29 @@ def test_a_second_head_is_refused_and_disturbs_nothing(new: RunFolder, config: R
         assert run.lock.is_held()
         assert new.head_address.read_bytes() == address
         run.store.set_draining(False)  # it is still the head: no later epoch has begun
+
+
+def test_a_second_head_is_refused_before_its_data_are_loaded(
+    new: RunFolder, config: RunConfig, write_module: Callable[[str], str]
+) -> None:
+    """A user's function may load for minutes; the refusal is known before."""
+    module = write_module(
+        "import pathlib\nimport numpy as np\n"
+        "def load(train):\n"
+        "    with pathlib.Path(__file__).with_suffix('.loaded').open('a') as calls:\n"
+        "        calls.write('x')\n"
+        "    return np.zeros((40, 8, 8, 1), np.uint8), np.arange(40) % 2\n"
+    )
+    recipe = {"fitness": "train", "dataset": f"{module}:load", "data": str(new.path.parent / "data"), "crop": 8, "batch": 8}
+    own = replace(config, recipe=replace(config.recipe, **recipe))  # type: ignore[arg-type]
+    with open_run(new, own) as run:
+        loaded = next(new.path.parent.rglob(f"{module}.loaded"))
+        before = loaded.read_text()
+        with pytest.raises(RunHeldError), open_run(new, own):
+            pass
+        assert loaded.read_text() == before
+        assert "would resume" in show_plan(new, own), "a plan is no second head"
+        assert run.lock.is_held()
 
 
 def test_a_new_head_merges_the_outbox_and_ends_draining(new: RunFolder, config: RunConfig) -> None:
