@@ -118,3 +118,23 @@ def test_a_batch_beyond_offsets_of_32_bits_is_refused_with_its_reason():
     assert reason(crop=24, image_px=32) == reason(crop=362, image_px=256) == ""
     assert reason(crop=363, image_px=256) == "33,732,864 pixels of a batch are too many for offsets of 32 bits"
     assert reason(crop=24, image_px=260) == "33,800,000 pixels of a batch are too many for offsets of 32 bits"
+
+
+def test_a_batch_of_more_chunks_than_a_launch_has_is_refused_with_its_reason():
+    """CUDA's limit for the second axis of a grid; the launches of the largest batch that is let in keep it."""
+    pytest.importorskip("triton")
+    from hpcnas.networks.gpu.plans import PassPlan
+    from hpcnas.representation.codec import genotype_to_json
+    from tests.networks.gpu.material import tiny
+
+    def plan(batch: int) -> PassPlan:
+        sizes = {"channels": 64, "cells": 1, "classes": 10, "in_channels": 3, "crop": 8, "image_px": 8, "evaluation_batch": 1}
+        return PassPlan(genotype_to_json(tiny("every_primitive")), batch=batch, **sizes)
+
+    largest, larger = plan(65_535), plan(65_536)
+    assert largest.reason_against(largest.structure()) == ""
+    assert larger.reason_against(larger.structure()) == (
+        "65,536 images of a batch are cut into 65,536 chunks, and a launch has 65,535"
+    )
+    most = [max(launch.grid[1] for launch in found.launches(runs=1)) for found in (largest, larger)]
+    assert most == [65_535, 65_536]

@@ -11,6 +11,7 @@ from hpcnas.networks.gpu.kernels.common import (
     matmul,
     pinned,
     rounded,
+    run_number,
 )
 
 
@@ -47,7 +48,7 @@ def stem_forward(
     A program computes `tiles` tiles of BLOCK pixels of one run. Task: z offset, channel base, weight offset.
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), tl.program_id(2)
+    chunk, run = tl.program_id(1), run_number()
     T = values.dtype.element_ty
     k = tl.arange(0, BK)
     n = tl.arange(0, BN)
@@ -83,7 +84,7 @@ def stem_backward(
     base, partial offset.
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), tl.program_id(2)
+    chunk, run = tl.program_id(1), run_number()
     T = values.dtype.element_ty
     k = tl.arange(0, BK)
     n = tl.arange(0, BN)
