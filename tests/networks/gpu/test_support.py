@@ -17,12 +17,14 @@ GPU = torch.device("cuda")
 
 
 @pytest.fixture
-def good_machine(monkeypatch) -> pytest.MonkeyPatch:
+def good_machine(monkeypatch, tmp_path) -> pytest.MonkeyPatch:
     """An H200 with everything that is needed."""
     monkeypatch.delenv("HPCNAS_TOGETHER", raising=False)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(support.importlib.util, "find_spec", lambda name: SimpleNamespace(name=name))
     monkeypatch.setenv("CC", "gcc")
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(support.sysconfig, "get_path", lambda name, scheme: str(tmp_path))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA H200")
@@ -43,6 +45,12 @@ def test_without_a_c_compiler(good_machine):
     good_machine.delenv("CC")
     good_machine.setattr(support.shutil, "which", lambda name: None)
     assert "no C compiler" in reason_against(GPU, "auto")
+
+
+def test_without_pythons_headers(good_machine, tmp_path):
+    """Triton compiles its link to the driver, at the first launch, against Python.h."""
+    (tmp_path / "Python.h").unlink()
+    assert reason_against(GPU, "auto") == "Python's header Python.h is not installed (Debian: python3-dev), which Triton needs"
 
 
 def test_on_a_card_before_ampere(good_machine):
