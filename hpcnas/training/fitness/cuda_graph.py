@@ -54,7 +54,8 @@ def _captured(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tensor]:
             step(static)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # The outer one: a capture that fails may leave its own stream behind.
+    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
         loss = step(static)
 
     def replay(choice: Tensor) -> Tensor:
