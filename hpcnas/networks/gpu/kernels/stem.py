@@ -48,13 +48,13 @@ def stem_forward(
     A program computes `tiles` tiles of BLOCK pixels of one run. Task: z offset, channel base, weight offset.
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), run_number()
+    chunk, run = tl.program_id(1), tl.program_id(2)
     T = values.dtype.element_ty
     k = tl.arange(0, BK)
     n = tl.arange(0, BN)
     nm = n < N
     pixels = batch * side * side
-    out = tl.multiple_of(tl.load(row), 64) + run * pixels * N
+    out = tl.multiple_of(tl.load(row), 64) + run_number() * pixels * N
     w = weights + run * NP + tl.load(row + 2) + n[None, :] * (9 * CHANNELS) + k[:, None]
     weight = tl.load(w, mask=(k < 9 * CHANNELS)[:, None] & nm[None, :], other=0.0)
     s = tl.zeros([BN], tl.float32)
@@ -84,14 +84,14 @@ def stem_backward(
     base, partial offset.
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), run_number()
+    chunk, run = tl.program_id(1), tl.program_id(2)
     T = values.dtype.element_ty
     k = tl.arange(0, BK)
     n = tl.arange(0, BN)
     nm = n < N
     pixels = batch * side * side
-    z_out = tl.multiple_of(tl.load(row), 64) + run * pixels * N
-    g_out = tl.multiple_of(tl.load(row + 1), 64) + run * pixels * N
+    z_out = tl.multiple_of(tl.load(row), 64) + run_number() * pixels * N
+    g_out = tl.multiple_of(tl.load(row + 1), 64) + run_number() * pixels * N
     a, b, k1, k0 = gradient_coefficients(coef, tl.load(row + 2), run, runs, n, nm, N)
     dw = tl.zeros([BN, BK], tl.float32)
     for tile in range(tiles):
