@@ -42,7 +42,8 @@ def capture_step(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tenso
     finally:
         network.load_state_dict(before)
         for state in optimizer.state.values():
-            state["momentum_buffer"].zero_()
+            if "momentum_buffer" in state:  # not where memory ran out in the first step
+                state["momentum_buffer"].zero_()
 
 
 def _captured(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tensor]:
