@@ -28,6 +28,7 @@ pytest.importorskip("triton")
 from hpcnas.networks.gpu.layout import Descent
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.training.fitness.together import TogetherEngine
+from tests.networks.gpu.comparisons import FOR_BF16, evaluated, faults_in_bf16
 from tests.networks.gpu.material import TINY, Case, error, flat, gradients, stored, tiny
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")]
@@ -60,6 +61,17 @@ def test_compiled_kernels_equal_the_reference(name):
         assert abs(float(steps.layout.losses[run].mean()) - loss) < 1e-4 * loss
         assert error(flat(mine, list(buffers)), flat(buffers, list(buffers))) < 1e-4
         assert error(mine_flat, right_flat) <= 8 * error(torchs_flat, right_flat) + 1e-5
+
+
+def test_compiled_bf16_is_as_near_to_float64_as_torchs_own():
+    assert faults_in_bf16(Case(tiny("smallest"), device="cuda", **FOR_BF16)) == []
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_compiled_evaluation_equals_the_reference(name):
+    error_of_features, hits, right_hits = evaluated(Case(tiny(name), batch=16, crop=12, channels=16, device="cuda"))
+    assert error_of_features < 1e-5
+    assert torch.equal(hits, right_hits)
 
 
 def trained_bits(case: Case, runs: list[int], captured: bool) -> list[dict[str, torch.Tensor]]:

@@ -8,8 +8,9 @@ import torch
 from hpcnas.networks.gpu import narrow
 from hpcnas.networks.gpu.kernels.pools import pool_backward, pool_forward
 from hpcnas.networks.gpu.launch import Launch
-from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
+from hpcnas.networks.gpu.layout import Descent
 from hpcnas.networks.gpu.steps import Steps
+from tests.networks.gpu.comparisons import FOR_BF16, evaluated, faults_in_bf16
 from tests.networks.gpu.interpreter import mend
 from tests.networks.gpu.material import TINY, Case, error, flat, gradients, stored, tiny, trained
 
@@ -96,61 +97,13 @@ def test_a_run_that_diverges_shows_it_and_leaves_the_others_alone(pair, alone):
 
 
 def test_evaluation_with_running_statistics_equals_the_reference():
-    case = Case(tiny("pool_of_pool"), batch=4, crop=2)
-    state = case.states[0]
-    generator = torch.Generator().manual_seed(5)
-    for name, tensor in state.items():
-        if name.endswith("running_mean"):
-            tensor.copy_(torch.randn(tensor.shape, generator=generator) / 4)
-        elif name.endswith("running_var"):
-            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-    weights = case.steps_of([0], NO_UPDATE, 0.0).layout.weights
-    side = case.data.images.shape[1]
-    layout = Layout(
-        weights, 4, side, ImageBytes(*(getattr(case.data, k) for k in ("images", "labels", "scale", "shift"))), None
-    )
-    layout.choice[0, 0] = torch.arange(4)
-    for launch in layout.launches:
-        launch()
-    network = case.reference(0, torch.float64).eval()
-    network.load_state_dict(state)
-    case.choices[0, 0] = torch.stack([torch.arange(4), *torch.zeros(3, 4, dtype=torch.int64)])
-    case.crop = side
-    images, labels = case.images(0, 0, torch.float64)
-    seen: list[torch.Tensor] = []
-    network.classifier.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    with torch.no_grad():
-        hits = network(images).argmax(1) == labels
-    assert error(layout.features[0].double(), seen[0]) < 2e-6
-    assert torch.equal(layout.hits[0].bool(), hits)
+    error_of_features, hits, right_hits = evaluated(Case(tiny("pool_of_pool"), batch=4, crop=2))
+    assert error_of_features < 2e-6
+    assert torch.equal(hits, right_hits)
 
 
 def test_bf16_is_as_near_to_float64_as_torchs_own():
-    """Of weights and images that rounding changes little: torch's own errors are 1 to 2 %, so that a tenth shows."""
-    case = Case(tiny("smallest"), runs=3, steps=2, batch=4, crop=5, channels=8, dtype=torch.bfloat16)
-    run, start = 2, case.states[2]
-    steps = case.steps_of([run], DESCENT, RATE)
-    steps.run()
-    loss, right, buffers = gradients(case, run, torch.float64)
-    _, torchs, _ = gradients(case, run, torch.float32, bf16=True)
-    mine = stored(steps, 0, start, momenta=True)  # of the first step, so gradient and decay
-    mine |= {name: mine[name] - DESCENT.decay * start[name] for name in right}
-    assert abs(float(steps.layout.losses.mean()) - loss) < 0.005 * loss
-    for statistic in ("mean", "var"):
-        assert error(*(flat(tensors, [n for n in buffers if n.endswith(statistic)]) for tensors in (mine, buffers))) < 0.005
-    for part in ("stem", "depthwise.conv", "pointwise.conv", "norm.weight", "norm.bias", "classifier", ""):
-        names = [name for name in right if part in name]
-        assert is_as_good_in_bf16(*(flat(tensors, names) for tensors in (mine, torchs, right))), part
-    steps.run()
-    exact, rough = (
-        trained(case, run, DESCENT, RATE, dtype, bf16) for dtype, bf16 in ((torch.float64, False), (torch.float32, True))
-    )
-    moved = (flat(tensors, list(right)) - flat(start, list(right)) for tensors in (stored(steps, 0, start), rough, exact))
-    assert is_as_good_in_bf16(*moved)
-
-
-def is_as_good_in_bf16(found: torch.Tensor, torchs: torch.Tensor, right: torch.Tensor) -> bool:
-    return error(found, right) <= 2 * error(torchs, right) + 0.01
+    assert faults_in_bf16(Case(tiny("smallest"), **FOR_BF16)) == []
 
 
 def pooled(z: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
