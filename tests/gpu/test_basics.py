@@ -96,8 +96,11 @@ def test_a_step_does_not_wait_for_the_device(forbid_waiting):
     step(choices[1])
 
 
-def test_out_of_memory_is_a_finding():
-    engine = RepeatsEngine(replace(RECIPE, channels=20_000), noise(), cuda())
+@pytest.mark.parametrize("graph", ["0", "1"])
+def test_out_of_memory_is_a_finding(graph, limit_memory, monkeypatch):
+    monkeypatch.setenv("HPCNAS_CUDA_GRAPH", graph)
+    engine = RepeatsEngine(RECIPE, noise(), cuda())
+    limit_memory(30e6)  # less than a step of 64 images keeps
     with pytest.raises(EvaluationFailed) as caught:
         list(engine.evaluate(PUBLISHED, {0: 3}, progress=lambda share: None))
     assert caught.value.kind is FailureKind.OUT_OF_MEMORY

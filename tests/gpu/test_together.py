@@ -28,6 +28,7 @@ pytest.importorskip("triton")
 from hpcnas.networks.gpu.layout import Descent
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.training.fitness.together import TogetherEngine
+from tests.networks.gpu.comparisons import FOR_BF16, evaluated, faults_in_bf16
 from tests.networks.gpu.material import TINY, Case, error, flat, gradients, stored, tiny
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")]
@@ -60,6 +61,17 @@ def test_compiled_kernels_equal_the_reference(name):
         assert abs(float(steps.layout.losses[run].mean()) - loss) < 1e-4 * loss
         assert error(flat(mine, list(buffers)), flat(buffers, list(buffers))) < 1e-4
         assert error(mine_flat, right_flat) <= 8 * error(torchs_flat, right_flat) + 1e-5
+
+
+def test_compiled_bf16_is_as_near_to_float64_as_torchs_own():
+    assert faults_in_bf16(Case(tiny("smallest"), device="cuda", **FOR_BF16)) == []
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_compiled_evaluation_equals_the_reference(name):
+    error_of_features, hits, right_hits = evaluated(Case(tiny(name), batch=16, crop=12, channels=16, device="cuda"))
+    assert error_of_features < 1e-5
+    assert torch.equal(hits, right_hits)
 
 
 def trained_bits(case: Case, runs: list[int], captured: bool) -> list[dict[str, torch.Tensor]]:
@@ -100,7 +112,7 @@ def test_all_repeats_learn():
     assert min(fitness.accuracy for fitness in found) > 0.95
 
 
-def test_memory_goes_down_a_step_at_a_time_and_only_then_is_a_finding(monkeypatch):
+def test_memory_goes_down_a_step_at_a_time_and_only_then_is_a_finding(monkeypatch, limit_memory):
     engine = TogetherEngine(RECIPE, bright_and_dark(), CUDA)
     monkeypatch.setattr(engine, "free_bytes", lambda: 1 << 62)  # so that it runs into the limit
     tried: list[int] = []
@@ -112,18 +124,35 @@ def test_memory_goes_down_a_step_at_a_time_and_only_then_is_a_finding(monkeypatc
 
     monkeypatch.setattr(Steps, "capture", note)
     plan, _ = engine._plan(PUBLISHED)
-    total = torch.cuda.get_device_properties(CUDA).total_memory
-    torch.cuda.empty_cache()
-    try:
-        torch.cuda.set_per_process_memory_fraction(1.3 * plan.memory_bytes(1, RECIPE.train_steps) / total)
-        assert len(list(engine.evaluate(PUBLISHED, dict(enumerate(range(4))), progress=lambda share: None))) == 4
-        assert tried == [1, 1, 1, 1]
-        torch.cuda.set_per_process_memory_fraction(0.2 * plan.memory_bytes(1, RECIPE.train_steps) / total)
-        with pytest.raises(EvaluationFailed) as caught:
-            list(engine.evaluate(PUBLISHED, {0: 1}, progress=lambda share: None))
-        assert caught.value.kind is FailureKind.OUT_OF_MEMORY
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+    needed = plan.memory_bytes(1, RECIPE.train_steps)
+    limit_memory(1.3 * needed)
+    assert len(list(engine.evaluate(PUBLISHED, dict(enumerate(range(4))), progress=lambda share: None))) == 4
+    assert tried == [1, 1, 1, 1]
+    limit_memory(0.2 * needed)
+    with pytest.raises(EvaluationFailed) as caught:
+        list(engine.evaluate(PUBLISHED, {0: 1}, progress=lambda share: None))
+    assert caught.value.kind is FailureKind.OUT_OF_MEMORY
+
+
+def test_a_fitness_leaves_nothing_on_the_device():
+    """Neither weights nor graphs: a worker evaluates genotypes for days."""
+    engine = TogetherEngine(RECIPE, bright_and_dark(), CUDA)
+    held = []
+    for genotype in (PUBLISHED, BENCH["random5"], BENCH["sparse"], PUBLISHED):
+        list(engine.evaluate(genotype, {0: 3, 2: 5}, progress=lambda share: None))
+        held.append(torch.cuda.memory_allocated(CUDA))
+    assert len(set(held[1:])) == 1  # what torch keeps for good it has after the first
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="torch finds no second CUDA device here")
+def test_a_second_device_gives_the_bits_of_the_first():
+    """Nothing is launched on the current device, which is the first."""
+    found = []
+    for device in (torch.device("cuda", 0), torch.device("cuda", 1)):
+        engine = TogetherEngine(RECIPE, bright_and_dark(), device)
+        results = engine.evaluate(BENCH["sparse"], {0: 3, 2: 5}, progress=lambda share: None)
+        found.append([fitness.accuracy for fitness in results])
+    assert found[0] == found[1]
 
 
 @pytest.fixture(scope="module")

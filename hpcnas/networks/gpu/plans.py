@@ -9,6 +9,7 @@ from hpcnas.networks.blueprint import blueprint
 from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.narrow import WIDEST
+from hpcnas.networks.gpu.shapes import shape_of
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.networks.gpu.structure import Structure
 from hpcnas.networks.gpu.weights import EngineWeights
@@ -16,7 +17,8 @@ from hpcnas.networks.graph import network_graph
 from hpcnas.representation.codec import genotype_from_json
 
 _META = torch.device("meta")
-_MOST_NUMBERS = 2**31 - 1  # of one value: the kernels count them in 32 bits
+_MOST_NUMBERS = 2**31 - 1  # of one value in one run: the kernels count them in 32 bits
+_MOST_CHUNKS = 65_535  # of a launch: CUDA's limit for the second axis of a grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,19 @@ class PassPlan:
         pixels = max(self.batch * self.crop**2, self.evaluation_batch * self.image_px**2)
         if pixels * WIDEST > _MOST_NUMBERS:
             return f"{pixels:,} pixels of a batch are too many for offsets of 32 bits"
+        if self._most_chunks > _MOST_CHUNKS:
+            return (
+                f"{self.batch:,} images of a batch are cut into {self._most_chunks:,} chunks, and a launch has {_MOST_CHUNKS:,}"
+            )
         return structure.reason_against()
+
+    @property
+    def _most_chunks(self) -> int:
+        """Of the launches that have most: a depthwise backward pass and a product, of the widest values."""
+        columns, product = shape_of("depthwise_backward", WIDEST), shape_of("product", WIDEST)
+        pairs = self.batch * -(-self.crop // 2)
+        pixels = max(self.batch * self.crop**2, self.evaluation_batch * self.image_px**2)
+        return max(-(-pairs // columns.block), -(-pixels // (product.block * product.tiles)))
 
     def layouts(self, runs: int, structure: Structure | None = None) -> list[Layout]:
         """Training and evaluation, if there is one, without memory: their sizes are known before anything is allocated."""

@@ -3,7 +3,9 @@
 import importlib.util
 import os
 import shutil
+import sysconfig
 import traceback
+from pathlib import Path
 
 import torch
 
@@ -34,6 +36,8 @@ def reason_against(device: torch.device, precision: str) -> str:
         return f"--precision {precision} was asked for"
     if compiler() is None:
         return "there is no C compiler (cc, gcc or clang), which Triton needs"
+    if not _has_headers():
+        return "Python's header Python.h is not installed (Debian: python3-dev), which Triton needs"
     capability = torch.cuda.get_device_capability(device)
     if capability < LEAST_CAPABILITY:
         name, version = torch.cuda.get_device_name(device), ".".join(map(str, capability))
@@ -61,6 +65,13 @@ def compiler() -> str | None:
     """The C compiler that Triton will take."""
     named = os.environ.get("CC")
     return named or shutil.which("clang") or shutil.which("gcc") or shutil.which("cc")
+
+
+def _has_headers() -> bool:
+    """Whether Python's C headers lie where Triton's compiler looks for them; many clusters install Python without."""
+    scheme = sysconfig.get_default_scheme()
+    place = sysconfig.get_path("include", "posix_prefix" if scheme == "posix_local" else scheme)
+    return (Path(place) / "Python.h").exists()
 
 
 def describe_engine(precision: str) -> str:

@@ -44,7 +44,8 @@ def capture_step(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tenso
         # The warm-up has trained. Everything is put back in place, as the graph has the addresses of these tensors.
         network.load_state_dict(before)
         for state in optimizer.state.values():
-            state["momentum_buffer"].zero_()
+            if "momentum_buffer" in state:  # not where memory ran out in the first step
+                state["momentum_buffer"].zero_()
 
 
 def _captured(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tensor]:
@@ -57,7 +58,8 @@ def _captured(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tensor]:
             step(static)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # The outer one: a capture that fails may leave its own stream behind.
+    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
         loss = step(static)
 
     def replay(choice: Tensor) -> Tensor:

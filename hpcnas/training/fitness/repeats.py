@@ -26,6 +26,7 @@ _OUT_OF_MEMORY = (
     "can't allocate memory",
     "CUDA out of memory",
     "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
     "Triton Error [CUDA]: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )

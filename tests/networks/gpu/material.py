@@ -95,24 +95,31 @@ class Case:
         return standard.permute(0, 3, 1, 2), self.data.labels.cpu()[choice[0]]
 
 
-def gradients(case: Case, run: int, dtype: torch.dtype) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
+def loss_of(network: Network, images: Tensor, labels: Tensor, bf16: bool) -> Tensor:
+    """Torch's, or that of its own bf16."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = network(images)
+    return cross_entropy(logits.float() if bf16 else logits, labels)
+
+
+def gradients(
+    case: Case, run: int, dtype: torch.dtype, bf16: bool = False
+) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and buffers of the reference after one pass."""
     network = case.reference(run, dtype)
-    images, labels = case.images(run, 0, dtype)
-    loss = cross_entropy(network(images), labels)
+    loss = loss_of(network, *case.images(run, 0, dtype), bf16)
     loss.backward()
     found = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     return loss.item(), found, {name: b for name, b in network.named_buffers() if "running" in name}
 
 
-def trained(case: Case, run: int, descent: Descent, rate: float, dtype: torch.dtype) -> dict[str, Tensor]:
+def trained(case: Case, run: int, descent: Descent, rate: float, dtype: torch.dtype, bf16: bool = False) -> dict[str, Tensor]:
     """The reference's weights after all steps."""
     network = case.reference(run, dtype)
     optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=descent.momentum, weight_decay=descent.decay)
     for step in range(case.steps):
-        images, labels = case.images(run, step, dtype)
         optimizer.zero_grad()
-        cross_entropy(network(images), labels).backward()
+        loss_of(network, *case.images(run, step, dtype), bf16).backward()
         optimizer.step()
     return network.state_dict()
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("checks", ["check_kernels.py", "check_engine.py", "check_full_size.py"])
+@pytest.mark.parametrize("checks", ["check_kernels.py", "check_addresses.py", "check_engine.py", "check_full_size.py"])
 def test_the_interpreter_agrees_with_the_reference(checks):
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     # numpy warns of inf and NaN where a test means them.

@@ -17,12 +17,14 @@ GPU = torch.device("cuda")
 
 
 @pytest.fixture
-def good_machine(monkeypatch) -> pytest.MonkeyPatch:
+def good_machine(monkeypatch, tmp_path) -> pytest.MonkeyPatch:
     """An H200 with everything that is needed."""
     monkeypatch.delenv("HPCNAS_TOGETHER", raising=False)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(support.importlib.util, "find_spec", lambda name: SimpleNamespace(name=name))
     monkeypatch.setenv("CC", "gcc")
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(support.sysconfig, "get_path", lambda name, scheme: str(tmp_path))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA H200")
@@ -43,6 +45,12 @@ def test_without_a_c_compiler(good_machine):
     good_machine.delenv("CC")
     good_machine.setattr(support.shutil, "which", lambda name: None)
     assert "no C compiler" in reason_against(GPU, "auto")
+
+
+def test_without_pythons_headers(good_machine, tmp_path):
+    """Triton compiles its link to the driver, at the first launch, against Python.h."""
+    (tmp_path / "Python.h").unlink()
+    assert reason_against(GPU, "auto") == "Python's header Python.h is not installed (Debian: python3-dev), which Triton needs"
 
 
 def test_on_a_card_before_ampere(good_machine):
@@ -118,3 +126,23 @@ def test_a_batch_beyond_offsets_of_32_bits_is_refused_with_its_reason():
     assert reason(crop=24, image_px=32) == reason(crop=362, image_px=256) == ""
     assert reason(crop=363, image_px=256) == "33,732,864 pixels of a batch are too many for offsets of 32 bits"
     assert reason(crop=24, image_px=260) == "33,800,000 pixels of a batch are too many for offsets of 32 bits"
+
+
+def test_a_batch_of_more_chunks_than_a_launch_has_is_refused_with_its_reason():
+    """CUDA's limit for the second axis of a grid; the launches of the largest batch that is let in keep it."""
+    pytest.importorskip("triton")
+    from hpcnas.networks.gpu.plans import PassPlan
+    from hpcnas.representation.codec import genotype_to_json
+    from tests.networks.gpu.material import tiny
+
+    def plan(batch: int) -> PassPlan:
+        sizes = {"channels": 64, "cells": 1, "classes": 10, "in_channels": 3, "crop": 8, "image_px": 8, "evaluation_batch": 1}
+        return PassPlan(genotype_to_json(tiny("every_primitive")), batch=batch, **sizes)
+
+    largest, larger = plan(65_535), plan(65_536)
+    assert largest.reason_against(largest.structure()) == ""
+    assert larger.reason_against(larger.structure()) == (
+        "65,536 images of a batch are cut into 65,536 chunks, and a launch has 65,535"
+    )
+    most = [max(launch.grid[1] for launch in found.launches(runs=1)) for found in (largest, larger)]
+    assert most == [65_535, 65_536]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.presets import identity_chain
 from hpcnas.representation.space import FLAT, HIERARCHICAL
 from hpcnas.training.data.datasets import Dataset, Images
-from hpcnas.training.fitness import repeats
+from hpcnas.training.fitness import cuda_graph, repeats
 from hpcnas.training.fitness.evaluator import EvaluationFailed
 from hpcnas.training.fitness.evaluators import load_evaluator
 from hpcnas.training.fitness.loop import DeviceData, learning_rate_at, milestone_steps
@@ -116,6 +117,7 @@ def test_divergence_is_a_finding():
     [
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),  # where a graph is made
+        RuntimeError("CUDA driver error: out of memory"),  # of expandable segments, and of a card that others fill
         RuntimeError("Triton Error [CUDA]: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         MemoryError(),
@@ -205,3 +207,17 @@ def test_devices_are_checked():
 
 def test_a_cpu_gets_the_plain_engine():
     assert isinstance(make_engine(RECIPE, halves(), CPU), RepeatsEngine)
+
+
+def test_memory_that_runs_out_in_the_first_step_is_said_as_that_when_a_step_is_to_be_captured(monkeypatch):
+    """The optimiser then has entries without momenta: torch makes them before it asks for memory."""
+    network = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+
+    def too_large(step, choice):
+        assert optimizer.state[network.weight] == {}
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(cuda_graph, "_captured", too_large)
+    with pytest.raises(torch.OutOfMemoryError):
+        cuda_graph.capture_step(SimpleNamespace(network=network, optimizer=optimizer), torch.zeros(4, 2))

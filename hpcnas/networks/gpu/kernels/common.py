@@ -14,6 +14,12 @@ ROW = tl.constexpr(8)  # numbers of a task, and of an edge
 
 
 @triton.jit
+def run_number():
+    """Which run this program is of; 64 bits wide, since all runs together may have more numbers than 32 bits count."""
+    return tl.program_id(2).to(tl.int64)
+
+
+@triton.jit
 def normalisation(coef, ch, run, runs, c, mask, C: tl.constexpr):
     """a, b and floor of u = max(a z + b, floor), [C] each; a value that is not normalised (ch < 0) gets 1, 0, -inf."""
     here = mask & (ch >= 0)

@@ -12,6 +12,7 @@ from hpcnas.networks.gpu.kernels.common import (
     mean_of,
     normalisation,
     rounded,
+    run_number,
 )
 from hpcnas.networks.gpu.kernels.windows import load_taps, zeros3
 
@@ -95,7 +96,7 @@ def depthwise_backward(
     Task and edge: as in product_backward, with the weights (of the first channel's nine taps) in `weights`.
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), tl.program_id(2)
+    chunk, run = tl.program_id(1), run_number()
     T = values.dtype.element_ty
     pixels = batch * side * side
     z_in = tl.multiple_of(tl.load(row), 64) + run * pixels * C

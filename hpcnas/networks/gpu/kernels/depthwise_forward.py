@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from hpcnas.networks.gpu.kernels.common import ROW, finish_forward, normalisation, rounded
+from hpcnas.networks.gpu.kernels.common import ROW, finish_forward, normalisation, rounded, run_number
 from hpcnas.networks.gpu.kernels.windows import load_row, load_taps, zeros3
 
 
@@ -21,7 +21,7 @@ def depthwise_forward(
     Task: z offset read, channel base, z offset written, channel base, weight offset (of the first channel's nine taps).
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), tl.program_id(2)
+    chunk, run = tl.program_id(1), run_number()
     T = values.dtype.element_ty
     source = values + tl.multiple_of(tl.load(row), 64) + run * batch * side * side * C
     to = values + tl.multiple_of(tl.load(row + 2), 64) + run * batch * out_side * out_side * C

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from hpcnas.networks.gpu.kernels.common import ROW, activate, finish_backward, mean_of, normalisation, rounded
+from hpcnas.networks.gpu.kernels.common import ROW, activate, finish_backward, mean_of, normalisation, rounded, run_number
 
 
 # fmt: off
@@ -17,8 +17,8 @@ def mean_forward(
     A program takes IMAGES images of one part of the concatenation. Task: z offset, channel base, column.
     """
     row = tasks + tl.program_id(0) * ROW
-    block, run = tl.program_id(1), tl.program_id(2)
-    z_in = tl.multiple_of(tl.load(row), 64)
+    block, run = tl.program_id(1), run_number()
+    z_in = tl.multiple_of(tl.load(row), 64) + run * batch * pixels * C
     c = tl.arange(0, BC)
     cm = c < C
     a, b, floor = normalisation(coef, tl.load(row + 1), run, runs, c, cm, C)
@@ -27,7 +27,7 @@ def mean_forward(
     for start in range(0, pixels, BHW):
         pixel = start + tl.arange(0, BHW)
         mask = (image < batch)[:, None, None] & (pixel < pixels)[None, :, None]
-        at = ((run * batch + image) * pixels)[:, None, None] + pixel[None, :, None]
+        at = (image * pixels)[:, None, None] + pixel[None, :, None]
         z = tl.load(values + z_in + at * C + c[None, None, :], mask=mask & cm[None, None, :], other=0.0).to(tl.float32)
         total += tl.sum(tl.where(mask, activate(z, a[None, None, :], b[None, None, :], floor), 0.0), 1)
     at = (run * batch + image)[:, None] * F + tl.load(row + 2) + c[None, :]
@@ -43,7 +43,7 @@ def classify(
 
     With EVAL only whether the largest logit is the label's. A program takes BLOCK images of one run, all classes.
     """
-    block, run = tl.program_id(1), tl.program_id(2)
+    block, run = tl.program_id(1), run_number()
     image = block * BLOCK + tl.arange(0, BLOCK)
     im = image < batch
     k = tl.arange(0, BCLS)
@@ -82,10 +82,10 @@ def mean_backward(
     gradient offset, channel base, first edge, edges, flags. Edge: column.
     """
     row = tasks + tl.program_id(0) * ROW
-    block, run = tl.program_id(1), tl.program_id(2)
+    block, run = tl.program_id(1), run_number()
     T = values.dtype.element_ty
-    z_in = tl.multiple_of(tl.load(row), 64)
-    g_in = tl.multiple_of(tl.load(row + 1), 64)
+    z_in = tl.multiple_of(tl.load(row), 64) + run * batch * pixels * C
+    g_in = tl.multiple_of(tl.load(row + 1), 64) + run * batch * pixels * C
     ch = tl.load(row + 2)
     first = tl.load(row + 3)
     last = first + tl.load(row + 4)
@@ -111,7 +111,7 @@ def mean_backward(
     for start in range(0, pixels, BHW):
         pixel = start + tl.arange(0, BHW)
         mask = im[:, None, None] & (pixel < pixels)[None, :, None]
-        at = (((run * batch + image) * pixels)[:, None, None] + pixel[None, :, None]) * C + c[None, None, :]
+        at = ((image * pixels)[:, None, None] + pixel[None, :, None]) * C + c[None, None, :]
         full = mask & cm[None, None, :]
         tl.store(grads + g_in + at, tl.broadcast_to(kept[:, None, :], [IMAGES, BHW, BC]), mask=full)
         if flags > 1:
@@ -132,7 +132,7 @@ def classifier_backward(
 
     A program takes BF features of one run, all images; the first one the bias too. Task: partial offset.
     """
-    block, run = tl.program_id(1), tl.program_id(2)
+    block, run = tl.program_id(1), run_number()
     f = block * BF + tl.arange(0, BF)
     k = tl.arange(0, BCLS)
     dw = tl.zeros([BCLS, BF], tl.float32)

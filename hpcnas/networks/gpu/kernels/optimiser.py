@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from hpcnas.networks.gpu.kernels.common import BACKWARD_SCALE, EPS, FORWARD_SCALE, ROW, rounded
+from hpcnas.networks.gpu.kernels.common import BACKWARD_SCALE, EPS, FORWARD_SCALE, ROW, rounded, run_number
 
 
 # fmt: off
@@ -32,7 +32,7 @@ def sgd(
     Task: weight offset, partial offset, size of the module, chunks, first weight, K, C, N.
     """
     row = tasks + tl.program_id(0) * ROW
-    run = tl.program_id(2)
+    run = run_number()
     part = tl.load(row + 1)
     size = tl.load(row + 2)
     chunks = tl.load(row + 3)
@@ -72,7 +72,7 @@ def update_norms(sums, affine, running, affine_momenta, tasks, step, rate, momen
     Task: channel base, width, pixels of a run.
     """
     row = tasks + tl.program_id(0) * ROW
-    run = tl.program_id(2)
+    run = run_number()
     ch = tl.load(row)
     C = tl.load(row + 1)
     n = tl.load(row + 2).to(tl.float64)
@@ -109,7 +109,7 @@ def running_coefficients(coef, affine, running, tasks, runs, BC: tl.constexpr):
     A program takes one value of one run. Task: channel base, width.
     """
     row = tasks + tl.program_id(0) * ROW
-    run = tl.program_id(2)
+    run = run_number()
     ch = tl.load(row)
     C = tl.load(row + 1)
     c = tl.arange(0, BC)

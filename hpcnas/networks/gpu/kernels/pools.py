@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from hpcnas.networks.gpu.kernels.common import ROW, activate, finish_backward, mean_of, normalisation, rounded
+from hpcnas.networks.gpu.kernels.common import ROW, activate, finish_backward, mean_of, normalisation, rounded, run_number
 from hpcnas.networks.gpu.kernels.windows import load_row, zeros3
 
 
@@ -36,7 +36,7 @@ def pool_forward(
     Task: z offset read, channel base, offset written, offset of the marks.
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), tl.program_id(2)
+    chunk, run = tl.program_id(1), run_number()
     T = values.dtype.element_ty
     pixels = batch * side * side
     source = values + tl.multiple_of(tl.load(row), 64) + run * pixels * C
@@ -102,7 +102,7 @@ def pool_backward(
     Task: z offset, gradient offset, channel base, gradient offset of the pool, offset of its marks, flags.
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), tl.program_id(2)
+    chunk, run = tl.program_id(1), run_number()
     T = values.dtype.element_ty
     pixels = batch * side * side
     z_in = tl.multiple_of(tl.load(row), 64) + run * pixels * C

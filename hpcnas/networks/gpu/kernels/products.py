@@ -16,6 +16,7 @@ from hpcnas.networks.gpu.kernels.common import (
     normalisation,
     pinned,
     rounded,
+    run_number,
 )
 
 
@@ -33,7 +34,7 @@ def product_forward(
     Task: z offset, channel base, first edge, edges. Edge: z offset, channel base, offset of its [N][C] weights in shadow.
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), tl.program_id(2)
+    chunk, run = tl.program_id(1), run_number()
     T = values.dtype.element_ty
     out = tl.multiple_of(tl.load(row), 64) + run * pixels * N
     ch = tl.load(row + 1)
@@ -82,7 +83,7 @@ def product_backward(
     the size of the module's weights.
     """
     row = tasks + tl.program_id(0) * ROW
-    chunk, run = tl.program_id(1), tl.program_id(2)
+    chunk, run = tl.program_id(1), run_number()
     T = values.dtype.element_ty
     z_in = tl.multiple_of(tl.load(row), 64) + run * pixels * C
     g_in = tl.multiple_of(tl.load(row + 1), 64) + run * pixels * C

@@ -11,6 +11,7 @@ from hpcnas.networks.gpu.kernels.common import (
     matmul,
     pinned,
     rounded,
+    run_number,
 )
 
 
@@ -54,7 +55,7 @@ def stem_forward(
     n = tl.arange(0, BN)
     nm = n < N
     pixels = batch * side * side
-    out = tl.multiple_of(tl.load(row), 64) + run * pixels * N
+    out = tl.multiple_of(tl.load(row), 64) + run_number() * pixels * N
     w = weights + run * NP + tl.load(row + 2) + n[None, :] * (9 * CHANNELS) + k[:, None]
     weight = tl.load(w, mask=(k < 9 * CHANNELS)[:, None] & nm[None, :], other=0.0)
     s = tl.zeros([BN], tl.float32)
@@ -90,8 +91,8 @@ def stem_backward(
     n = tl.arange(0, BN)
     nm = n < N
     pixels = batch * side * side
-    z_out = tl.multiple_of(tl.load(row), 64) + run * pixels * N
-    g_out = tl.multiple_of(tl.load(row + 1), 64) + run * pixels * N
+    z_out = tl.multiple_of(tl.load(row), 64) + run_number() * pixels * N
+    g_out = tl.multiple_of(tl.load(row + 1), 64) + run_number() * pixels * N
     a, b, k1, k0 = gradient_coefficients(coef, tl.load(row + 2), run, runs, n, nm, N)
     dw = tl.zeros([BN, BK], tl.float32)
     for tile in range(tiles):

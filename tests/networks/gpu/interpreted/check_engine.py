@@ -1,5 +1,6 @@
 """The engine from claim to fitness at a tiny size, in Triton's interpreter; started by test_kernels.py."""
 
+import copy
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,18 +15,21 @@ from hpcnas.benchmarks.together import measure_together, text
 from hpcnas.config import RecipeConfig
 from hpcnas.networks.gpu.layout import Descent
 from hpcnas.networks.gpu.support import MEMORY_MARGIN
+from hpcnas.networks.gpu.weights import EngineWeights
+from hpcnas.networks.skeletons import build_network
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.representation.primitives import PRIMITIVES
 from hpcnas.training.data.datasets import Dataset, Images
 from hpcnas.training.fitness.evaluator import EvaluationFailed
+from hpcnas.training.fitness.loop import DeviceData, train
 from hpcnas.training.fitness.together import TogetherEngine
 from hpcnas.training.fitness.trained import make_engine, training_evaluator
 from tests.networks.gpu.interpreter import mend
-from tests.networks.gpu.material import Case, tiny
+from tests.networks.gpu.material import Case, error, flat, tiny
 
 mend()
-RECIPE = replace(RecipeConfig(), train_steps=2, batch=4, channels=4, crop=3, repeats=3, learning_rate=0.02)
+RECIPE = replace(RecipeConfig(), train_steps=2, milestones=(0.5,), batch=4, channels=4, crop=3, repeats=3, learning_rate=0.02)
 GENOTYPE = tiny("smallest")
 
 
@@ -45,15 +49,48 @@ def engine() -> TogetherEngine:
 
 
 def test_an_evaluator_gives_each_missing_repeat_its_own_fitness(monkeypatch):
+    """And that of torch's own training by the recipe with its seed: images, crops, rates, optimiser and evaluation."""
     monkeypatch.setattr("hpcnas.training.fitness.trained.load_dataset", lambda *args, **kwargs: bright_and_dark())
     evaluator = training_evaluator(RECIPE, device="cpu")
+    evaluator.evaluation_batch = 4  # of 7 images, so that the last batch is filled up
+    ended = ends(monkeypatch)
     shares: list[float] = []
     both = list(evaluator.evaluate(GENOTYPE, {0: 11, 2: 13}, progress=shares.append))
     assert [(fitness.repeat, fitness.seed, fitness.steps) for fitness in both] == [(0, 11, 2), (2, 13, 2)]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+    for run, fitness in enumerate(both):
+        network, start, accuracy = trained_by_torch(fitness.seed)
+        assert fitness.accuracy == accuracy
+        right = {name: tensor for name, tensor in network.state_dict().items() if "tracked" not in name}
+        mine = {name: torch.zeros_like(tensor) for name, tensor in right.items()}
+        ended[0].store(run, mine)
+        names = list(right)
+        assert error(*(flat(tensors, names) - flat(start, names) for tensors in (mine, right))) < 1e-3
     (alone,) = evaluator.evaluate(GENOTYPE, {2: 13}, progress=shares.append)
     assert alone.accuracy == both[1].accuracy
+
+
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[EngineWeights]:
+    """The weights of each training when it is evaluated."""
+    found: list[EngineWeights] = []
+    evaluate = TogetherEngine._evaluate
+
+    def noted(self, weights, progress):
+        found.append(weights)
+        return evaluate(self, weights, progress)
+
+    monkeypatch.setattr(TogetherEngine, "_evaluate", noted)
+    return found
+
+
+def trained_by_torch(seed: int) -> tuple[torch.nn.Module, dict[str, torch.Tensor], float]:
+    """The reference after its training, its first weights, and its accuracy."""
+    torch.manual_seed(seed)
+    network = build_network(GENOTYPE, "small", channels=RECIPE.channels, classes=2, in_channels=1)
+    start = copy.deepcopy(network.state_dict())
+    data = DeviceData.of(bright_and_dark(), torch.device("cpu"))
+    return network, start, train(network, data, RECIPE, seed, lambda share: None)
 
 
 def test_what_progress_raises_ends_a_training(engine):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from hpcnas.errors import HpcnasError, StoppedBySignal
 from hpcnas.records import Final
 from hpcnas.training.full_size import kernel_steps, runs, together
-from hpcnas.training.full_size.checkpoint import checkpoints
+from hpcnas.training.full_size.checkpoint import checkpoints, load_checkpoint
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.kernel_steps import KernelSteps
 from hpcnas.training.full_size.ranks import RankInfo
@@ -42,18 +43,41 @@ def are_same(one: Path, other: Path) -> bool:
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-@pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Final]]:
+def last_momenta(patch: pytest.MonkeyPatch) -> dict[int, dict[str, torch.Tensor]]:
+    """Of each run, by its place among those that are trained together, as the kernels last gave them back."""
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    store = KernelSteps.store
+
+    def kept(self: KernelSteps, run: int, step: int) -> None:
+        store(self, run, step)
+        found[run] = {name: momentum.clone() for name, momentum in self._trainings[run].momenta().items()}
+
+    patch.setattr(KernelSteps, "store", kept)
+    return found
+
+
+@dataclass
+class Calm:
     """Both runs together, undisturbed."""
+
+    folder: Path
+    results: list[Final]
+    momenta: dict[int, dict[str, torch.Tensor]]
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Calm:
     folder = tmp_path_factory.mktemp("calm")
-    return folder, trained(folder, [0, 1])
+    with pytest.MonkeyPatch.context() as patch:
+        momenta = last_momenta(patch)
+        return Calm(folder, trained(folder, [0, 1]), momenta)
 
 
 def test_two_runs_together_leave_what_each_leaves_alone_to_the_bit(
-    tmp_path: Path, calm: tuple[Path, list[Final]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, calm: Calm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FullTraining, "step", None)  # torch makes none of them
-    folder, both = calm
+    folder, both = calm.folder, calm.results
     (alone,) = trained(tmp_path, [1])
     assert are_same(tmp_path / "run-1", folder / "run-1")
     assert not are_same(folder / "run-0", folder / "run-1")
@@ -66,27 +90,45 @@ def test_two_runs_together_leave_what_each_leaves_alone_to_the_bit(
     assert trained(folder, [0, 1]) == both  # read back
 
 
-def test_runs_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path, calm: tuple[Path, list[Final]]) -> None:
-    """Checkpoints are written for each run, and taken up together."""
+def test_runs_stopped_in_the_middle_end_with_the_same_bits(tmp_path: Path, calm: Calm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints are written for each run, and taken up together: weights, statistics and momenta."""
     with pytest.raises(StoppedBySignal, match="SIGTERM stopped the training at step 1 of 2"):
         trained(tmp_path, [0, 1], stop_code=stopping_after(2))
     assert [path.name[:19] for run in (0, 1) for path in checkpoints(tmp_path / f"run-{run}")] == ["checkpoint-00000001"] * 2
+    momenta = last_momenta(monkeypatch)
     results = trained(tmp_path, [0, 1])
     assert [result.details["restarts"] for result in results] == [1, 1]
-    assert all(are_same(tmp_path / f"run-{run}", calm[0] / f"run-{run}") for run in (0, 1))
+    assert all(are_same(tmp_path / f"run-{run}", calm.folder / f"run-{run}") for run in (0, 1))
+    for run in (0, 1):
+        assert momenta[run].keys() == calm.momenta[run].keys()
+        assert all(torch.equal(momentum, calm.momenta[run][name]) for name, momentum in momenta[run].items())
+        assert all(momentum.any() for momentum in momenta[run].values())
 
 
-def test_torch_goes_on_with_what_the_kernels_began(tmp_path: Path, calm: tuple[Path, list[Final]]) -> None:
-    """And ends where they would have, but for rounding."""
+def test_torch_goes_on_with_what_the_kernels_began(tmp_path: Path, calm: Calm) -> None:
+    """And ends where they would have, but for rounding: it finds the momenta that its own first step would have left."""
     with pytest.raises(StoppedBySignal):
         trained(tmp_path, [1], stop_code=stopping_after(2))
-    train_full(TrainingTask(tiny("smallest"), RECIPE, 1, tmp_path / "run-1"), Group(RankInfo()), RunOptions())
-    mine, theirs = weights(tmp_path / "run-1"), weights(calm[0] / "run-1")
-    assert all(torch.allclose(mine[name], theirs[name], rtol=1e-3, atol=1e-4) for name in theirs)
+    task, torchs = (TrainingTask(tiny("smallest"), RECIPE, 1, tmp_path / name) for name in ("run-1", "torch"))
+    with pytest.raises(StoppedBySignal):
+        train_full(torchs, Group(RankInfo()), RunOptions(stop_code=stopping_after(2)))
+    mine, right = (momenta_in(checkpoints(one.folder)[0], one) for one in (task, torchs))
+    assert len(mine) == len(right) > 0
+    largest = max(float(wanted.norm()) for wanted in right)  # some are 0 but for rounding
+    assert all((found - wanted).norm() < 1e-4 * largest for found, wanted in zip(mine, right, strict=True))
+    train_full(task, Group(RankInfo()), RunOptions())
+    ours, theirs = weights(task.folder), weights(calm.folder / "run-1")
+    assert all(torch.allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5) for name in theirs)
+
+
+def momenta_in(checkpoint: Path, task: TrainingTask) -> list[torch.Tensor]:
+    """In the order of the weights."""
+    _, state = load_checkpoint(checkpoint, task.recipe.settings(task.digest, task.run, "fp32"))
+    return [one["momentum_buffer"] for _, one in sorted(state["optimizer"]["state"].items())]
 
 
 def test_a_run_that_diverges_fails_when_the_others_are_through(
-    tmp_path: Path, calm: tuple[Path, list[Final]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, calm: Calm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = KernelSteps.losses
     monkeypatch.setattr(KernelSteps, "losses", lambda self: [losses(self)[0], float("nan")])
@@ -95,7 +137,7 @@ def test_a_run_that_diverges_fails_when_the_others_are_through(
     with pytest.raises(HpcnasError, match="run 1: the training loss is nan at step 2; try --precision fp32"):
         found.extend(result for _, result in train_runs(tasks, Group(RankInfo()), RunOptions()))
     assert [result.run for result in found] == [0]
-    assert are_same(tmp_path / "run-0", calm[0] / "run-0")
+    assert are_same(tmp_path / "run-0", calm.folder / "run-0")
     assert checkpoints(tmp_path / "run-1") == []
 
 

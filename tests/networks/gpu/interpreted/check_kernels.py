@@ -8,8 +8,9 @@ import torch
 from hpcnas.networks.gpu import narrow
 from hpcnas.networks.gpu.kernels.pools import pool_backward, pool_forward
 from hpcnas.networks.gpu.launch import Launch
-from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
+from hpcnas.networks.gpu.layout import Descent
 from hpcnas.networks.gpu.steps import Steps
+from tests.networks.gpu.comparisons import FOR_BF16, evaluated, faults_in_bf16
 from tests.networks.gpu.interpreter import mend
 from tests.networks.gpu.material import TINY, Case, error, flat, gradients, stored, tiny, trained
 
@@ -96,41 +97,13 @@ def test_a_run_that_diverges_shows_it_and_leaves_the_others_alone(pair, alone):
 
 
 def test_evaluation_with_running_statistics_equals_the_reference():
-    case = Case(tiny("pool_of_pool"), batch=4, crop=2)
-    state = case.states[0]
-    generator = torch.Generator().manual_seed(5)
-    for name, tensor in state.items():
-        if name.endswith("running_mean"):
-            tensor.copy_(torch.randn(tensor.shape, generator=generator) / 4)
-        elif name.endswith("running_var"):
-            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-    weights = case.steps_of([0], NO_UPDATE, 0.0).layout.weights
-    side = case.data.images.shape[1]
-    layout = Layout(
-        weights, 4, side, ImageBytes(*(getattr(case.data, k) for k in ("images", "labels", "scale", "shift"))), None
-    )
-    layout.choice[0, 0] = torch.arange(4)
-    for launch in layout.launches:
-        launch()
-    network = case.reference(0, torch.float64).eval()
-    network.load_state_dict(state)
-    case.choices[0, 0] = torch.stack([torch.arange(4), *torch.zeros(3, 4, dtype=torch.int64)])
-    case.crop = side
-    images, labels = case.images(0, 0, torch.float64)
-    seen: list[torch.Tensor] = []
-    network.classifier.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    with torch.no_grad():
-        hits = network(images).argmax(1) == labels
-    assert error(layout.features[0].double(), seen[0]) < 2e-6
-    assert torch.equal(layout.hits[0].bool(), hits)
+    error_of_features, hits, right_hits = evaluated(Case(tiny("pool_of_pool"), batch=4, crop=2))
+    assert error_of_features < 2e-6
+    assert torch.equal(hits, right_hits)
 
 
-def test_bf16_is_as_near_as_rounding_allows():
-    case = Case(tiny("smallest"), batch=4, crop=3, dtype=torch.bfloat16)
-    steps = case.steps_of([0], NO_UPDATE, rate=0.0)
-    steps.run()
-    loss, _, _ = gradients(case, 0, torch.float64)
-    assert abs(float(steps.layout.losses.mean()) - loss) < 0.03 * loss
+def test_bf16_is_as_near_to_float64_as_torchs_own():
+    assert faults_in_bf16(Case(tiny("smallest"), **FOR_BF16)) == []
 
 
 def pooled(z: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
