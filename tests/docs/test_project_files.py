@@ -1,6 +1,8 @@
 """The files around the code agree with the code: citation, CI, hooks, issue templates, how to contribute."""
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -43,11 +45,24 @@ def test_the_citation_is_of_this_version_and_of_the_paper() -> None:
 def test_ci_runs_what_a_fresh_clone_runs() -> None:
     jobs = read(".github/workflows/ci.yml")["jobs"]
     for job in jobs.values():
-        assert job["steps"][-1] == {"run": ".ci/run"}
+        assert job["steps"][-1]["run"].split()[0] == ".ci/run"
+    assert jobs["test"]["steps"][-1]["run"] == ".ci/run"
     lowest = re.search(r'python_requires=">=([\d.]+)"', SETUP)
     assert lowest
     assert jobs["test"]["strategy"]["matrix"]["python"][0] == lowest[1]
-    assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("asked", [[], ["lint", "types"]], ids=["test", "named"])
+def test_ci_makes_what_it_is_asked_for_and_else_everything(asked: list[str], tmp_path: Path) -> None:
+    """With nothing skipped for a missing installation."""
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "$PWD $*"; env | grep ^HPCNAS_REQUIRE_', encoding="utf-8")
+    make.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([ROOT / ".ci/run", *asked], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    first, *required = done.stdout.splitlines()
+    assert first == f"{ROOT} {' '.join(asked or ['test'])}"
+    assert sorted(required) == [f"HPCNAS_REQUIRE_{what}=1" for what in ("BROWSER", "COMPILER", "SLURM")]
 
 
 def test_ci_has_a_job_with_the_oldest_dependencies() -> None:
@@ -55,6 +70,14 @@ def test_ci_has_a_job_with_the_oldest_dependencies() -> None:
     job = read(".github/workflows/ci.yml")["jobs"]["oldest"]
     assert job["steps"][-2]["run"].endswith(f"> {job['env']['CONSTRAINTS']}")
     assert all("-c $(CONSTRAINTS)" in line for line in MAKEFILE.splitlines() if "pip install" in line)
+
+
+def test_the_job_with_the_oldest_makes_what_test_makes_without_its_checks() -> None:
+    everything = re.search(r"^test: (.+)$", MAKEFILE, re.MULTILINE)
+    assert everything
+    program, *targets = read(".github/workflows/ci.yml")["jobs"]["oldest"]["steps"][-1]["run"].split()
+    assert program == ".ci/run"
+    assert targets == [target for target in everything[1].split() if target not in {"lint", "types"}]
 
 
 def test_hooks_are_the_checks_of_make() -> None:

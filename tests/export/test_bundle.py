@@ -30,6 +30,7 @@ def test_export_without_weights_writes_genotype_and_model(tmp_path, capsys):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning")  # torch 2.11 warns of its own reading
 def test_a_torch_export_program_runs_any_batch(tmp_path):
     """Of a small cell: tracing takes its time per operation."""
     (tmp_path / "cell.json").write_text(genotype_to_json(Genotype(((Motif(((2,), (1, 3))),),))))
