@@ -183,7 +183,8 @@ class _Runs:
 
     def _save_if_due(self, step: int, first: int) -> None:
         code = self._options.stop_code()
-        if code or step == self._recipe.steps or self._trainers[0].is_due:
+        is_due = any(one.is_due for place, one in enumerate(self._trainers) if place not in self.failures)
+        if code or step == self._recipe.steps or is_due:
             # First the losses: a run that diverged since the last look must leave no checkpoint.
             if step > first:
                 self._look(step)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from hpcnas.training.full_size import kernel_steps, runs, together
 from hpcnas.training.full_size.checkpoint import checkpoints, load_checkpoint
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.kernel_steps import KernelSteps
+from hpcnas.training.full_size.loop import Trainer
 from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import full_recipe
 from hpcnas.training.full_size.runs import train_runs
@@ -159,6 +160,24 @@ def test_runs_that_wait_are_trained_though_all_before_them_diverged(
         found.extend(result for _, result in train_runs(tasks, Group(RankInfo()), RunOptions()))
     assert [result.run for result in found] == [1]
     assert are_same(tmp_path / "run-1", calm[0] / "run-1")
+
+
+def test_a_run_that_diverged_makes_no_checkpoint_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is saved of it any more, so its last checkpoint stays old: the others would be saved at every step."""
+    losses, save, saved = KernelSteps.losses, Trainer.save, list[tuple[int, int]]()
+
+    def noted(self: Trainer, training: FullTraining, step: int) -> None:
+        saved.append((self.settings["run"], step))
+        save(self, training, step)
+
+    monkeypatch.setattr(KernelSteps, "losses", lambda self: [float("nan"), losses(self)[1]])
+    monkeypatch.setattr(Trainer, "save", noted)
+    monkeypatch.setattr(Trainer, "is_due", property(lambda self: self.settings["run"] == 0))
+    recipe = replace(RECIPE, steps=3)
+    tasks = [TrainingTask(tiny("smallest"), recipe, run, tmp_path / f"run-{run}") for run in (0, 1)]
+    with pytest.raises(HpcnasError, match="run 0: the training loss is nan"):
+        list(train_runs(tasks, Group(RankInfo()), RunOptions()))
+    assert [step for run, step in saved if run == 1] == [0, 1, 3]
 
 
 def test_memory_that_runs_out_halves_the_runs_and_then_leaves_them_to_torch(
