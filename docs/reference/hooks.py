@@ -24,6 +24,12 @@ GENERATED = {
     "reference/configuration.md": configuration_page,
     "reference/api.md": api_page,
 }
+TITLES = {
+    "Commands": "reference/commands.md",
+    "Configuration file": "reference/configuration.md",
+    "Python API": "reference/api.md",
+}
+_TITLE = re.compile(rf"(?<=the page )(?:{'|'.join(TITLES)})\b")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 _SOURCE = re.compile(r'((?:src|srcset|href)=")([^"]+)(")')
 _MARK = re.compile(r"^```(bash|python) (?:run|check|install)$")
@@ -63,7 +69,10 @@ def with_site_links(line: str, uri: str) -> str:
     def source(match: re.Match[str]) -> str:
         return match[1] + (site_target(match[2], uri) or match[2]) + match[3]
 
-    return _SOURCE.sub(source, _LINK.sub(link, line))
+    def title(match: re.Match[str]) -> str:  # a clone has no such page, so the text has no link
+        return f"[{match[0]}]({posixpath.relpath(TITLES[match[0]], posixpath.dirname(uri) or '.')})"
+
+    return _TITLE.sub(title, _SOURCE.sub(source, _LINK.sub(link, line)))
 
 
 def with_plain_brackets(line: str) -> str:

@@ -68,15 +68,8 @@ def blueprint(
     in_channels: int = 3,
     tail: str = "none",
 ) -> Blueprint:
-    """Lay out a skeleton.
+    """Lay out a skeleton; the arguments are those of `hpcnas.build_network`.
 
-    Args:
-        model: small (the search's), cifar (the same at full size) or imagenet.
-        channels: c0, the width of the first cell; None takes the paper's.
-        cells: N, cells of a group (ImageNet's first group always has one); None takes the paper's.
-        tail: the layer between the last cell and the pooling. `stride1` is a separable convolution of stride 1 with
-            the cell's width. `stride2` has stride 2 and twice the width; `none` is no layer.
-        classes: width of the classifier; None is 10, or 1000 for ImageNet.
     Raises:
         UsageError: an unknown model or tail, or a number below 1.
     Source: Liu et al. 2018, section 4.1; the tail is a choice.

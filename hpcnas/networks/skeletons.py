@@ -51,10 +51,18 @@ def build_network(
     in_channels: int = 3,
     tail: str = "none",
 ) -> Network:
-    """Build the reference network; the arguments are those of `hpcnas.networks.blueprint.blueprint`.
+    """Build the reference network.
 
     Dead parts of the genotype are left out. Weights are He-normal, drawn from torch's global generator.
 
+    Args:
+        model: small (the search's), cifar (the same at full size) or imagenet.
+        channels: c0, the width of the first cell; None takes the paper's.
+        cells: N, cells of a group (ImageNet's first group always has one); None takes the paper's.
+        classes: width of the classifier; None is 10, or 1000 for ImageNet.
+        in_channels: channels of an image.
+        tail: the layer between the last cell and the pooling. `stride1` is a separable convolution of stride 1 with
+            the cell's width. `stride2` has stride 2 and twice the width; `none` is no layer.
     Raises:
         GenotypeError: the cell's sink cannot be reached from its source.
         UsageError: an unknown model or tail, or a number below 1.

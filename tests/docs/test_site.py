@@ -82,6 +82,18 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
     text = text_of(site / "reference/api.html")
     assert all(name in text for name in hpcnas.__all__ if not name.startswith("__"))
     assert "A genotype from a file, from JSON text, or by name." in text
+    assert "c0, the width of the first cell" in text  # of build_network
+
+
+def test_what_a_function_returns_is_one_entry_of_the_reference(site: Path) -> None:
+    page = (site / "reference/api.html").read_text(encoding="utf-8")
+    (rows,) = [table for table in re.findall(r"<table>.*?</table>", page, re.DOTALL) if "mutation, attempts" in table]
+    assert rows.count("<tr") == 2  # with the heading
+
+
+def test_the_page_of_the_reference_links_to_the_pages_that_are_made(site: Path) -> None:
+    article = (site / "reference/index.html").read_text(encoding="utf-8").partition("<article")[2].partition("</article")[0]
+    assert {"commands.html", "configuration.html", "api.html"} <= set(re.findall(r'href="([\w.]+)"', article))
 
 
 def test_no_page_shows_an_escape_of_markdown(site: Path) -> None:
@@ -119,6 +131,7 @@ def test_a_reader_without_a_server_finds_what_a_lease_is(site: Path, browser: Br
         ("[`x.py`](../hpcnas/x.py), [LICENSE](LICENSE)", "reliability.md", "`x.py`, [LICENSE](LICENSE)"),
         ("see [LICENSE](LICENSE)", "index.md", "see LICENSE"),
         ("[![a](docs/images/a.svg)](docs/design.md)", "index.md", "[![a](images/a.svg)](design.md)"),
+        ("on the site the page Python API", "quickstart.md", "on the site the page [Python API](reference/api.md)"),
         ('<img src="docs/images/a.svg">', "index.md", '<img src="images/a.svg">'),
         ("[a](https://arxiv.org/abs/1711.00436) [b](#cite)", "index.md", "[a](https://arxiv.org/abs/1711.00436) [b](#cite)"),
     ],

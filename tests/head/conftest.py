@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hpcnas.config import RunConfig
+from hpcnas.head import breeder
 from hpcnas.head.create import create_run
 from hpcnas.population import open_store
 from hpcnas.population.store import Store
@@ -23,6 +24,12 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def patient_breeder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A genotype is bred at once, also on a busy machine: the breeder's limit is of real time."""
+    monkeypatch.setattr(breeder, "PROMPT_S", 60.0)
 
 
 @pytest.fixture
