@@ -1,10 +1,13 @@
 """Memory and launches on the meta device: nothing is computed."""
 
+import gc
 import json
+import weakref
 from pathlib import Path
 from random import Random
 
 import pytest
+import torch
 
 pytest.importorskip("triton")
 
@@ -12,6 +15,7 @@ from hpcnas.benchmarks.genotypes import load_genotypes
 from hpcnas.evolution.initialization import random_genotype
 from hpcnas.networks.gpu.launch import Block
 from hpcnas.networks.gpu.layout import Layout
+from hpcnas.networks.gpu.steps import Steps
 from hpcnas.representation.space import HIERARCHICAL
 from tests.networks.gpu.material import TINY, meta_layout, tiny
 
@@ -76,3 +80,17 @@ def test_launches_bytes_and_memory_are_as_committed(name):
 
 def test_the_number_of_launches_does_not_depend_on_the_number_of_runs():
     assert len({len(meta_layout(BENCH["sparse"], runs=runs).launches) for runs in (1, 2, 4)}) == 1
+
+
+def test_a_training_that_is_over_holds_no_memory_until_garbage_is_collected():
+    """Else a worker would have the memory of two genotypes at once, and run out of it."""
+    gc.disable()
+    try:
+        layout = meta_layout(BENCH["sparse"])
+        held = [weakref.ref(layout.shared[name]) for name in ("values", "grads", "weights", "partial")]
+        steps = Steps(layout, torch.empty(1, 4, 4, 256, dtype=torch.int32, device="meta"), [0.1])
+        assert all(one() is not None for one in held)
+        del layout, steps
+        assert [one() for one in held] == [None] * 4
+    finally:
+        gc.enable()
