@@ -56,6 +56,10 @@ class NeverJoined(HpcnasError):
     """The claiming worker is not in the population: it joins, then claims again."""
 
 
+class TrainingDiverged(HpcnasError):
+    """The training loss is not finite any more; trainings with other seeds may go on."""
+
+
 class StoreUnavailable(HpcnasError):
     """Neither the head nor the database can be reached at the moment; try again later."""
 

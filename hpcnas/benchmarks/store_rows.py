@@ -69,11 +69,11 @@ class RawCycles:
         self._query("read_attempt_of_claim", {"claim_id": claim_id})
         self._query("read_worker", {"id": "bench"})
         [(number,)] = self._query("pick_queued", {"host": "bench"})
-        standing = self._query("read_lease_state", {"id": number})[0]
+        state = self._query("read_lease_state", {"id": number})[0]
         names = ("state", "token", "claim_id", "worker_id", "heartbeat", "progress", "errors", "losses", "preemptions",
                  "priority", "lapsed", "avoid_host", "reason")  # fmt: skip
-        values = dict(zip(names, standing, strict=True)) | {"state": "leased", "claim_id": claim_id, "worker_id": "bench"}
-        token = values["token"] = standing[1] + 1
+        values = dict(zip(names, state, strict=True)) | {"state": "leased", "claim_id": claim_id, "worker_id": "bench"}
+        token = values["token"] = state[1] + 1
         run(self._statements["write_lease_state"], {"id": number, **values})
         attempt = {"id": number, "token": token, "claim_id": claim_id, "worker_id": "bench", "host": "bench"}
         run(self._statements["insert_attempt"], {**attempt, "now": time.time()})

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hpcnas.errors import HpcnasError
+from hpcnas.errors import HpcnasError, TrainingDiverged
 from hpcnas.training.full_size.rank_device import choose_rank_device, refuse_shared_gpus
 from hpcnas.training.full_size.ranks import RankInfo, forget_rendezvous, join_ranks
 from hpcnas.training.full_size.sync_bn import synchronise_bn
@@ -34,6 +34,10 @@ class StoppedElsewhere(HpcnasError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class DivergedElsewhere(StoppedElsewhere, TrainingDiverged):
+    """Another rank found that the training diverged, so that all ranks may go on with the next one."""
 
 
 class RankLost(HpcnasError):
@@ -160,20 +164,20 @@ class Group:
 
         Raises:
             HpcnasError: what failed, on the first rank on which it did.
-            StoppedElsewhere: on all others.
+            StoppedElsewhere: on all others; DivergedElsewhere, if it is a TrainingDiverged.
         """
         value, failure = None, None
         try:
             value = work()
         except HpcnasError as error:
             failure = error
-        notes = self.gather(json.dumps([failure.exit_code, str(failure)[:1000]]) if failure else "")
+        notes = self.gather(_note(failure) if failure else "")
         first = next((rank for rank, note in enumerate(notes) if note), None)
         if failure is not None and first == self.rank_info.rank:
             raise failure
         if first is not None:
-            exit_code, message = json.loads(notes[first])
-            raise StoppedElsewhere(f"rank {first}: {message}", exit_code)
+            exit_code, has_diverged, message = json.loads(notes[first])
+            raise (DivergedElsewhere if has_diverged else StoppedElsewhere)(f"rank {first}: {message}", exit_code)
         return value  # type: ignore[return-value]
 
     def first_only(self, work: Callable[[], object]) -> None:
@@ -232,3 +236,7 @@ def _is_connection_loss(error: RuntimeError) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return False
     return isinstance(error, dist.DistError) or any(sign in text for sign in signs)
+
+
+def _note(failure: HpcnasError) -> str:
+    return json.dumps([failure.exit_code, isinstance(failure, TrainingDiverged), str(failure)[:1000]])

@@ -10,7 +10,7 @@ from typing import Protocol, TextIO
 
 from torch import Tensor
 
-from hpcnas.errors import HpcnasError, UsageError
+from hpcnas.errors import TrainingDiverged, UsageError
 
 
 class Progress(Protocol):
@@ -52,7 +52,7 @@ class LogProgress:
         """Show the step if the last one shown is `every_s` ago, or if it is the last of all.
 
         Raises:
-            HpcnasError: the loss is not finite any more.
+            TrainingDiverged: the loss is not finite any more.
         """
         now = time.monotonic()
         if now - self._since < self._every_s and step < self.steps:
@@ -63,7 +63,7 @@ class LogProgress:
         self.show(step, learning_rate, rate)
         self._write_scalars(step, learning_rate, rate)
         if not math.isfinite(self.loss):
-            raise HpcnasError(
+            raise TrainingDiverged(
                 f"{self.title}: the training loss is {self.loss} at step {step}; try --precision fp32, or another --seed"
             )
 

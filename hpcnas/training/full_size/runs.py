@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 
+from hpcnas.errors import TrainingDiverged
 from hpcnas.networks.gpu.support import reason_against
 from hpcnas.records import Final
 from hpcnas.training.full_size.distributed import Group
@@ -22,15 +23,25 @@ def train_runs(
     Yields:
         Each task with its result, as soon as it is there; finished ones too.
     Raises:
-        As `train_full`; of runs that are trained together, when those that did not fail are through.
+        As `train_full`. One that diverged is raised when the others are through: its seed would only diverge again.
     """
     if _suits_together(tasks, group, options):
         from hpcnas.training.full_size.together import train_together
 
         yield from train_together(tasks, group, options)
         return
+    first: TrainingDiverged | None = None
     for task in tasks:
-        yield task, train_full(task, group, options)
+        try:
+            result = train_full(task, group, options)
+        except TrainingDiverged as diverged:
+            first = first or diverged
+            if group.is_first and task is not tasks[-1]:
+                Reporter(0, 1, task.run)("diverged; the others go on")
+        else:
+            yield task, result
+    if first is not None:
+        raise first
 
 
 def _suits_together(tasks: Sequence[TrainingTask], group: Group, options: RunOptions) -> bool:

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import torch
 
-from hpcnas.errors import HpcnasError, StoppedBySignal
+from hpcnas.errors import StoppedBySignal, TrainingDiverged
 from hpcnas.networks.gpu.kernel_cache import prepare
 from hpcnas.networks.gpu.support import release_memory
 from hpcnas.records import Final
@@ -78,7 +78,7 @@ def _train(
         if reason:
             raise NotTogether(reason)
         at_once = fitting_runs(plan, data, group, len(waiting))
-    failures: list[HpcnasError] = []
+    failures: list[TrainingDiverged] = []
     while waiting:
         chosen, first = choose_runs({run: _kept_steps(task) for run, task in waiting.items()}, at_once)
         runs = _Runs([waiting[run] for run in chosen], group, options, data, precision)
@@ -126,7 +126,7 @@ class _Runs:
         ]
         self._trainings: list[FullTraining] = []
         self._steps: KernelSteps | None = None
-        self.failures: dict[int, HpcnasError] = {}
+        self.failures: dict[int, TrainingDiverged] = {}
 
     @property
     def _name(self) -> str:
@@ -208,8 +208,8 @@ class _Runs:
             elif place not in self.failures:
                 title = f"{self._recipe.folder_name} run {self._tasks[place].run}"
                 advice = "try --precision fp32, or another --seed"
-                self.failures[place] = HpcnasError(f"{title}: the training loss is {loss} at step {step}; {advice}")
-                self._reporters[place]("diverged; the others go on")
+                self.failures[place] = TrainingDiverged(f"{title}: the training loss is {loss} at step {step}; {advice}")
+                self._reporters[place]("diverged; the others go on" if len(self._tasks) > 1 else "diverged")
         return len(self.failures) < len(self._tasks)
 
     @property

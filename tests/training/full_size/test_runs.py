@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from hpcnas.errors import TrainingDiverged
 from hpcnas.training.full_size import runs
+from hpcnas.training.full_size import step as full_step
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import full_recipe
 from hpcnas.training.full_size.runs import choose_runs, train_runs
 from hpcnas.training.full_size.task import RunOptions, TrainingTask
-from tests.training.full_size.material import SMALL
+from hpcnas.training.full_size.train import train_full
+from tests.training.full_size.material import SMALL, run_ranks
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,27 @@ def test_runs_one_after_the_other_are_said_where_the_kernels_were_expected(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == lines
     assert all("one after the other: $HPCNAS_TOGETHER=0 switches that off" in line for line in said)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_that_diverges_keeps_none_of_the_others_from_its_training(tmp_path: Path, monkeypatch, ranks) -> None:
+    """Its error comes at the end, on all ranks."""
+    recipe = full_recipe("cifar", dataset="digits", channels=2, cells=1, steps=2, batch=16, runs=2)
+    tasks = [TrainingTask(SMALL, recipe, run, tmp_path / f"run-{run}") for run in (0, 1)]
+    loss, trained = full_step.cross_entropy, []
+
+    def train(task, group, options):
+        trained.append(task.run)
+        return train_full(task, group, options)
+
+    def work(group: Group) -> None:
+        with pytest.raises(TrainingDiverged, match="run 0: the training loss is nan at step 1"):
+            list(train_runs(tasks, group, RunOptions(log_s=0)))
+        assert trained == [0, 1]
+
+    monkeypatch.setattr(runs, "train_full", train)
+    monkeypatch.setattr(
+        full_step, "cross_entropy", lambda logits, labels: loss(logits, labels) * (torch.nan if trained == [0] else 1)
+    )
+    assert run_ranks(ranks, tmp_path, work) == [0] * ranks
+    assert [(task.folder / "result.json").exists() for task in tasks] == [False, True]
