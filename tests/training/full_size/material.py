@@ -4,8 +4,11 @@ import multiprocessing
 import os
 import traceback
 from collections.abc import Callable
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import torch
 from PIL import Image
@@ -42,17 +45,32 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def run_ranks(world_size: int, folder: Path, work: Callable[[Group], object]) -> list[int]:
-    """Run `work` in `world_size` forked processes that met through `folder`; their exit codes, in rank order."""
-    context = multiprocessing.get_context("fork")  # torch is imported already: a fresh process would take seconds
-    ranks = [context.Process(target=_be_rank, args=(rank, world_size, folder, work)) for rank in range(world_size)]
-    for process in ranks:
-        process.start()
+    """Run `work` in `world_size` processes that met through `folder`; their exit codes, in rank order."""
+    ranks = [start_apart(partial(_be_rank, rank, world_size, folder, work)) for rank in range(world_size)]
     for process in ranks:
         process.join(RANKS_S)
         if process.is_alive():
             process.kill()
             process.join()
     return [process.exitcode or 0 for process in ranks]
+
+
+def start_apart(work: Callable[[], object]) -> BaseProcess:
+    """Start `work` in a process that has imported torch and has trained nothing; its patches must be made inside.
+
+    A fork of the test's own process could not train: after some tests torch's autograd has threads there.
+    """
+    context = multiprocessing.get_context("forkserver")  # its server has torch already: a fresh process would take seconds
+    context.set_forkserver_preload(["pytest", "hpcnas.cli", "hpcnas.training.full_size.train", __name__])
+    process = context.Process(target=_do, args=(dict(os.environ), cloudpickle.dumps(work)))
+    process.start()
+    return process
+
+
+def _do(environment: dict[str, str], work: bytes) -> None:
+    os.environ.clear()  # the server's is that of the first test
+    os.environ.update(environment)
+    cloudpickle.loads(work)()
 
 
 def _be_rank(rank: int, world_size: int, folder: Path, work: Callable[[Group], object]) -> None:
