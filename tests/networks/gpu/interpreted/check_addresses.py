@@ -51,7 +51,9 @@ def launches() -> dict[str, Launch]:
         return largest_launches()
 
 
-def test_the_sizes_are_the_largest_that_are_let_in():
+def test_the_sizes_are_the_largest_that_are_let_in(monkeypatch):
+    monkeypatch.setattr(shapes, "_PRODUCTS", TABLES[0])
+    monkeypatch.setattr(shapes, "_ELEMENTS", TABLES[1])
     sizes = {"channels": CHANNELS, "cells": 1, "classes": CLASSES, "in_channels": 3, "crop": SIDE, "image_px": SIDE}
     plans = (PassPlan(genotype_to_json(GENOTYPE), batch=batch, evaluation_batch=1, **sizes) for batch in (BATCH, BATCH + 1))
     assert [bool(plan.reason_against(plan.structure())) for plan in plans] == [False, True]
