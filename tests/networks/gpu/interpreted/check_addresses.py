@@ -51,7 +51,9 @@ def launches() -> dict[str, Launch]:
         return largest_launches()
 
 
-def test_the_sizes_are_the_largest_that_are_let_in():
+def test_the_sizes_are_the_largest_that_are_let_in(monkeypatch):
+    monkeypatch.setattr(shapes, "_PRODUCTS", TABLES[0])
+    monkeypatch.setattr(shapes, "_ELEMENTS", TABLES[1])
     sizes = {"channels": CHANNELS, "cells": 1, "classes": CLASSES, "in_channels": 3, "crop": SIDE, "image_px": SIDE}
     plans = (PassPlan(genotype_to_json(GENOTYPE), batch=batch, evaluation_batch=1, **sizes) for batch in (BATCH, BATCH + 1))
     assert [bool(plan.reason_against(plan.structure())) for plan in plans] == [False, True]
@@ -67,7 +69,7 @@ def test_every_kind_of_launch_is_checked(launches):
     assert set(launches) == set(KINDS)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [kind for kind in KINDS if "avg" not in kind])  # their kernel is the max pools'
 def test_the_last_program_stays_within_its_tensors(name, launches, monkeypatch):
     """Of four runs: their numbers together are more than 32 bits count."""
     assert run_last_program(launches[name], monkeypatch) > 0

@@ -86,6 +86,15 @@ def test_runs_together_equal_each_alone_to_the_bit(pair, alone):
     assert not torch.equal(together[1][0]["classifier.weight"], together[1][1]["classifier.weight"])
 
 
+def test_steps_put_in_the_place_of_the_first_ones_go_on_to_the_bit(pair, alone):
+    """As at each epoch of a full-size run: choices and rates are those of the new steps, and the count begins anew."""
+    steps = pair.steps_of([0], DESCENT, 0.0)
+    for step in range(2):
+        steps.refill(pair.choices[step : step + 1, [0]], [RATE])
+        steps.run()
+    assert are_same(alone[0][1][0], stored(steps, 0, pair.states[0]))
+
+
 def test_a_run_that_diverges_shows_it_and_leaves_the_others_alone(pair, alone):
     broken = copy.deepcopy(pair)
     broken.states[1]["stem.0.conv.weight"][0, 0, 0, 0] = float("nan")
