@@ -63,7 +63,7 @@ setup(
         "submitit>=1.5.3,<1.6",  # it writes the batch scripts; the newest is tested every night
         "filelock>=4.0",
         "tabulate>=0.9",
-        "typer>=0.26",
+        "typer>=0.28",
         "rich>=13.9",
         "matplotlib>=3.10.8",
     ],
