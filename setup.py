@@ -21,6 +21,7 @@ tests = [
     "pytest-xdist>=3.6",
     "pytest-timeout>=2.3",
     "hypothesis>=6.100",
+    "cloudpickle>=3",
     "ruff>=0.9",
     "mypy>=1.14",
 ]

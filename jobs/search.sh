@@ -51,12 +51,13 @@ option --dataset "${HPCNAS_DATASET:-}"
 option --data "${HPCNAS_DATA:-}"
 
 # The head leaves at either signal, with everything on the disk; only the announced time limit brings it back.
-signal=""
-trap 'signal=USR2; kill -USR2 "$head" 2>/dev/null' USR2
-trap 'signal=TERM; kill -TERM "$head" 2>/dev/null' TERM INT
+signal="" head=""
+trap 'signal=USR2; [ -z "$head" ] || kill -USR2 "$head" 2>/dev/null' USR2
+trap 'signal=TERM; [ -z "$head" ] || kill -TERM "$head" 2>/dev/null' TERM INT
 # shellcheck disable=SC2086  # HPCNAS_ARGS is a list of words
 hpcnas head "${arguments[@]}" ${HPCNAS_ARGS:-} &
 head=$!
+[ -z "$signal" ] || kill -"$signal" "$head" 2>/dev/null # it came before the head was there
 status=0
 wait "$head" || status=$?
 while kill -0 "$head" 2>/dev/null; do # a trap ended the wait before the head did

@@ -50,24 +50,26 @@ def test_runs_one_after_the_other_are_said_where_the_kernels_were_expected(
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_a_run_that_diverges_keeps_none_of_the_others_from_its_training(tmp_path: Path, monkeypatch, ranks) -> None:
+def test_a_run_that_diverges_keeps_none_of_the_others_from_its_training(tmp_path: Path, ranks) -> None:
     """Its error comes at the end, on all ranks."""
     recipe = full_recipe("cifar", dataset="digits", channels=2, cells=1, steps=2, batch=16, runs=2)
     tasks = [TrainingTask(SMALL, recipe, run, tmp_path / f"run-{run}") for run in (0, 1)]
-    loss, trained = full_step.cross_entropy, []
-
-    def train(task, group, options):
-        trained.append(task.run)
-        return train_full(task, group, options)
 
     def work(group: Group) -> None:
-        with pytest.raises(TrainingDiverged, match="run 0: the training loss is nan at step 1"):
-            list(train_runs(tasks, group, RunOptions(log_s=0)))
+        loss, trained = full_step.cross_entropy, []
+
+        def train(task, group, options):
+            trained.append(task.run)
+            return train_full(task, group, options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runs, "train_full", train)
+            patch.setattr(
+                full_step, "cross_entropy", lambda logits, labels: loss(logits, labels) * (torch.nan if trained == [0] else 1)
+            )
+            with pytest.raises(TrainingDiverged, match="run 0: the training loss is nan at step 1"):
+                list(train_runs(tasks, group, RunOptions(log_s=0)))
         assert trained == [0, 1]
 
-    monkeypatch.setattr(runs, "train_full", train)
-    monkeypatch.setattr(
-        full_step, "cross_entropy", lambda logits, labels: loss(logits, labels) * (torch.nan if trained == [0] else 1)
-    )
     assert run_ranks(ranks, tmp_path, work) == [0] * ranks
     assert [(task.folder / "result.json").exists() for task in tasks] == [False, True]
