@@ -47,11 +47,11 @@ def status(
     from hpcnas.report.status_view import status_text
 
     folder = RunFolder.from_option(run).require()
+    # Results that found no head would else be missing until the next one begins.
+    take_in(folder)
     if watch and not as_json:
         _watch(folder)
         return
-    # Results that found no head would else be missing until the next one begins.
-    take_in(folder)
     found = read_status(folder, has_head=bool(running_head(folder)))
     print(json.dumps(found.to_json()) if as_json else status_text(found) + _as_slurm_says(folder))
 

@@ -96,10 +96,10 @@ def test_next_training_takes_in_what_waits(searched: RunFolder) -> None:
     assert sorted(row.run for row in finals(searched)) == [0, 1]
 
 
-@pytest.mark.parametrize("look", ["report", "status"])
+@pytest.mark.parametrize("look", ["report", "status", "status --watch"])
 def test_looking_at_a_run_without_a_head_takes_in_what_waits(searched: RunFolder, look: str) -> None:
     write_outbox(searched, FinalMessage(final(0)))
-    assert main([look, "--run", str(searched.path)]) == 0
+    assert main([*look.split(), "--run", str(searched.path)]) == 0
     assert [row.run for row in finals(searched)] == [0]
     assert not searched.lock.exists()
 
