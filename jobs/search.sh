@@ -52,12 +52,18 @@ option --data "${HPCNAS_DATA:-}"
 
 # The head leaves at either signal, with everything on the disk; only the announced time limit brings it back.
 signal="" head=""
-trap 'signal=USR2; [ -z "$head" ] || kill -USR2 "$head" 2>/dev/null' USR2
-trap 'signal=TERM; [ -z "$head" ] || kill -TERM "$head" 2>/dev/null' TERM INT
+send() { [ -z "$head" ] || kill -"$signal" "$head" 2>/dev/null; }
+trap 'signal=USR2; send' USR2
+trap 'signal=TERM; send' TERM INT
 # shellcheck disable=SC2086  # HPCNAS_ARGS is a list of words
 hpcnas head "${arguments[@]}" ${HPCNAS_ARGS:-} &
-head=$!
-[ -z "$signal" ] || kill -"$signal" "$head" 2>/dev/null # it came before the head was there
+started=$!
+for _ in {1..20}; do # at first it is a copy of this bash, which may drop a signal; a wrapper in bash remains one
+  [ "/proc/$started/exe" -ef "/proc/$$/exe" ] || break
+  sleep 0.1
+done
+head=$started
+[ -z "$signal" ] || send
 status=0
 wait "$head" || status=$?
 while kill -0 "$head" 2>/dev/null; do # a trap ended the wait before the head did

@@ -61,9 +61,3 @@ def store(folder: RunFolder, config: RunConfig) -> Iterator[Store]:
     store.begin_epoch()
     yield store
     store.close()
-
-
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine draws take longer than a claim may wait; with this each call finishes what it draws."""
-    monkeypatch.setattr("hpcnas.head.breeder.PROMPT_S", 60.0)

@@ -13,8 +13,6 @@ from hpcnas.population.store import Store
 from hpcnas.records import Failure, FailureKind, Fitness, WorkerInfo
 from hpcnas.representation.space import FLAT
 
-pytestmark = pytest.mark.usefixtures("patience")
-
 
 def evaluate_one(store: Store, breeder: Breeder, step: int, *, fails: bool = False) -> bool:
     """Ask as a worker does; whether there was something to do."""

@@ -15,7 +15,6 @@ from hpcnas.records import Failure, FailureKind, State
 from hpcnas.run_folder import RunFolder
 from tests.head.conftest import FakeClock
 from tests.head.fakes import Hand, HeadInProcess
-from tests.processes import wait_until
 
 CRASH = Failure(FailureKind.CRASH, "ValueError: boom", "Traceback (most recent call last):\n  File x\nValueError: boom")
 BUILD = Failure(FailureKind.BUILD, "cannot be built")
@@ -40,7 +39,7 @@ def work(head: HeadInProcess, clock: FakeClock) -> Callable[[float], None]:
 
 def bear(head: HeadInProcess, hand: Hand) -> Hand:
     """A genotype for this worker."""
-    wait_until(head.run.breeder.breed)  # on a busy machine it is finished in a thread
+    head.run.breeder.breed()
     hand.claim()
     return hand
 

@@ -18,7 +18,6 @@ from hpcnas.run_folder import RunFolder
 from tests.head.conftest import FakeClock
 from tests.head.fakes import Hand, HeadInProcess
 from tests.population.test_nth_fault import DISK, NthFault, fails, io_error, is_done_and_not_told
-from tests.processes import wait_until
 
 pytestmark = pytest.mark.timeout(600)  # some seconds alone
 
@@ -87,10 +86,10 @@ class Scene:
 
 def _worker_with_a_lease(store: Store, head: HeadInProcess) -> Hand:
     hand = Hand(store)
-    wait_until(head.run.breeder.breed)
+    head.run.breeder.breed()
     hand.claim()
     hand.fail(Failure(FailureKind.BUILD, "cannot be built"))
-    wait_until(head.run.breeder.breed)
+    head.run.breeder.breed()
     hand.claim()
     return hand
 

@@ -112,7 +112,6 @@ def fitness_of(genotype: str) -> list[Fitness]:
     return list(SyntheticEvaluator().evaluate(genotype_from_json(genotype), seeds, progress=lambda share: None))
 
 
-@pytest.mark.usefixtures("patience")
 def test_random_search_by_many_workers_ends_with_the_same_population(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its genotypes follow from seed and step alone, so that the order in which workers end changes nothing."""
     config = replace(TINY, search=replace(TINY.search, algorithm="random"))
@@ -125,7 +124,6 @@ def test_random_search_by_many_workers_ends_with_the_same_population(tmp_path: P
     assert attempts < 80
 
 
-@pytest.mark.usefixtures("patience")
 def test_in_evolution_by_many_workers_each_row_is_what_it_would_be_if_all_were_trained(tmp_path: Path) -> None:
     """A genotype follows from seed, step and what is evaluated at its birth, its fitness from the genotype."""
     rows, attempts, order = searched_by_many(tmp_path / "run", TINY)
@@ -148,6 +146,7 @@ def test_a_search_whose_space_is_used_up_holds_no_claim_for_long(tmp_path: Path,
     store.begin_epoch()
     store.join(worker())
     breeder, calls = Breeder(store, config), 0
+    monkeypatch.setattr("hpcnas.head.breeder.PROMPT_S", 0.1)
     monkeypatch.setattr("hpcnas.head.breeder.time", SimpleNamespace(monotonic=lambda: store.counts().born))  # a second a birth
     while store.counts().evaluated < 80:
         calls += 1

@@ -19,12 +19,10 @@ echo "$@" >>asked
 
 
 @pytest.mark.parametrize(("signal", "status", "requeued"), [("USR2", 140, ["requeue 7"]), ("TERM", 143, [])])
-def test_a_signal_before_the_head_has_a_number_reaches_it(
-    tmp_path: Path, signal: str, status: int, requeued: list[str]
-) -> None:
+def test_a_signal_while_the_head_starts_reaches_it(tmp_path: Path, signal: str, status: int, requeued: list[str]) -> None:
     """The site's file sends it between the start of the head and the line that keeps its process id."""
     (tmp_path / "jobs").mkdir()
-    hook = f"""trap '[[ $BASH_COMMAND != head=\\$! ]] || kill -{signal} $$' DEBUG"""
+    hook = f"""trap '[[ $BASH_COMMAND != started=\\$! ]] || kill -{signal} $$' DEBUG"""
     (tmp_path / "jobs/env.sh").write_text(f"{hook}\n")
     for name, content in {"hpcnas": HEAD, "scontrol": SCONTROL}.items():
         (tmp_path / name).write_text(content)

@@ -19,7 +19,6 @@ from hpcnas.records import State
 from hpcnas.representation.space import FLAT
 from hpcnas.run_folder import RunFolder
 from tests.head.fakes import Hand
-from tests.processes import wait_until
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def test_a_second_head_is_refused_before_its_data_are_loaded(
 def test_a_new_head_merges_the_outbox_and_ends_draining(new: RunFolder, config: RunConfig) -> None:
     with open_run(new, config) as run:
         hand = Hand(run.store)
-        wait_until(run.breeder.breed)  # on a busy machine it is finished in a thread
+        run.breeder.breed()
         hand.claim()
         run.store.set_draining(True)
     assert hand.held is not None

@@ -143,7 +143,7 @@ def test_a_run_that_diverges_fails_when_the_others_are_through(
 
 
 def test_runs_that_wait_are_trained_though_all_before_them_diverged(
-    tmp_path: Path, calm: tuple[Path, list[Final]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, calm: Calm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One run fits at a time; the first fails only when the second is through."""
     losses, seen = KernelSteps.losses, list[KernelSteps]()
@@ -159,7 +159,7 @@ def test_runs_that_wait_are_trained_though_all_before_them_diverged(
     with pytest.raises(HpcnasError, match="run 0: the training loss is nan"):
         found.extend(result for _, result in train_runs(tasks, Group(RankInfo()), RunOptions()))
     assert [result.run for result in found] == [1]
-    assert are_same(tmp_path / "run-1", calm[0] / "run-1")
+    assert are_same(tmp_path / "run-1", calm.folder / "run-1")
 
 
 def test_a_run_that_diverged_makes_no_checkpoint_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
