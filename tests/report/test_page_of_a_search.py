@@ -46,7 +46,6 @@ def test_it_loads_itself_anew_and_keeps_what_the_reader_has_chosen(browser: Brow
     browser.click("#board th[data-key=parameters] button")
     browser.run("document.activeElement.blur(); scrollTo(0, 1500); window.mark = 1")
     wanted = browser.run("return [document.querySelector('#board tbody').innerText, Math.round(scrollY)]")
-    assert "the search goes on" in browser.run("return document.querySelector('#age').textContent")
     assert _is_reloaded(browser)
     assert browser.run("return [document.querySelector('#board tbody').innerText, Math.round(scrollY)]") == wanted
     assert browser.run("return document.querySelector('#filter').value") == "random"
@@ -66,6 +65,12 @@ def test_a_page_of_a_run_that_is_over_stays(browser: Browser, folders: list[RunF
     browser.open(folders[0].page)
     assert browser.run("return data.live") is None
     assert browser.run("return document.querySelector('#age').textContent") == ""
+
+
+def test_a_page_that_is_not_late_says_that_the_search_goes_on(browser: Browser, folders: list[RunFolder]) -> None:
+    _write(folders[0], period=300.0)
+    browser.open(folders[0].page)
+    assert "the search goes on" in browser.run("return document.querySelector('#age').textContent")
 
 
 def test_an_old_page_says_that_nothing_new_came(browser: Browser, folders: list[RunFolder]) -> None:
