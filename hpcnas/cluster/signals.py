@@ -14,6 +14,7 @@ import select
 import signal
 import threading
 import time
+import weakref
 from types import FrameType
 
 REASONS = {
@@ -43,6 +44,9 @@ class StopFlag:
         self._seen: list[tuple[int, float]] = []
         self._read, self._write = os.pipe()  # a handler may write to a pipe; setting a threading.Event may deadlock
         os.set_blocking(self._write, False)
+        # Closed only once nobody can wait or wake: a notebook or a test runs many searches in one process.
+        # At exit they stay open: a handler may still run.
+        weakref.finalize(self, _close, self._read, self._write).atexit = False
         self._own_reason = ""
 
     def install(self, signals: tuple[signal.Signals, ...] = STOP_SIGNALS) -> "StopFlag":
@@ -105,3 +109,8 @@ class StopFlag:
             os.write(self._write, b"!")
         except BlockingIOError:
             return  # the pipe is full of earlier wake-ups: whoever waits is awake
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

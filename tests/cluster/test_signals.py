@@ -1,5 +1,6 @@
 """The stop flag: set by signals, read between two steps."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -73,6 +74,16 @@ def test_many_signals_do_not_fill_up_anything(flag: StopFlag, monkeypatch: pytes
     monkeypatch.setattr(os, "write", _full_pipe)
     signal.raise_signal(signal.SIGTERM)
     assert flag
+
+
+def test_flags_that_nobody_holds_leave_no_file_descriptor() -> None:
+    """A notebook starts one search after another in one process."""
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        StopFlag()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def _full_pipe(descriptor: int, text: bytes) -> int:
