@@ -12,7 +12,7 @@ from hpcnas.benchmarks.genotypes import is_flat, load_genotypes
 from hpcnas.benchmarks.report import compute_line, spread
 from hpcnas.benchmarks.step import LEVERS, Setting, Step, make_step
 from hpcnas.errors import UsageError
-from hpcnas.networks.gpu.support import reason_against
+from hpcnas.networks.gpu.support import on_device, reason_against
 from hpcnas.representation.genotype import Genotype
 from hpcnas.training.fitness.trained import choose_device
 from hpcnas.training.full_size.result import versions
@@ -51,15 +51,16 @@ def run(
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        setting = Setting(chosen, model, channels, (batch, 3, image_px, image_px))
-        rows = [{"genotype": name, **_measure(genotype, setting, rounds)} for name, genotype in genotypes.items()]
-        summary = _summary(rows)
-        # The kernels that train all repeats together, and the time of a fitness, are of the search's model alone.
-        if chosen.type == "cuda" and model == "small":
-            rows = _with_together(rows, genotypes, setting, rounds, profile)
-            seconds = measure_fitness(genotypes, chosen)
-            rows = [{**row, "fitness_s": seconds[row["genotype"]]} for row in rows]
-            summary |= summarise_fitness(seconds)
+        with on_device(chosen):
+            setting = Setting(chosen, model, channels, (batch, 3, image_px, image_px))
+            rows = [{"genotype": name, **_measure(genotype, setting, rounds)} for name, genotype in genotypes.items()]
+            summary = _summary(rows)
+            # The kernels that train all repeats together, and the time of a fitness, are of the search's model alone.
+            if chosen.type == "cuda" and model == "small":
+                rows = _with_together(rows, genotypes, setting, rounds, profile)
+                seconds = measure_fitness(genotypes, chosen)
+                rows = [{**row, "fitness_s": seconds[row["genotype"]]} for row in rows]
+                summary |= summarise_fitness(seconds)
         named = compute_line(chosen, torch.get_num_threads())
         return {"machine": named, "versions": versions(), "rows": rows, "summary": summary}
     finally:

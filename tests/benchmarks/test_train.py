@@ -1,11 +1,14 @@
 """The bench of the training step: what it measures, and the shape of its answer."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from hpcnas.benchmarks import fitness as bench_fitness
+from hpcnas.benchmarks import train as bench_train
 from hpcnas.benchmarks.genotypes import load_genotypes
 from hpcnas.benchmarks.train import run, text
 from hpcnas.cli import main
@@ -34,6 +37,23 @@ def test_a_report_has_rows_and_summary():
     assert reference["kernels"] > plan["kernels"] > 0
     assert reference["gigabytes"] > 0
     assert "sparse" in text(report)
+
+
+def test_a_device_is_the_current_one_while_it_is_measured(monkeypatch):
+    """Streams, graphs and Triton's launches are the current device's."""
+    current: list[torch.device] = []
+
+    @contextmanager
+    def on_device(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.clear()
+
+    monkeypatch.setattr(bench_train, "on_device", on_device)
+    monkeypatch.setattr(bench_train, "_measure", lambda genotype, setting, rounds: {"on": list(current)})
+    monkeypatch.setattr(bench_train, "_summary", lambda rows: {})
+    (row,) = run(device="cpu", names=["sparse"])["rows"]
+    assert row["on"] == [torch.device("cpu")]
 
 
 def test_a_fitness_is_extrapolated_to_the_papers_steps(monkeypatch):

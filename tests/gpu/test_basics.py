@@ -86,6 +86,15 @@ def test_a_captured_step_changes_nothing():
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="torch finds no second CUDA device here")
+@pytest.mark.parametrize("index", [1, 0])
+def test_each_device_learns_whichever_is_the_current_one(index):
+    """A graph captured on the current device instead would be empty: the weights would stay."""
+    engine = RepeatsEngine(RECIPE, noise(), torch.device("cuda", index))
+    (result,) = engine.evaluate(PUBLISHED, {0: 3}, progress=lambda share: None)
+    assert result.accuracy > 0.95
+
+
 def test_a_step_does_not_wait_for_the_device(forbid_waiting):
     data = DeviceData.of(noise(), cuda())
     network = build_planned_network(PUBLISHED, channels=4, classes=2).to("cuda")

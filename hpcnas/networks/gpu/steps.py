@@ -61,7 +61,7 @@ class Steps:
             self.run()  # loads every kernel: that is not allowed in a capture
         torch.cuda.current_stream().wait_stream(stream)
         try:
-            self._graph = self._captured()
+            self._graph = self._captured(stream)
         except RuntimeError as error:
             if "out of memory" in str(error):
                 raise
@@ -69,9 +69,10 @@ class Steps:
         for tensor, old in zip(kept, before, strict=True):
             tensor.copy_(old)
 
-    def _captured(self) -> torch.cuda.CUDAGraph:
+    def _captured(self, stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
+        # A stream is said, as torch's own for all captures lies on the device of the first.
         # The outer one: a capture that fails may leave its own stream behind.
-        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, stream=stream):
             self.run()
         return graph

@@ -5,6 +5,7 @@ import os
 import shutil
 import sysconfig
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -43,6 +44,11 @@ def reason_against(device: torch.device, precision: str) -> str:
         name, version = torch.cuda.get_device_name(device), ".".join(map(str, capability))
         return f"{name} has compute capability {version}, and 8.0 is needed"
     return ""
+
+
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Make `device` the current one: Triton launches there, and torch makes streams and captures graphs there."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def free_bytes(device: torch.device) -> int:

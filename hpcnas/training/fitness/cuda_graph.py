@@ -58,8 +58,9 @@ def _captured(step: TrainingStep, choice: Tensor) -> Callable[[Tensor], Tensor]:
             step(static)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
+    # A stream is said, as torch's own for all captures lies on the device of the first.
     # The outer one: a capture that fails may leave its own stream behind.
-    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
+    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, stream=stream):
         loss = step(static)
 
     def replay(choice: Tensor) -> Tensor:

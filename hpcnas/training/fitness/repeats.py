@@ -11,6 +11,7 @@ from hpcnas.config import RecipeConfig
 from hpcnas.errors import GenotypeError
 from hpcnas.networks.blueprint import blueprint
 from hpcnas.networks.cpu.build import load_library
+from hpcnas.networks.gpu.support import on_device
 from hpcnas.networks.plan import PlannedNetwork
 from hpcnas.records import FailureKind, Fitness
 from hpcnas.representation.genotype import Genotype
@@ -64,7 +65,9 @@ class RepeatsEngine:
         try:
             network = self._build(genotype, seed)
             capture = capture_step if self.device.type == "cuda" and is_wanted() else None
-            return train(network, self.data, self.recipe, seed, progress, self.precision, capture)
+            # A capture records the current device: of a network on another one it would be an empty graph.
+            with on_device(self.device):
+                return train(network, self.data, self.recipe, seed, progress, self.precision, capture)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 raise out_of_memory(error) from error

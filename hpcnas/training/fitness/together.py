@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.plans import PassPlan
 from hpcnas.networks.gpu.steps import Steps
 from hpcnas.networks.gpu.structure import Structure
-from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted, release_memory
+from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted, on_device, release_memory
 from hpcnas.networks.gpu.weights import EngineWeights
 from hpcnas.networks.skeletons import build_network
 from hpcnas.records import FailureKind, Fitness
@@ -136,7 +135,7 @@ class TogetherEngine:
         self, genotype: Genotype, structure: Structure, seeds: Sequence[int], progress: ProgressCallback
     ) -> list[float | str]:
         """The accuracy of each seed's repeat, or how it diverged."""
-        with self._on_device():
+        with on_device(self.device):
             weights = EngineWeights(structure, len(seeds), self.device, getattr(torch, self.dtype))
             for run, seed in enumerate(seeds):
                 weights.load(run, self._initial_state(genotype, seed))
@@ -145,10 +144,6 @@ class TogetherEngine:
                 return [diverged[run] for run in range(len(seeds))]
             accuracies = self._evaluate(weights, progress)
         return [diverged.get(run, accuracy) for run, accuracy in enumerate(accuracies)]
-
-    def _on_device(self) -> AbstractContextManager[object]:
-        """Triton launches on the current device."""
-        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def _initial_state(self, genotype: Genotype, seed: int) -> Mapping[str, Tensor]:
         recipe, data = self.recipe, self.dataset

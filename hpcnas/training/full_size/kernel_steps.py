@@ -1,7 +1,6 @@
 """The steps of several full-size runs at once, made by the GPU's kernels; imported only where Triton is."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -9,7 +8,7 @@ from torch import Tensor
 from hpcnas.networks.gpu.layout import Descent, ImageBytes, Layout
 from hpcnas.networks.gpu.plans import PassPlan
 from hpcnas.networks.gpu.steps import Steps
-from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted
+from hpcnas.networks.gpu.support import MEMORY_MARGIN, free_bytes, is_interpreted, on_device
 from hpcnas.networks.gpu.weights import EngineWeights
 from hpcnas.representation.codec import genotype_to_json
 from hpcnas.training.data.augment import draw_choices
@@ -45,7 +44,7 @@ class KernelSteps:
     ) -> None:
         self._trainings, self._recipe = trainings, trainings[0].recipe
         self._device = data.train_images.device
-        with self._on_device():
+        with on_device(self._device):
             self._weights = EngineWeights(plan.structure(), len(seeds), self._device, getattr(torch, plan.dtype))
             for run, training in enumerate(trainings):
                 self._weights.load(run, training.network.state_dict())
@@ -64,7 +63,7 @@ class KernelSteps:
 
     def run(self, step: int) -> None:
         """Make the next step, or send it to the device."""
-        with self._on_device():
+        with on_device(self._device):
             if step == self._next:
                 choices = next(self._epochs)
                 self._next += len(choices)
@@ -88,10 +87,6 @@ class KernelSteps:
         momenta = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
         self._weights.store(run, momenta, momenta=True)
         training.put_momenta(_of_weights(training, momenta))
-
-    def _on_device(self) -> AbstractContextManager[object]:
-        """Triton launches on the current device."""
-        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
 
 
 def _of_weights(training: FullTraining, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import logging
 import weakref
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -9,11 +10,11 @@ import torch
 
 from hpcnas.config import RecipeConfig
 from hpcnas.networks.gpu import support
-from hpcnas.networks.gpu.support import describe_engine, reason_against, release_memory
+from hpcnas.networks.gpu.support import describe_engine, free_bytes, on_device, reason_against, release_memory
 from hpcnas.training.fitness import trained
 from hpcnas.training.fitness.repeats import RepeatsEngine
 
-GPU = torch.device("cuda")
+GPU, SECOND = torch.device("cuda"), torch.device("cuda", 1)
 
 
 @pytest.fixture
@@ -60,13 +61,46 @@ def test_on_a_card_before_ampere(good_machine):
     assert describe_engine("auto").startswith("repeats would be trained one after the other: Tesla T4")
 
 
-def test_where_fp32_is_asked_for(good_machine):
-    assert reason_against(GPU, "fp32") == "--precision fp32 was asked for"
+def test_a_second_card_is_judged_by_its_own_capability(good_machine):
+    """A node may have cards of several kinds."""
+    good_machine.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5) if device == SECOND else (9, 0))
+    assert "8.0 is needed" in reason_against(SECOND, "auto")
+    assert reason_against(GPU, "auto") == ""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_where_another_precision_is_asked_for(good_machine, precision):
+    assert reason_against(GPU, precision) == f"--precision {precision} was asked for"
 
 
 def test_where_it_is_switched_off(good_machine):
     good_machine.setenv("HPCNAS_TOGETHER", "0")
     assert reason_against(GPU, "auto") == "$HPCNAS_TOGETHER=0 switches that off"
+
+
+def test_what_was_asked_for_is_said_before_what_is_missing(good_machine):
+    """Else somebody installs a compiler, and learns only then that it was the option."""
+    good_machine.delenv("CC")
+    good_machine.setattr(support.shutil, "which", lambda name: None)
+    assert reason_against(GPU, "fp32") == "--precision fp32 was asked for"
+    good_machine.setattr(support.importlib.util, "find_spec", lambda name: None)
+    good_machine.setenv("HPCNAS_TOGETHER", "0")
+    assert reason_against(GPU, "fp32") == "$HPCNAS_TOGETHER=0 switches that off"
+
+
+def test_a_device_is_made_the_current_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext(device))
+    for device, current in ((SECOND, SECOND), (torch.device("cpu"), None)):
+        with on_device(device) as found:
+            assert found == current
+
+
+def test_blocks_that_torch_keeps_count_as_free(monkeypatch):
+    """Else the second genotype of a worker would find the memory of the first one taken."""
+    found = {"mem_get_info": (10, 100), "memory_reserved": 80, "memory_allocated": 5}
+    for name, value in found.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert free_bytes(GPU) == 10 + 80 - 5
 
 
 @pytest.mark.parametrize(("device", "lines"), [("cuda", 1), ("cpu", 0)])

@@ -1,5 +1,6 @@
 """The recipe's loop: schedule, seeds, learning, and what it calls a finding about the genotype."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
@@ -203,6 +204,25 @@ def test_devices_are_checked():
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="no CUDA device"):
             choose_device("cuda")
+
+
+def test_a_repeat_is_trained_with_its_device_as_the_current_one(monkeypatch):
+    """A graph captured on another one would be empty, and replay no step."""
+    current: list[torch.device] = []
+
+    @contextmanager
+    def on(device):
+        current.append(device)
+        yield
+        current.clear()
+
+    engine = RepeatsEngine(RECIPE, halves(), CPU)
+    engine.device = torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "the second")
+    monkeypatch.setattr(engine, "_build", lambda genotype, seed: None)
+    monkeypatch.setattr(repeats, "train", lambda *arguments: float(current == [engine.device]))
+    assert [fitness.accuracy for fitness in engine.evaluate(CHAIN, {0: 1}, progress=lambda share: None)] == [1.0]
 
 
 def test_a_cpu_gets_the_plain_engine():

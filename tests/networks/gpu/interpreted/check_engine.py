@@ -2,10 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,6 +22,7 @@ from hpcnas.training.fitness.evaluator import EvaluationFailed
 from hpcnas.training.fitness.loop import DeviceData, train
 from hpcnas.training.fitness.together import TogetherEngine
 from hpcnas.training.fitness.trained import make_engine, training_evaluator
+from tests.networks.gpu.imagined_cuda import ImaginedCuda
 from tests.networks.gpu.interpreter import mend
 from tests.networks.gpu.material import Case, error, flat, tiny
 
@@ -172,28 +170,11 @@ def test_a_loss_that_is_not_finite_is_seen_for_its_run_alone(engine, monkeypatch
     assert [fitness.repeat for fitness in given] == [1]
 
 
-@pytest.fixture
-def capture_ends_with(monkeypatch) -> Callable[[str], None]:
-    """Stands for a GPU whose capture ends with an error: the launches run, as they do while torch warms up."""
-
-    def refuse(text: str) -> None:
-        @contextmanager
-        def graph(_graph: object) -> Iterator[None]:
-            yield
-            raise RuntimeError(text)
-
-        stream = SimpleNamespace(wait_stream=lambda other: None)
-        fakes = {"Stream": lambda: stream, "current_stream": lambda: stream, "stream": nullcontext, "CUDAGraph": object}
-        for name, fake in (fakes | {"graph": graph}).items():
-            monkeypatch.setattr(torch.cuda, name, fake)
-
-    return refuse
-
-
-def test_a_step_that_cannot_be_captured_runs_launch_by_launch_and_leaves_no_trace(capture_ends_with, caplog):
+def test_a_step_that_cannot_be_captured_runs_launch_by_launch_and_leaves_no_trace(monkeypatch, caplog):
     case = Case(GENOTYPE, steps=3, crop=3)  # warming up and what stands for a capture are steps here
     plain, tried = (case.steps_of([0], Descent(0.9, 3e-4), rate=0.05) for _ in range(2))
-    capture_ends_with("CUDA error: operation not permitted when stream is capturing\nmore")
+    cuda = ImaginedCuda(monkeypatch)
+    cuda.fault = "CUDA error: operation not permitted when stream is capturing\nmore"
     with caplog.at_level(logging.WARNING):
         tried.capture()
     assert [record.getMessage() for record in caplog.records] == [
@@ -205,7 +186,7 @@ def test_a_step_that_cannot_be_captured_runs_launch_by_launch_and_leaves_no_trac
     assert all(
         torch.equal(tensor, tried.layout.weights.tensors()[name]) for name, tensor in plain.layout.weights.tensors().items()
     )
-    capture_ends_with("CUDA error: out of memory")
+    cuda.fault = "CUDA error: out of memory"
     with pytest.raises(RuntimeError, match="out of memory"):
         tried.capture()
 
