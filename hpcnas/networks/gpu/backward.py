@@ -151,7 +151,8 @@ def _stem(layout: "Layout") -> Launch:
     outputs = [output for step in structure.stems for output in step.outputs]
     o = outputs[0][0]
     N, side, channels = structure.widths[o], layout.sides[o], structure.in_channels
-    shape = shape_of("stem_backward", N)
+    columns = power_of_2(9 * channels)
+    shape = shape_of("stem_backward", N).for_patches(columns)
     chunks = -(-layout.pixels(o) // (shape.block * shape.tiles))
     first = len(layout.tasks)
     for v, m, _ in outputs:
@@ -161,7 +162,7 @@ def _stem(layout: "Layout") -> Launch:
         "side": side,
         "tiles": shape.tiles,
         "CHANNELS": channels,
-        "BK": power_of_2(9 * channels),
+        "BK": columns,
         "N": N,
         "BN": power_of_2(N),
     }

@@ -78,14 +78,16 @@ def _group(layout: "Layout", key: Key, members: list[tuple[Merged, Output]]) -> 
     level, kind, C, N, side, out_side, stride, is_max = key
     first = len(layout.tasks)
     shape = shape_of(NAMES[kind], N if kind is OperationKind.STEM else C)
+    columns = power_of_2(9 * layout.structure.in_channels)
+    if kind is OperationKind.STEM:
+        shape = shape.for_patches(columns)
     rows = layout.batch * out_side * (1 if kind in (OperationKind.DEPTHWISE, OperationKind.POOL) else out_side)
     per_program = shape.block * shape.tiles
     for step, output in members:
         _add_task(layout, step, output)
     own = {"BLOCK": shape.block, "num_warps": shape.warps, "num_stages": shape.stages, "EVAL": not layout.training}
     if kind is OperationKind.STEM:
-        channels = layout.structure.in_channels
-        own |= {"side": out_side, "tiles": shape.tiles, "CHANNELS": channels, "BK": power_of_2(9 * channels)}
+        own |= {"side": out_side, "tiles": shape.tiles, "CHANNELS": layout.structure.in_channels, "BK": columns}
         own |= {"N": N, "BN": power_of_2(N)}
     else:
         own |= {"C": C, "BC": power_of_2(C), "EVEN": rows % per_program == 0}

@@ -24,7 +24,20 @@ class Shape:
         """With more tiles where there are many rows: each chunk of a product writes gradients of all its weights."""
         return replace(self, tiles=max(self.tiles, -(-rows * power_of_2(width) // (self.block * _CHUNKS))))
 
+    def for_patches(self, columns: int) -> "Shape":
+        """With fewer rows where images have more than three channels; a program still does as many pixels.
 
+        Args:
+            columns: of the tile of patches, 9 for each channel: a program holds an address of 64 bits for each number.
+        """
+        if columns <= _PATCH_COLUMNS:
+            return self
+        block = max(_LEAST_ROWS, self.block * _PATCH_COLUMNS // columns)
+        return replace(self, block=block, tiles=self.tiles * self.block // block, warps=8)
+
+
+_LEAST_ROWS = 16  # a tile of the tensor cores
+_PATCH_COLUMNS = 32  # of three channels, for which the table stands; with 4 warps half of the rows still spilled 24 bytes
 _CHUNKS = 4608  # over the width, at most: twice what the paper's search has, for which full-size models would write too much
 
 # By kind and width of what is read; the last entry holds for all that are wider, its block halved with each doubling.

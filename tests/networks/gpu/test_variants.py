@@ -23,6 +23,7 @@ from hpcnas.representation.codec import genotype_to_json
 from hpcnas.representation.genotype import Genotype
 from hpcnas.representation.space import HIERARCHICAL
 from tests.networks.gpu.machine_code import usage
+from tests.networks.gpu.material import tiny
 
 COMMITTED = Path(__file__).with_name("variants.txt").read_text().splitlines()
 BENCH = load_genotypes()
@@ -44,6 +45,16 @@ def full_size_variants(genotype: Genotype, arch: int, classes: int = 10) -> list
     """Of the paper's CIFAR model, whose evaluation is torch's."""
     sizes = {"channels": 64, "cells": 2, "classes": classes, "in_channels": 3, "batch": 256, "crop": 24, "image_px": 32}
     return variants_of(PassPlan(genotype_to_json(genotype), evaluation_batch=0, model="cifar", **sizes).launches(5), arch)
+
+
+def stems(arch: int, in_channels: int) -> list[KernelVariant]:
+    """Of images of more channels, for a narrow and a wide stem, in training and evaluation."""
+    found = []
+    for channels in (16, 64):
+        sizes = {"channels": channels, "cells": 1, "classes": 10, "batch": 256, "crop": 24, "image_px": 32}
+        made = PassPlan(genotype_to_json(tiny("smallest")), in_channels=in_channels, evaluation_batch=500, **sizes)
+        found += variants_of([launch for launch in made.launches() if launch.name.startswith("stem")], arch)
+    return found
 
 
 def widest_of_each_kernel(arch: int) -> list[KernelVariant]:
@@ -101,6 +112,26 @@ def test_one_variant_of_each_kernel_compiles_and_fits(own_cache):
 def test_every_variant_compiles_and_fits(arch, own_cache):
     full_size = [variant for classes in (10, 100) for variant in full_size_variants(BENCH["dense"], arch, classes)]
     assert misfits([*every_variant(arch), *full_size], arch) == []
+
+
+@pytest.mark.parametrize("in_channels", [4, 8, 15])
+def test_with_more_channels_a_stem_holds_fewer_rows_and_is_cut_into_as_many_chunks(in_channels):
+    """A tile of patches as large as that of three channels, so that registers hold it."""
+    of_three, of_more = stems(90, 3), stems(90, in_channels)
+    assert [one.launch.name for one in of_more] == [one.launch.name for one in of_three]
+    for few, many in zip(of_three, of_more, strict=True):
+        rows = many.launch.own["BLOCK"]
+        assert rows * many.launch.own["BK"] <= few.launch.own["BLOCK"] * few.launch.own["BK"] or rows == 16
+        assert many.launch.grid == few.launch.grid
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("in_channels", [4, 8, 15])
+@pytest.mark.parametrize("arch", [80, 90])
+def test_a_stem_of_more_channels_compiles_and_fits(arch, in_channels, own_cache):
+    """From 4 channels on a row of patches is 64 wide, from 8 on 128, from 15 to the most, 16, 256."""
+    assert misfits(stems(arch, in_channels), arch) == []
 
 
 @pytest.fixture

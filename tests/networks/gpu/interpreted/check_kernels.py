@@ -38,7 +38,7 @@ def check_one_step(case: Case, steps: Steps) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_loss_gradients_and_statistics_equal_the_reference(name):
-    odd = {"channels": 6, "batch": 3} if name == "smallest" else {}  # widths that fill no tile
+    odd = {"channels": 6, "batch": 3, "in_channels": 5} if name == "smallest" else {}  # widths that fill no tile
     case = Case(tiny(name), crop=5, **odd)  # at 3 the last group normalises two pixels, which loses four digits in fp32
     check_one_step(case, case.steps_of([0], NO_UPDATE, rate=0.0))
 
