@@ -35,6 +35,8 @@ def reason_against(device: torch.device, precision: str) -> str:
         return "there is no GPU"
     if precision in ("fp32", "fp16"):
         return f"--precision {precision} was asked for"
+    if torch.version.hip is not None:
+        return "the kernels are written for NVIDIA's cards"
     if compiler() is None:
         return "there is no C compiler (cc, gcc or clang), which Triton needs"
     if not _has_headers():

@@ -73,6 +73,12 @@ def test_where_another_precision_is_asked_for(good_machine, precision):
     assert reason_against(GPU, precision) == f"--precision {precision} was asked for"
 
 
+def test_on_an_amd_card(good_machine):
+    """torch calls it cuda, and its capability is high enough; the kernels have a line of NVIDIA's assembly."""
+    good_machine.setattr(torch.version, "hip", "7.1")
+    assert reason_against(GPU, "auto") == "the kernels are written for NVIDIA's cards"
+
+
 def test_where_it_is_switched_off(good_machine):
     good_machine.setenv("HPCNAS_TOGETHER", "0")
     assert reason_against(GPU, "auto") == "$HPCNAS_TOGETHER=0 switches that off"
