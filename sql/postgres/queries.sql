@@ -98,6 +98,13 @@ SELECT nextval('attempt_order');
 UPDATE attempt SET ended = clock_s(), ended_order = %(ended_order)s, outcome = %(outcome)s, closed = %(closed)s, error = %(error)s, trace = %(trace)s
 WHERE individual_id = %(id)s AND token = %(token)s;
 
+-- date_attempt: the news of a grant's end came late
+UPDATE attempt SET ended = %(at)s WHERE individual_id = %(id)s AND token = %(token)s AND started <= %(at)s AND ended > %(at)s;
+
+-- list_next_heartbeats: when the next heartbeat of each lease was due, by the number of those that came
+SELECT i.id, i.token, i.heartbeat, a.started + (i.heartbeat + 1) * (SELECT (config::json #>> '{cluster,heartbeat_s}')::double precision FROM run)
+FROM individual i JOIN attempt a ON a.individual_id = i.id AND a.token = i.token WHERE i.state = 'leased' ORDER BY i.id;
+
 -- resume_attempt: a lapsed grant whose worker was heard of again
 UPDATE attempt SET ended = NULL, ended_order = NULL, outcome = '', closed = 0, error = '' WHERE individual_id = %(id)s AND token = %(token)s;
 

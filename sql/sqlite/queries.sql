@@ -98,6 +98,13 @@ SELECT coalesce(max(ended_order), 0) + 1 FROM attempt WHERE ended_order IS NOT N
 UPDATE attempt SET ended = :now, ended_order = :ended_order, outcome = :outcome, closed = :closed, error = :error, trace = :trace
 WHERE individual_id = :id AND token = :token;
 
+-- date_attempt: the news of a grant's end came late
+UPDATE attempt SET ended = :at WHERE individual_id = :id AND token = :token AND started <= :at AND ended > :at;
+
+-- list_next_heartbeats: when the next heartbeat of each lease was due, by the number of those that came
+SELECT i.id, i.token, i.heartbeat, a.started + (i.heartbeat + 1) * (SELECT json_extract(config, '$.cluster.heartbeat_s') FROM run)
+FROM individual i JOIN attempt a ON a.individual_id = i.id AND a.token = i.token WHERE i.state = 'leased' ORDER BY i.id;
+
 -- resume_attempt: a lapsed grant whose worker was heard of again
 UPDATE attempt SET ended = NULL, ended_order = NULL, outcome = '', closed = 0, error = '' WHERE individual_id = :id AND token = :token;
 
