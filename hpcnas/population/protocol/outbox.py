@@ -4,6 +4,7 @@ One file per message, complete or not there: written under another name, flushed
 cannot be understood is set aside in outbox/refused and named in the event log, never deleted.
 """
 
+import errno
 import logging
 import os
 import stat
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 FORMAT, VERSION = "hpcnas-outbox", 1
 MAX_BYTES = 1 << 20
 REFUSED = "refused"
+
+# Of a machine or a file server, not of the file: it is read later. Too many files are open; a network file system is unwell.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ENOENT, errno.ETIMEDOUT})
 
 OutboxMessage = LeaseMessage | FinalMessage  # results: everything else is said to a head, not left for one
 _OBJECT = msgspec.json.Decoder(dict[str, object])
@@ -99,12 +103,14 @@ class _Found:
 
 
 def _taken(path: Path, store: Store) -> _Found | None:
-    """The message of a file; None for one that cannot be understood, which is set aside."""
+    """The message of a file; None for one that cannot be understood, which is set aside, or not be read at the moment."""
     try:
         return _Found(path, *_read(path))
     except (MessageError, ValueError) as error:
         _tidy(path, partial(_set_aside, path, store, str(error)))
-        return None
+    except OSError as error:
+        log.warning("%s cannot be read at the moment and stays where it is: %s", path, error.strerror)
+    return None
 
 
 def _merge(found: _Found, store: Store, ended: float) -> bool:
@@ -139,6 +145,8 @@ def _read(path: Path) -> tuple[OutboxMessage, float]:
         # Without O_NONBLOCK a pipe of that name would hold the head until somebody writes to it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
+        if error.errno in _PASSING:
+            raise
         raise MessageError(f"cannot be opened: {error.strerror}") from error
     try:
         status = os.fstat(descriptor)

@@ -1,5 +1,6 @@
 """The outbox: whole files only, merged once, strangers' files set aside and named."""
 
+import errno
 import json
 import os
 import time
@@ -148,6 +149,24 @@ def test_what_cannot_be_understood_is_set_aside_and_named(rig: Rig, name: str) -
     assert [path.read_bytes() for path in kept] == [BAD[name]] * 2
     with Population.open(rig.folder) as population:
         assert {event.details["file"] for event in population.events("refused")} == {f"refused/{path.name}" for path in kept}
+
+
+@pytest.mark.parametrize("call", ["open", "read"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_a_message_that_cannot_be_read_at_the_moment_is_merged_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    path = write_outbox(rig.folder, RecordMessage(1, 1, fitness(0)))
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        assert merge_outbox(rig.folder, rig.head) == 0
+    assert path.exists()
+    assert merge_outbox(rig.folder, rig.head) == 1
+    assert _individuals(rig)[0].accuracies == (0.5,)
 
 
 def test_links_and_pipes_are_not_read(rig: Rig, tmp_path: Path) -> None:
