@@ -89,7 +89,7 @@ def test_a_command_that_fails_changes_nothing_about_the_search(tmp_path: Path) -
 
 
 def test_the_command_runs_although_the_log_cannot_be_written_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that became read-only is a failure to be told, too."""
+    """A file system that became read-only is a failure like any other."""
     folder = RunFolder(tmp_path / "run")
     log = folder.logs / "head.log"
     spoil = f"import pathlib\nlog = pathlib.Path({str(log)!r})\ndef f(*a, **k):\n if log.is_file(): log.unlink(); log.mkdir()\n"
