@@ -193,11 +193,14 @@ SELECT EXISTS (SELECT 1 FROM attempt a WHERE a.outcome = '' AND NOT EXISTS (SELE
 SELECT DISTINCT host FROM attempt WHERE outcome NOT IN ('', 'evaluated', 'lost', 'preempted')
 AND host NOT IN (SELECT host FROM quarantine);
 
--- read_last_on_host: the newest attempts of a host that say something about it, and whether the genotype failed elsewhere too
-SELECT a.individual_id, a.outcome, EXISTS (SELECT 1 FROM attempt b WHERE b.individual_id = a.individual_id AND b.host <> a.host
+-- read_last_failures: the newest ones of a host, and whether the genotype failed elsewhere too
+SELECT a.individual_id, a.ended_order, EXISTS (SELECT 1 FROM attempt b WHERE b.individual_id = a.individual_id AND b.host <> a.host
     AND b.outcome NOT IN ('', 'evaluated', 'lost', 'preempted'))
-FROM attempt a WHERE a.host = :host AND a.ended_order IS NOT NULL AND a.outcome NOT IN ('lost', 'preempted')
+FROM attempt a WHERE a.host = :host AND a.outcome NOT IN ('', 'evaluated', 'lost', 'preempted')
 ORDER BY a.ended_order DESC LIMIT :last;
+
+-- was_evaluated_since: has a host worked after an attempt ended?
+SELECT EXISTS (SELECT 1 FROM attempt WHERE ended_order > :after AND host = :host AND outcome = 'evaluated');
 
 -- was_evaluated_elsewhere: is there a host that works?
 SELECT EXISTS (SELECT 1 FROM attempt WHERE host <> :host AND outcome = 'evaluated');
