@@ -32,12 +32,17 @@ def config_toml(config: RunConfig) -> str:
     """The configuration as TOML text that reads back as the same configuration; None is left out.
 
     Raises:
-        UsageError: it would not read back; nothing may be replaced by such a text.
+        UsageError: it would not read back, or not be read for its size; nothing may be replaced by such a text.
     """
     values = config.to_dict()
     outside = {name: values.pop(name) for name in ("store", "note")}
     sections = {name: {key: value for key, value in entries.items() if value is not None} for name, entries in values.items()}
     text = tomli_w.dumps(outside | sections)
+    if len(text.encode()) > MAX_CONFIG_BYTES:
+        raise UsageError(
+            f"the configuration takes more than the {MAX_CONFIG_BYTES} bytes that are read of run.toml; "
+            "name fewer genotypes by --initial, or give a shorter --note"
+        )
     if RunConfig.from_dict(tomllib.loads(text)) != config:
         raise UsageError("the configuration cannot be kept in run.toml: it reads back as another one")
     return text

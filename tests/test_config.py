@@ -110,3 +110,12 @@ def test_a_resume_that_is_refused_leaves_run_toml_as_it_was(tmp_path: Path, monk
 def test_only_the_papers_preset_trains_equal_networks_again() -> None:
     found = {name: RunConfig.from_dict(preset).search.duplicates for name, preset in PRESETS.items()}
     assert found == {"paper": "evaluate", "quick": "reuse", "smoke": "reuse"}
+
+
+def test_a_configuration_too_large_to_be_read_makes_no_run(tmp_path: Path) -> None:
+    """Thousands of genotypes by --initial are kept in it; the run would be refused as damaged by its next command."""
+    many = ["{" + "x" * 800 + "}"] * 1500
+    config = RunConfig.from_dict({"search": {"initial_genotypes": many, "initial_origins": many}})
+    with pytest.raises(UsageError, match="name fewer genotypes by --initial"):
+        create_run(RunFolder(tmp_path / "run"), config)
+    assert list(tmp_path.iterdir()) == []

@@ -35,9 +35,7 @@ class SlurmTask:
 
 def this_task(environment: Mapping[str, str] = os.environ) -> SlurmTask:
     """The task that this process is."""
-    job = environment.get("SLURM_JOB_ID", "")
-    array, index = environment.get("SLURM_ARRAY_JOB_ID", ""), environment.get("SLURM_ARRAY_TASK_ID", "")
-    name = f"{array}_{index}" if array and index else job
+    job, name = environment.get("SLURM_JOB_ID", ""), _job_name(environment)
     if environment.get("SUBMITIT_EXECUTOR") == "local":  # perhaps inside a Slurm job, which many of them share
         name = environment.get("SUBMITIT_LOCAL_JOB_ID", "")
     return SlurmTask(
@@ -53,7 +51,8 @@ class Deadline:
     """When the wall time of this process ends, on its own monotonic clock.
 
     Clocks of nodes differ, and Slurm answers in the controller's time. So only the difference between the start and end of
-    the job is used, counted from the start of this process.
+    the job is used, counted from the start of this process, which in a worker's own job is that of the job. Any other
+    process may have begun long after its job, as a local worker of a head in a job; there Slurm is asked for the time left.
     """
 
     def __init__(self, seconds: float | None = None) -> None:
@@ -64,16 +63,25 @@ class Deadline:
         """The deadline of the Slurm job that this process belongs to; without one, or without a limit, none."""
         job, limit = environment.get("SLURM_JOB_ID", ""), environment.get(LIMIT_VARIABLE, "")
         start, end = environment.get("SLURM_JOB_START_TIME", ""), environment.get("SLURM_JOB_END_TIME", "")
-        if job and start.isdigit() and end.isdigit():  # since Slurm 23.02
+        is_known = start.isdigit() and end.isdigit()  # since Slurm 23.02
+        if job and not limit.isdigit() and not (is_known and environment.get("SUBMITIT_EXECUTOR") == "slurm"):
+            # By its name: the id of an array's last task is the array's own.
+            left_s = _time_left_by_squeue(_job_name(environment))
+            if left_s is not None:
+                return cls(left_s)
+        if job and is_known:
             return cls(int(end) - int(start) - _process_age_s())
-        if limit.isdigit():
-            return cls(int(limit) - _process_age_s())
-        # By its name: the id of an array's last task is the array's own.
-        return cls(_time_left_by_squeue(this_task(environment).name)) if job else cls()
+        return cls(int(limit) - _process_age_s()) if limit.isdigit() else cls()
 
     def left_s(self) -> float | None:
         """Seconds left, negative when over; None when there is no limit, or none is known."""
         return None if self._end is None else self._end - time.monotonic()
+
+
+def _job_name(environment: Mapping[str, str]) -> str:
+    """The Slurm job of this process as squeue names it, such as 123_4 in an array; "" outside of a job."""
+    array, index = environment.get("SLURM_ARRAY_JOB_ID", ""), environment.get("SLURM_ARRAY_TASK_ID", "")
+    return f"{array}_{index}" if array and index else environment.get("SLURM_JOB_ID", "")
 
 
 def duration_s(text: str) -> float | None:
@@ -97,7 +105,7 @@ def duration_s(text: str) -> float | None:
 
 
 def _time_left_by_squeue(job: str) -> float | None:
-    """The job's remaining time by squeue, for a worker started by hand if Slurm does not set the job's times."""
+    """The job's remaining time by squeue, for a worker that has no job of its own; None without an answer or a limit."""
     try:
         answer = subprocess.run(
             ["squeue", "--noheader", f"--jobs={job}", "--format=%L"],

@@ -174,14 +174,15 @@ def small_parameters(genotype: Genotype, recipe: RecipeConfig, classes: int, in_
 
 
 def check_limit(config: RunConfig, classes: int, in_channels: int) -> None:
-    """Check that --max-parameters is met by random genotypes, with which every search begins.
+    """Check that --max-parameters is met by random genotypes, with which every search begins, and by those of --initial.
 
     Raises:
-        UsageError: by none of FIRST_DRAWS.
+        UsageError: by none of FIRST_DRAWS, or by one of --initial: of its children none may meet it, which ends the search.
     """
     limit, seen = config.space.max_parameters, [0]
     if limit is None:
         return
+    _check_initial(config, limit, classes, in_channels)
 
     def admits(genotype: Genotype) -> bool:
         seen.append(small_parameters(genotype, config.recipe, classes, in_channels))
@@ -195,6 +196,16 @@ def check_limit(config: RunConfig, classes: int, in_channels: int) -> None:
             f"--max-parameters {limit} is met by none of {FIRST_DRAWS} random genotypes, the smallest of which has "
             f"{min(seen[1:], default=0)}; raise it"
         ) from error
+
+
+def _check_initial(config: RunConfig, limit: int, classes: int, in_channels: int) -> None:
+    for text, origin in zip(config.search.initial_genotypes, config.search.initial_origins, strict=True):
+        parameters = small_parameters(genotype_from_json(text), config.recipe, classes, in_channels)
+        if parameters > limit:
+            raise UsageError(
+                f"--initial {origin} has {parameters} parameters, more than --max-parameters {limit}; "
+                "raise that, or leave the source out"
+            )
 
 
 def _in_time(admits: Admits | None, until_s: float | None) -> Admits | None:

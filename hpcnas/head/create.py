@@ -12,6 +12,7 @@ from hpcnas.config_file import config_toml, read_config
 from hpcnas.errors import DamagedRunError, UsageError
 from hpcnas.population import create_store
 from hpcnas.run_folder import RunFolder
+from hpcnas.system.lock_file import head_lock
 
 
 def create_run(folder: RunFolder, config: RunConfig) -> None:
@@ -22,6 +23,7 @@ def create_run(folder: RunFolder, config: RunConfig) -> None:
     Raises:
         DamagedRunError: there is a population without run.toml.
         UsageError: the folder cannot be written.
+        RunHeldError: another head makes the run at this moment.
     """
     if folder.database.exists():
         raise DamagedRunError(
@@ -106,6 +108,12 @@ def _move(staging: RunFolder, folder: RunFolder) -> None:
     if folder.config.exists():
         return  # this run, or one that another head made at the same moment: its lock decides
     folder.path.mkdir(exist_ok=True)
+    with head_lock(folder.lock):  # entry by entry, two at once would make one run of the halves of two
+        if not folder.config.exists():
+            _move_entries(staging, folder)
+
+
+def _move_entries(staging: RunFolder, folder: RunFolder) -> None:
     entries = sorted(staging.path.iterdir(), key=lambda path: path.name == "run.toml")  # last: it makes the folder a run
     for entry in entries:
         target = folder.path / entry.name

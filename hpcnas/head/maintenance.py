@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from hpcnas.errors import ClusterError, HpcnasError
 from hpcnas.head.display import Display
@@ -122,9 +123,13 @@ class Maintenance:
         self.run.launcher.prune()
 
     def all_attempts(self) -> list[AttemptRow]:
-        """All attempts of the run so far."""
+        """All attempts of the run so far; those of workers that are silent since this head began ended when that began."""
         with Population.open(self.run.folder) as population:
-            return population.attempts()
+            attempts = population.attempts()
+        silent = self.store.silent_since()
+        if not silent:
+            return attempts
+        return [replace(row, ended=silent.get((row.individual_id, row.token), row.ended)) for row in attempts]
 
     def _watch_leases(self) -> None:
         leases = self.store.leases()

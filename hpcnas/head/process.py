@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from hpcnas.cluster.signals import StopFlag
-from hpcnas.config import RunConfig
+from hpcnas.config import ClusterConfig, RunConfig
 from hpcnas.head.display import make_display
 from hpcnas.head.endings.notification import Ending, notify
 from hpcnas.head.log import log_to_file
@@ -43,12 +43,18 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
                 return 0
             return _search(run, flag, page, endings.append)
     finally:  # not under the run's lock: nobody waits for the last page or a command of the user there
-        if endings and folder.logs.is_dir():
-            with contextlib.ExitStack() as stack:  # the run's own log is closed by now
-                log_to_file(folder, stack)
-                page.finish()
-        for ending in endings:
-            notify(config.cluster.on_failure if ending.state == "failed" else config.cluster.on_end, ending)
+        if endings:
+            _conclude(folder, page, endings[-1], config.cluster)
+
+
+def _conclude(folder: RunFolder, page: PageWriter, ending: Ending, cluster: ClusterConfig) -> None:
+    """Write the last page and run the user's command, with the lines of both in the run's log if it can be written."""
+    with contextlib.ExitStack() as stack:
+        if folder.logs.is_dir():
+            with contextlib.suppress(OSError):  # a disk that became read-only may be the failure that the command reports
+                log_to_file(folder, stack)  # the run's own log is closed by now
+            page.finish()
+        notify(cluster.on_failure if ending.state == "failed" else cluster.on_end, ending)
 
 
 def _search(run: OpenRun, flag: StopFlag, page: PageWriter, leave: Callable[[Ending], None]) -> int:

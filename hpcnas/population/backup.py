@@ -91,7 +91,7 @@ class BackupKeeper:
         while True:
             try:
                 self._make_backup()
-            except HpcnasError as error:
+            except (HpcnasError, OSError) as error:  # OSError: older copies that cannot be removed
                 log.warning("%s; the search goes on, the next one is tried in %g s", error, self._every_s)
             if self._stopped.wait(self._every_s):
                 return

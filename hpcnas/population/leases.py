@@ -117,8 +117,12 @@ def release(tx: Transaction, individual_id: int, token: int, reason: str) -> Ver
     return Verdict.OK
 
 
-def expire(tx: Transaction, view: LeaseView, reason: str, stalled: bool) -> bool:
-    """Take a lease away that stood still since `view`; whether it did."""
+def expire(tx: Transaction, view: LeaseView, reason: str, stalled: bool, ended: float | None = None) -> bool:
+    """Take a lease away that stood still since `view`; whether it did.
+
+    Args:
+        ended: when its attempt ended, if long ago, in seconds since 1970.
+    """
     lease_state = tx.read_lease_state(view.individual_id)
     if lease_state is None or lease_state.state is not State.LEASED:
         return False
@@ -129,6 +133,8 @@ def expire(tx: Transaction, view: LeaseView, reason: str, stalled: bool) -> bool
     after = rules.stalled(lease_state, host) if stalled else rules.lost(lease_state, host)
     tx.write_lease_state(view.individual_id, after)
     _end_attempt(tx, view.individual_id, after, "stalled" if stalled else rules.LOST, reason)
+    if ended is not None:
+        tx.run("date_attempt", id=view.individual_id, token=after.token, at=ended)
     return True
 
 

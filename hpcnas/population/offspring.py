@@ -54,7 +54,7 @@ def record_final(tx: Transaction, final: Final) -> Verdict:
         tx.run(
             "insert_final",
             **key,
-            individual_id=final.individual_id,
+            individual_id=_individual_of(tx, final),
             error_top1=final.error_top1,
             error_top5=final.error_top5,
             parameters=final.parameters,
@@ -67,6 +67,20 @@ def record_final(tx: Transaction, final: Final) -> Verdict:
         return Verdict.OK
     tx.note("refused", {**key, "kept": before[0], "refused": final.error_top1})
     return Verdict.STALE
+
+
+def _individual_of(tx: Transaction, final: Final) -> int | None:
+    """The individual of a full-size result; None if no individual here has its network.
+
+    The id that the result names may be of another run that trained into the same folder, or be lost with a part of the journal.
+    """
+    if final.individual_id is None:
+        return None
+    named = tx.row("read_genotype", id=final.individual_id)
+    if named is not None and named[1] == final.digest:
+        return final.individual_id
+    found = tx.row("find_digest", digest=final.digest)
+    return int(found[0]) if found else None
 
 
 def _twin_state(tx: Transaction, record: OffspringRecord) -> State | None:

@@ -95,6 +95,9 @@ def quarantine(tx: Transaction, host: str, why: str = "") -> list[int]:
 
 
 def _is_suspicious(tx: Transaction, host: str) -> bool:
-    newest = tx.rows("read_last_on_host", host=host, last=FAILURES_IN_A_ROW)
-    genotypes = {individual_id for individual_id, outcome, elsewhere in newest if outcome != rules.EVALUATED and not elsewhere}
-    return len(genotypes) == FAILURES_IN_A_ROW and bool(tx.value("was_evaluated_elsewhere", host=host))
+    # Failures are found by an index, and one that works has evaluated soon after: not all attempts of a long search are read.
+    newest = tx.rows("read_last_failures", host=host, last=FAILURES_IN_A_ROW)
+    genotypes = {individual_id for individual_id, _, elsewhere in newest if not elsewhere}
+    if len(genotypes) < FAILURES_IN_A_ROW or tx.value("was_evaluated_since", host=host, after=newest[-1][1]):
+        return False
+    return bool(tx.value("was_evaluated_elsewhere", host=host))

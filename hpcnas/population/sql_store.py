@@ -34,6 +34,7 @@ class SQLStore(Store):
         self._database = database
         self.epoch: int | None = None
         self._began = 0  # ended_order of the last attempt before this head
+        self._heartbeats: dict[tuple[int, int], int] = {}  # of the leases when this head began
         run = self._read(lambda tx: tx.rows("read_run")[0])
         self.run_id, self.repeats = str(run[0]), int(run[4])
 
@@ -93,6 +94,7 @@ class SQLStore(Store):
         self.epoch = None
         self.epoch = self._do(_next_epoch)
         self._began = self._read(lambda tx: int(tx.value("next_ended_order")) - 1)
+        self._heartbeats = {(lease.individual_id, lease.token): lease.heartbeat for lease in self.leases()}
         return self.epoch
 
     def begin_generation(self) -> None:
@@ -107,7 +109,15 @@ class SQLStore(Store):
         return [LeaseView(*row) for row in self._read(lambda tx: tx.rows("read_leases"))]
 
     def expire(self, lease: LeaseView, reason: str, *, blame_genotype: bool = False) -> bool:
-        return self._do(lambda tx: leases.expire(tx, lease, reason, stalled=blame_genotype))
+        ended = self.silent_since().get((lease.individual_id, lease.token))
+        return self._do(lambda tx: leases.expire(tx, lease, reason, stalled=blame_genotype, ended=ended))
+
+    def silent_since(self) -> dict[tuple[int, int], float]:
+        due = self._read(lambda tx: tx.rows("list_next_heartbeats")) if self._heartbeats else []
+        return {(row[0], row[1]): row[3] for row in due if self._heartbeats.get((row[0], row[1])) == row[2]}
+
+    def date_end(self, individual_id: int, token: int, at: float) -> None:
+        self._do(lambda tx: tx.run("date_attempt", id=individual_id, token=token, at=at))
 
     def evaluated(self, offset: int = 0) -> list[tuple[int, float]]:
         return [(row[0], row[1]) for row in self._read(lambda tx: tx.rows("read_evaluated", offset=offset))]

@@ -123,10 +123,22 @@ class Store(WorkQueue):
         """Take a lease away if its (token, heartbeat) are still those of `lease`.
 
         losses += 1, queued again, or failed at the third loss; with blame_genotype (a stall) errors += 1 instead.
+        The attempt of a lease that is in `silent_since` has ended then, not now.
 
         Returns:
             Whether it was taken; False if a message of the worker came meanwhile.
         """
+
+    @abstractmethod
+    def silent_since(self) -> dict[tuple[int, int], float]:
+        """Since when leases are silent of which no heartbeat came since this head began: (id, token) -> seconds since 1970.
+
+        Their workers may have ended with the head before, days ago.
+        """
+
+    @abstractmethod
+    def date_end(self, individual_id: int, token: int, at: float) -> None:
+        """Note that an attempt that has ended did so by `at`, seconds since 1970: the news of it came late."""
 
     @abstractmethod
     def evaluated(self, offset: int = 0) -> list[tuple[int, float]]:

@@ -98,6 +98,13 @@ SELECT nextval('attempt_order');
 UPDATE attempt SET ended = clock_s(), ended_order = %(ended_order)s, outcome = %(outcome)s, closed = %(closed)s, error = %(error)s, trace = %(trace)s
 WHERE individual_id = %(id)s AND token = %(token)s;
 
+-- date_attempt: the news of a grant's end came late
+UPDATE attempt SET ended = %(at)s WHERE individual_id = %(id)s AND token = %(token)s AND started <= %(at)s AND ended > %(at)s;
+
+-- list_next_heartbeats: when the next heartbeat of each lease was due, by the number of those that came
+SELECT i.id, i.token, i.heartbeat, a.started + (i.heartbeat + 1) * (SELECT (config::json #>> '{cluster,heartbeat_s}')::double precision FROM run)
+FROM individual i JOIN attempt a ON a.individual_id = i.id AND a.token = i.token WHERE i.state = 'leased' ORDER BY i.id;
+
 -- resume_attempt: a lapsed grant whose worker was heard of again
 UPDATE attempt SET ended = NULL, ended_order = NULL, outcome = '', closed = 0, error = '' WHERE individual_id = %(id)s AND token = %(token)s;
 
@@ -186,11 +193,14 @@ SELECT EXISTS (SELECT 1 FROM attempt a WHERE a.outcome = '' AND NOT EXISTS (SELE
 SELECT DISTINCT host FROM attempt WHERE outcome NOT IN ('', 'evaluated', 'lost', 'preempted')
 AND host NOT IN (SELECT host FROM quarantine);
 
--- read_last_on_host: the newest attempts of a host that say something about it, and whether the genotype failed elsewhere too
-SELECT a.individual_id, a.outcome, EXISTS (SELECT 1 FROM attempt b WHERE b.individual_id = a.individual_id AND b.host <> a.host
+-- read_last_failures: the newest ones of a host, and whether the genotype failed elsewhere too
+SELECT a.individual_id, a.ended_order, EXISTS (SELECT 1 FROM attempt b WHERE b.individual_id = a.individual_id AND b.host <> a.host
     AND b.outcome NOT IN ('', 'evaluated', 'lost', 'preempted'))
-FROM attempt a WHERE a.host = %(host)s AND a.ended_order IS NOT NULL AND a.outcome NOT IN ('lost', 'preempted')
+FROM attempt a WHERE a.host = %(host)s AND a.outcome NOT IN ('', 'evaluated', 'lost', 'preempted')
 ORDER BY a.ended_order DESC LIMIT %(last)s;
+
+-- was_evaluated_since: has a host worked after an attempt ended?
+SELECT EXISTS (SELECT 1 FROM attempt WHERE ended_order > %(after)s AND host = %(host)s AND outcome = 'evaluated');
 
 -- was_evaluated_elsewhere: is there a host that works?
 SELECT EXISTS (SELECT 1 FROM attempt WHERE host <> %(host)s AND outcome = 'evaluated');

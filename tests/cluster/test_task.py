@@ -77,3 +77,19 @@ def test_time_left_of_the_last_task_of_an_array_is_its_own(tmp_path: Path, monke
     left = Deadline.of_this_task(environment).left_s()
     assert left is not None
     assert 500 < left <= 600
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [{}, {"SLURM_JOB_START_TIME": "100", "SLURM_JOB_END_TIME": "86500"}])
+def test_a_local_worker_inside_a_job_has_the_time_that_is_left_to_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: dict[str, str]
+) -> None:
+    """It begins long after the job; and Slurm is asked for the job, not for the one whose number is that of the process."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text('#!/bin/sh\ncase "$*" in *--jobs=77*) echo 10:00 ;; *) echo 5-00:00:00 ;; esac\n')
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    local = {"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "4711"}
+    left = Deadline.of_this_task({"SLURM_JOB_ID": "77", **local, **times}).left_s()
+    assert left is not None
+    assert 500 < left <= 600

@@ -1,12 +1,15 @@
 """The head's recurring work over a real population and a cluster of names."""
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from hpcnas.config import RunConfig
 from hpcnas.errors import HpcnasError
 from hpcnas.head.maintenance import FEW
+from hpcnas.population.pace import spent_s
 from hpcnas.population.protocol.messages import ReleaseMessage
 from hpcnas.population.protocol.outbox import write_outbox
 from hpcnas.population.queries import Population
@@ -218,3 +221,16 @@ def test_a_silent_cluster_is_said_beside_the_search(head: HeadInProcess, clock: 
         clock.advance(0.5)
         head.maintenance.do(1)
     assert "does not say which workers run" in head.maintenance.note
+
+
+def test_what_died_with_an_earlier_head_is_not_paid_for_until_this_one_came(
+    head: HeadInProcess, store: Store, config: RunConfig
+) -> None:
+    """Else --gpu-hours and --hours would be spent by the days in which nothing was trained."""
+    store.set_config(replace(config, cluster=replace(config.cluster, heartbeat_s=0.01)))
+    bear(head, Hand(store))
+    store.begin_epoch()
+    week_s = 7 * 24 * 3600
+    assert spent_s(head.maintenance.all_attempts(), 1, time.time() + week_s) == pytest.approx(0.01, abs=1e-3)
+    store.heartbeat(1, 1, 0.5)
+    assert spent_s(head.maintenance.all_attempts(), 1, time.time() + week_s) > week_s

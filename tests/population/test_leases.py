@@ -1,11 +1,13 @@
 """Claims, tokens and expiry on every store: one holder at a time, and nothing counts under an older token."""
 
+import time
 from dataclasses import replace
 
 import pytest
 
 from hpcnas.errors import DamagedRunError, NeverJoined
 from hpcnas.population.queries import Population
+from hpcnas.population.rows import AttemptRow
 from hpcnas.records import State, Verdict
 from tests.population.conftest import CRASH, Rig, claim, fitness, individual, offspring_record, ready, view, worker
 
@@ -146,3 +148,30 @@ def test_a_next_holder_trains_the_missing_repeats_only(rig: Rig) -> None:
     assert lease.expected_s == 2.0
     assert rig.queue.record(1, 2, fitness(0)) is Verdict.OK
     assert individual(rig).state is State.EVALUATED
+
+
+def test_a_lease_that_is_silent_since_an_earlier_head_ended_with_its_last_heartbeat(rig: Rig) -> None:
+    """Else a search would pay for the days in which neither head nor workers were there."""
+    cluster = replace(rig.config.cluster, heartbeat_s=0.05)
+    rig.head.set_config(replace(rig.config, cluster=cluster))
+    ready(rig, offspring=2)
+    claim(rig)
+    claim(rig, "c2")
+    for number in (1, 2):
+        rig.queue.heartbeat(number, 1, 0.1)
+    assert rig.head.silent_since() == {}  # these heartbeats came to this head
+    rig.restart()
+    started = {row.individual_id: row.started for row in attempts(rig)}
+    assert rig.head.silent_since() == {(number, 1): pytest.approx(started[number] + 0.1, abs=1e-3) for number in (1, 2)}
+    time.sleep(max(0.0, started[2] + 0.5 - time.time()))
+    rig.queue.heartbeat(2, 1, 0.2)
+    for number in (1, 2):
+        assert rig.head.expire(view(rig, number), "silent")
+    ended = {row.individual_id: row.ended or 0.0 for row in attempts(rig)}
+    assert ended[1] == pytest.approx(started[1] + 0.1, abs=1e-3)
+    assert ended[2] >= started[2] + 0.5
+
+
+def attempts(rig: Rig) -> list[AttemptRow]:
+    with Population.open(rig.folder) as population:
+        return population.attempts()

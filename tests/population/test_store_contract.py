@@ -151,6 +151,18 @@ def test_finals_are_written_once(rig: Rig) -> None:
         assert population.finals() == [final]
 
 
+def test_a_final_is_of_the_individual_that_has_its_network_whatever_id_it_names(rig: Rig) -> None:
+    """A result file of another run, or of a genotype that a restore could not bring back, has an id of no meaning here."""
+    rig.head.add([offspring_record(number) for number in range(2)])
+    final = Final(2, "digest1", "cifar", 64, "cifar10", 0, 3.75, None, 15543498, 10.0, "1 x H100", {})
+    named = {0: (2, "digest1"), 1: (999, "digest0"), 2: (1, "digest1"), 3: (999, "of no genotype here")}
+    for run, (individual_id, digest) in named.items():
+        one = structs.replace(final, run=run, individual_id=individual_id, digest=digest)
+        assert rig.queue.record_final(one) is Verdict.OK
+    with Population.open(rig.folder) as population:
+        assert {row.run: row.individual_id for row in population.finals()} == {0: 2, 1: 1, 2: 2, 3: None}
+
+
 def test_events_and_configuration_are_kept(rig: Rig) -> None:
     rig.head.note("submitted", jobs=["12_0"], count=2)
     changed = replace(rig.config, cluster=ClusterConfig(workers=3))

@@ -19,7 +19,7 @@ from hpcnas.cluster.pruning import prune_folder
 from hpcnas.cluster.slurm import queries as slurm
 from hpcnas.cluster.slurm.batch import batch_parameters, check_time_limit, place_pickles, refusal
 from hpcnas.cluster.slurm.command import SlurmFailed, run_slurm
-from hpcnas.cluster.slurm.leavers import Leavers
+from hpcnas.cluster.slurm.leavers import Leavers, unlisted
 from hpcnas.cluster.slurm.queries import QueuedTask
 from hpcnas.cluster.slurm.submission import BatchExecutor
 from hpcnas.config import ClusterConfig
@@ -234,6 +234,7 @@ class SlurmLauncher(Launcher):
         states = {name: state for name, state in active.items() if name not in gone | stuck}
         there = [task for entry in entries if entry.job for task in entry.tasks()]
         self._absent = {task: self._absent.get(task, 0) + 1 for task in there if task not in active}
+        states = {**unlisted(self._states or {}, {task.name for task in queued}, self._absent), **states}
         asked = {entry.intent for entry in entries}
         for entry in self._ledger.open("slurm"):
             if entry.intent not in asked and entry.job:

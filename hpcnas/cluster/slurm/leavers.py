@@ -1,7 +1,7 @@
-"""Tasks whose worker said that it leaves: squeue may go on showing them for a while."""
+"""Tasks of which one answer of squeue is not enough: their worker said that it leaves, or they are missing for once."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 FORGET_S = 30.0  # how long squeue may go on showing such a task
 
@@ -26,3 +26,14 @@ class Leavers:
         }
         self._since_s = {name: self._since_s[name] for name in gone}
         return gone
+
+
+def unlisted(before: Mapping[str, str], listed: Collection[str], absent: Mapping[str, int]) -> dict[str, str]:
+    """Tasks that squeue does not list for the first time, as it showed them last; ended ones it goes on listing for minutes.
+
+    Args:
+        before: name -> state by the answer before.
+        listed: names of all tasks of this answer, ended ones among them.
+        absent: in how many answers in a row a task was not active, this one included.
+    """
+    return {name: state for name, state in before.items() if name not in listed and absent.get(name) == 1}

@@ -14,6 +14,7 @@ from hpcnas.cluster.task import duration_s
 
 JOB_NAME = "hpcnas"  # of workers
 DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own default
+MAX_NAMES = 5000  # of jobs in one question: an argument of a command has at most 128 KiB
 ENDED_STATES = frozenset(
     (
         "COMPLETED",
@@ -149,21 +150,18 @@ def node_names() -> set[str]:
 
 def gpu_seconds(jobs: Iterable[str], timeout_s: float = ASK_TIMEOUT_S) -> float | None:
     """GPU-seconds that these jobs took by Slurm's accounting; None where there is none, or without an answer."""
-    names = ",".join(jobs)
-    if not names:
-        return 0.0
-    answer = ask_slurm(
-        [
-            "sacct",
-            "--noheader",
-            "--parsable2",
-            "--allocations",
-            "--duplicates",
-            f"--jobs={names}",
-            "--format=ElapsedRaw,AllocTRES",
-        ],
-        timeout_s,
-    )
+    names, total = list(jobs), 0.0
+    for start in range(0, len(names), MAX_NAMES):
+        part = _gpu_seconds(",".join(names[start : start + MAX_NAMES]), timeout_s)
+        if part is None:
+            return None
+        total += part
+    return total
+
+
+def _gpu_seconds(names: str, timeout_s: float) -> float | None:
+    command = ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", f"--jobs={names}"]
+    answer = ask_slurm([*command, "--format=ElapsedRaw,AllocTRES"], timeout_s)
     if answer is None:
         return None
     total = 0.0

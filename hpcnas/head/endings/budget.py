@@ -40,7 +40,7 @@ class Budget:
     ) -> None:
         self._search, self._gpus = search, gpus_per_worker
         self._attempts, self._longest, self._now = attempts, longest, now
-        self._due = 0.0
+        self._read = -SPENT_EVERY_S  # when the attempts were read last
         self._spent = ""
 
     def reached(self) -> str:
@@ -48,8 +48,8 @@ class Budget:
         patience = self._search.patience
         if patience and self._longest() >= patience:
             return f"the best genotype has not improved for --patience {patience} genotypes"
-        if self._now() >= self._due:
-            self._due = self._now() + SPENT_EVERY_S
+        if not 0 <= self._now() - self._read < SPENT_EVERY_S:  # below 0: the clock was put back
+            self._read = self._now()
             self._spent = self._time_spent()
         return self._spent
 

@@ -4,11 +4,13 @@ One file per message, complete or not there: written under another name, flushed
 cannot be understood is set aside in outbox/refused and named in the event log, never deleted.
 """
 
+import errno
 import logging
 import os
 import stat
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +18,14 @@ import msgspec
 
 from hpcnas.errors import DamagedRunError
 from hpcnas.population import faultpoints
-from hpcnas.population.protocol.messages import FinalMessage, LeaseMessage, MessageError, decode, encode
+from hpcnas.population.protocol.messages import (
+    FinalMessage,
+    LeaseMessage,
+    MessageError,
+    RecordMessage,
+    decode,
+    encode,
+)
 from hpcnas.population.store import Store
 from hpcnas.run_folder import RunFolder
 
@@ -25,6 +34,9 @@ log = logging.getLogger(__name__)
 FORMAT, VERSION = "hpcnas-outbox", 1
 MAX_BYTES = 1 << 20
 REFUSED = "refused"
+
+# Of a machine or a file server, not of the file: it is read later. Too many files are open; a network file system is unwell.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ENOENT, errno.ETIMEDOUT})
 
 OutboxMessage = LeaseMessage | FinalMessage  # results: everything else is said to a head, not left for one
 _OBJECT = msgspec.json.Decoder(dict[str, object])
@@ -59,24 +71,62 @@ def waiting(folder: RunFolder) -> int:
 def merge_outbox(folder: RunFolder, store: Store) -> int:
     """Say every message of the outbox to the store, once.
 
-    A message that is answered stale (somebody else was granted the genotype since) is noted and done with.
+    A message that is answered stale (somebody else was granted the genotype since) is noted and done with. An attempt that
+    ends by one has ended when its worker wrote the last of them, which may be days ago.
 
     Returns:
         How many messages were merged.
     """
-    merged = 0
-    for path in sorted(folder.outbox.glob("*.json")):
-        try:
-            message = _read(path)
+    found = [one for path in sorted(folder.outbox.glob("*.json")) if (one := _taken(path, store)) is not None]
+    # A genotype that is given back may be granted to another worker at once: accuracies that come after that are stale.
+    found.sort(key=lambda one: not isinstance(one.message, RecordMessage))
+    # A genotype that is given back may be granted to another worker at once: accuracies that come after that are stale.
+    found.sort(key=lambda one: not isinstance(one.message, RecordMessage))
+    ended: dict[tuple[int, int], float] = {}
+    for one in found:
+        ended[one.lease] = max(one.written, ended.get(one.lease, one.written))
+    return sum(_merge(one, store, ended[one.lease]) for one in found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A message in the outbox, and when it was written, in seconds since 1970."""
+
+    path: Path
+    message: OutboxMessage
+    written: float
+
+    @property
+    def lease(self) -> tuple[int, int]:
+        """Genotype and token that the message is about; (0, 0) for a full-size result."""
+        return (0, 0) if isinstance(self.message, FinalMessage) else (self.message.individual_id, self.message.token)
+
+
+def _taken(path: Path, store: Store) -> _Found | None:
+    """The message of a file; None for one that cannot be understood, which is set aside, or not be read at the moment."""
+    try:
+        return _Found(path, *_read(path))
+    except (MessageError, ValueError) as error:
+        _tidy(path, partial(_set_aside, path, store, str(error)))
+    except OSError as error:
+        log.warning("%s cannot be read at the moment and stays where it is: %s", path, error.strerror)
+    return None
+
+
+def _merge(found: _Found, store: Store, ended: float) -> bool:
+    """Say one message to the store; whether it is done with."""
+    path, message = found.path, found.message
+    individual_id, token = found.lease
+    try:
+        with store.batch():
             verdict = message.send_to(store)
-        except (MessageError, ValueError, DamagedRunError) as error:
-            _tidy(path, partial(_set_aside, path, store, str(error)))
-            continue
-        individual_id = None if isinstance(message, FinalMessage) else message.individual_id
-        store.note("outbox", file=path.name, call=message.method, verdict=str(verdict), id=individual_id)
-        # Only now: merging twice changes nothing, losing it would.
-        merged += _tidy(path, partial(path.unlink, missing_ok=True))
-    return merged
+            store.date_end(individual_id, token, ended)
+            store.note("outbox", file=path.name, call=message.method, verdict=str(verdict), id=individual_id or None)
+    except (ValueError, DamagedRunError) as error:
+        _tidy(path, partial(_set_aside, path, store, str(error)))
+        return False
+    # Only now: merging twice changes nothing, losing it would.
+    return _tidy(path, partial(path.unlink, missing_ok=True))
 
 
 def _tidy(path: Path, take_away: Callable[[], None]) -> bool:
@@ -89,12 +139,14 @@ def _tidy(path: Path, take_away: Callable[[], None]) -> bool:
     return True
 
 
-def _read(path: Path) -> OutboxMessage:
+def _read(path: Path) -> tuple[OutboxMessage, float]:
     try:
         # A link could make the head read, and name in its log, a file that its owner cannot.
         # Without O_NONBLOCK a pipe of that name would hold the head until somebody writes to it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
+        if error.errno in _PASSING:
+            raise
         raise MessageError(f"cannot be opened: {error.strerror}") from error
     try:
         status = os.fstat(descriptor)
@@ -111,7 +163,7 @@ def _read(path: Path) -> OutboxMessage:
         message: OutboxMessage = msgspec.convert(value, OutboxMessage)
     except msgspec.ValidationError as error:
         raise MessageError(str(error)) from error
-    return message
+    return message, status.st_mtime
 
 
 def _set_aside(path: Path, store: Store, why: str) -> None:

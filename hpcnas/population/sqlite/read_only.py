@@ -22,6 +22,11 @@ class BeingWritten(StoreUnavailable):
     """The database changed while it was copied; a second copy may be whole."""
 
 
+def restored_path(path: Path) -> Path:
+    """Where a restore builds a database before it puts it in the place of the damaged one."""
+    return path.with_name(f"{path.name}.restored")
+
+
 def open_read_only(path: Path, stack: ExitStack, timeout_s: float) -> sqlite3.Connection:
     """A connection through which the database can be read, whoever owns it.
 

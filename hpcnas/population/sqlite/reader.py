@@ -11,7 +11,7 @@ from typing import TypeVar
 from hpcnas.errors import DamagedRunError
 from hpcnas.population.reader import Query, Reader
 from hpcnas.population.sqlite import file as sqlite_file
-from hpcnas.population.sqlite.read_only import BeingWritten, open_read_only, readable
+from hpcnas.population.sqlite.read_only import BeingWritten, open_read_only, readable, restored_path
 from hpcnas.population.statements import load_statements
 
 RETRY_FOR_S = 10.0
@@ -31,8 +31,6 @@ class SQLiteReader(Reader):
         self._statements = load_statements("sqlite")
         self._connection: sqlite3.Connection | None = None
         self._files = ExitStack()
-        if not path.is_file():
-            raise sqlite_file.damaged(path, "there is no such file")
         self._retrying(lambda connection, path: None)
 
     def together(self, work: Callable[[Query], T]) -> T:
@@ -67,12 +65,23 @@ class SQLiteReader(Reader):
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            if not self.path.is_file():
+                raise self._missing()
             opened = open_read_only(self.path, self._files, RETRY_FOR_S)
             sqlite_file.check_version(opened, self.path)
             self._connection = readable(opened, self._files)
         return self._connection
 
+    def _missing(self) -> Exception:
+        """Why the file is not there: a restore is about to put another in its place, or it is lost."""
+        # The restore may have ended between two looks.
+        if restored_path(self.path).exists() or self.path.is_file():
+            return BeingWritten(f"{self.path} is being restored; try again")
+        return sqlite_file.damaged(self.path, "there is no such file")
+
     def _explain(self, error: Exception) -> Exception:
+        if isinstance(error, BeingWritten) and not self.path.is_file():
+            return sqlite_file.damaged(self.path, "a restore of it was cut off")
         if isinstance(error, sqlite3.Error):
             return sqlite_file.translate(error, self.path) or error
         return error

@@ -20,6 +20,7 @@ from hpcnas.population.run_id import read_or_create_run_id
 from hpcnas.population.sqlite import file as sqlite_file
 from hpcnas.population.sqlite.backup import copy_database, sqlite_backups
 from hpcnas.population.sqlite.journal_files import Line, journal_numbers, journal_path, read_lines
+from hpcnas.population.sqlite.read_only import restored_path
 from hpcnas.population.sqlite.replay import replay
 from hpcnas.population.sqlite.store import SQLiteStore
 from hpcnas.population.statements import load_statements
@@ -36,7 +37,7 @@ def restore_sqlite(folder: RunFolder) -> Restored:
         StoreUnavailable: the disk refuses.
     """
     run, lines, problems = _read_journals(folder)
-    unfinished = folder.path / "population.db.restored"
+    unfinished = restored_path(folder.database)
     _remove(unfinished)
     backup = _start_from_backup(folder, unfinished) or _start_from_nothing(folder, unfinished, run, lines)
     try:

@@ -132,3 +132,24 @@ def test_a_command_that_has_gone_is_an_error_of_the_cluster_alone(commands: Path
         with pytest.raises(ClusterError):
             one.submit(1)
     assert calls(tmp_path) == 1
+
+
+def test_one_answer_without_the_workers_starts_them_no_second_time(commands: Path, tmp_path: Path) -> None:
+    """As of a controller that has just restarted. A worker that is listed as ended is replaced at once."""
+    one = launcher(tmp_path)
+    assert one.submit(2) == ["12_0", "12_1"]
+    intent = one._ledger.open("slurm")[0].intent
+
+    def line(task: int, state: str) -> str:
+        return f"echo '12_{task}|{state}|n1|1:00|None|hpcnas|hpcnas-1/{intent}'"
+
+    both = {"12_0": "RUNNING", "12_1": "RUNNING"}
+    put(commands, "squeue", f"{line(0, 'RUNNING')}\n{line(1, 'RUNNING')}")
+    assert looked(one) == both
+    put(commands, "squeue", "exit 0")
+    assert looked(one) == both
+    put(commands, "squeue", f"{line(0, 'RUNNING')}\n{line(1, 'NODE_FAIL')}")
+    assert looked(one) == {"12_0": "RUNNING"}
+    put(commands, "squeue", "exit 0")
+    assert looked(one) == {"12_0": "RUNNING"}
+    assert looked(one) == {}

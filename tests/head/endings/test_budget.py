@@ -49,3 +49,12 @@ def test_a_budget_is_looked_at_again_later_and_not_at_every_turn() -> None:
     assert spent.reached() == ""
     now[0] += SPENT_EVERY_S / 2
     assert "--hours 1" in spent.reached()
+
+
+def test_a_clock_that_is_put_back_holds_no_budget_up() -> None:
+    attempts, now = [Attempted(0, 1800)], [1e9]
+    spent = budget(attempts, 0, now, hours=1.0)
+    assert spent.reached() == ""
+    now[0] = 5400.0
+    attempts.append(Attempted(1800, 3600))
+    assert "--hours 1" in spent.reached()

@@ -85,3 +85,16 @@ def test_a_command_that_fails_changes_nothing_about_the_search(tmp_path: Path) -
     folder, config = RunFolder(tmp_path / "run"), config_of()
     broken = replace(config, cluster=replace(config.cluster, on_end="exit 7"))
     assert run_head(broken, folder) == 0
+    assert "exit 7 ended with exit code 7" in (folder.logs / "head.log").read_text()
+
+
+def test_the_command_runs_although_the_log_cannot_be_written_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that became read-only is a failure like any other."""
+    folder = RunFolder(tmp_path / "run")
+    log = folder.logs / "head.log"
+    spoil = f"import pathlib\nlog = pathlib.Path({str(log)!r})\ndef f(*a, **k):\n if log.is_file(): log.unlink(); log.mkdir()\n"
+    (tmp_path / "spoils.py").write_text(f"{spoil} raise ValueError('my own bug')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(HpcnasError, match="my own bug"):
+        run_head(config_of(recipe={"fitness": "spoils:f"}), folder)
+    assert [kind for kind, *_ in told(folder)] == ["failed"]

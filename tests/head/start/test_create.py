@@ -1,3 +1,4 @@
+import contextlib
 import os
 import stat
 from dataclasses import replace
@@ -6,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from hpcnas.config import RunConfig
-from hpcnas.errors import DamagedRunError, UsageError
+from hpcnas.errors import DamagedRunError, RunHeldError, UsageError
+from hpcnas.head import create
 from hpcnas.head.create import check_resumable, create_run, rewrite_config, stored_config
+from hpcnas.population import open_store
 from hpcnas.run_folder import RunFolder
 
 
@@ -29,6 +32,31 @@ def test_a_folder_with_other_files_keeps_them(tmp_path: Path, config: RunConfig)
     create_run(folder, config)
     assert (folder.logs / "job.out").read_text() == "hello"
     assert stored_config(folder) == config
+
+
+def test_two_heads_at_once_make_one_run_of_a_folder_that_is_there(
+    tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entry by entry they made one of the population of the one and the id of the other, which was refused as damaged."""
+    folder, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "other")
+    for one in (folder, other):
+        one.path.mkdir()
+    (folder.path / "notes.txt").write_text("mine")
+    create._fill(other, config)
+    rename, moved = os.rename, list[Path]()
+
+    def rename_and_let_the_other_in(source: Path, target: Path) -> None:
+        if target in (folder.database, folder.path / "run.id"):
+            moved.append(target)
+        if moved[1:] == [target]:
+            with contextlib.suppress(RunHeldError):
+                create._move(other, folder)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", rename_and_let_the_other_in)
+    create_run(folder, config)
+    open_store(folder, config).close()
+    assert "head.lock" not in names(folder.path)
 
 
 def test_a_population_without_its_configuration_is_not_overwritten(tmp_path: Path, config: RunConfig) -> None:

@@ -1,7 +1,9 @@
 """The outbox: whole files only, merged once, strangers' files set aside and named."""
 
+import errno
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from hpcnas.population.protocol.messages import FailMessage, FinalMessage, Recor
 from hpcnas.population.protocol.outbox import MAX_BYTES, merge_outbox, write_outbox
 from hpcnas.population.queries import Population
 from hpcnas.population.sqlite.store import SQLiteStore
-from hpcnas.records import Failure, FailureKind, Final, Fitness, Individual, State
+from hpcnas.records import Failure, FailureKind, Final, Fitness, Individual, State, Verdict
 from hpcnas.run_folder import RunFolder
 from tests.population.conftest import Rig, fitness, make_folder, offspring_record, worker
 
@@ -77,6 +79,48 @@ def test_a_stale_message_is_done_with_and_noted(rig: Rig) -> None:
         assert [event.details["verdict"] for event in population.events("outbox")] == ["stale"]
 
 
+def test_accuracies_are_merged_before_the_genotype_is_given_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers claim while the head merges: a genotype that is given back is granted to the next one at once."""
+    outbox = rig.folder.outbox
+    for number, message in enumerate([ReleaseMessage(1, 1, "terminated"), RecordMessage(1, 1, fitness(0))]):
+        write_outbox(rig.folder, message).rename(outbox / f"{number}.json")
+    release = rig.head.release
+
+    def release_and_grant(individual_id: int, token: int, reason: str) -> Verdict:
+        verdict = release(individual_id, token, reason)
+        rig.queue.claim("w1", "the next")
+        return verdict
+
+    monkeypatch.setattr(rig.head, "release", release_and_grant)
+    assert merge_outbox(rig.folder, rig.head) == 2
+    assert _individuals(rig)[0].accuracies == (0.5,)
+
+
+def test_an_attempt_ends_when_its_worker_wrote_so_and_not_when_a_head_came_days_later(rig: Rig) -> None:
+    messages = (RecordMessage(1, 1, fitness(0)), RecordMessage(1, 1, fitness(1)), ReleaseMessage(2, 1, "terminated"))
+    paths = [write_outbox(rig.folder, message) for message in messages]
+    with Population.open(rig.folder) as population:
+        started = {attempt.individual_id: attempt.started for attempt in population.attempts()}
+    later = [started[1] + 0.25, started[1] + 0.5, started[2] + 0.75]  # in seconds; the merge comes after a whole one
+    for path, moment in zip(paths, later, strict=True):
+        os.utime(path, (moment, moment))
+    time.sleep(max(0.0, started[1] + 1.0 - time.time()))
+    assert merge_outbox(rig.folder, rig.head) == 3
+    with Population.open(rig.folder) as population:
+        ended = {attempt.individual_id: attempt.ended for attempt in population.attempts()}
+    assert ended == {1: pytest.approx(later[1], abs=1e-3), 2: pytest.approx(later[2], abs=1e-3), 3: None}
+
+
+@pytest.mark.parametrize("moment", [0.0, 1e11])
+def test_a_file_with_an_impossible_date_says_nothing_of_when_its_attempt_ended(rig: Rig, moment: float) -> None:
+    os.utime(write_outbox(rig.folder, ReleaseMessage(1, 1, "terminated")), (moment, moment))
+    assert merge_outbox(rig.folder, rig.head) == 1
+    with Population.open(rig.folder) as population:
+        attempt = population.attempts()[0]
+    assert attempt.ended is not None
+    assert attempt.started <= attempt.ended <= time.time()
+
+
 def text(**content: object) -> bytes:
     return json.dumps({"format": "hpcnas-outbox", "version": 1, **content}).encode()
 
@@ -105,6 +149,24 @@ def test_what_cannot_be_understood_is_set_aside_and_named(rig: Rig, name: str) -
     assert [path.read_bytes() for path in kept] == [BAD[name]] * 2
     with Population.open(rig.folder) as population:
         assert {event.details["file"] for event in population.events("refused")} == {f"refused/{path.name}" for path in kept}
+
+
+@pytest.mark.parametrize("call", ["open", "read"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_a_message_that_cannot_be_read_at_the_moment_is_merged_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    path = write_outbox(rig.folder, RecordMessage(1, 1, fitness(0)))
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        assert merge_outbox(rig.folder, rig.head) == 0
+    assert path.exists()
+    assert merge_outbox(rig.folder, rig.head) == 1
+    assert _individuals(rig)[0].accuracies == (0.5,)
 
 
 def test_links_and_pipes_are_not_read(rig: Rig, tmp_path: Path) -> None:

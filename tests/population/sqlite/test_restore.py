@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import threading
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -201,6 +202,33 @@ def test_a_head_makes_backups_by_itself(folder: RunFolder, store: SQLiteStore) -
     head.begin_epoch()
     head.close()  # waits for the backup under way
     assert sqlite_backups(folder.backup).numbers() == [2]
+
+
+def test_a_backup_that_the_file_system_refuses_is_not_the_last_one(
+    folder: RunFolder, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when an old copy cannot be removed at the moment: without later copies the journal grows for ever."""
+    unlink, refused, again = Path.unlink, threading.Event(), threading.Event()
+
+    def refuse_once(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".db" and not refused.is_set():
+            refused.set()
+            raise OSError(116, "Stale file handle")
+        unlink(path, missing_ok=missing_ok)
+
+    def make() -> None:
+        store.make_backup()
+        if refused.is_set():
+            again.set()
+
+    monkeypatch.setattr(Path, "unlink", refuse_once)
+    keeper = backup.BackupKeeper(make, every_s=0.01)
+    try:
+        assert refused.wait(10)
+        assert again.wait(10)
+    finally:
+        keeper.stop()
+        store.close()
 
 
 def test_backups_while_many_write_are_sound(folder: RunFolder, store: SQLiteStore) -> None:
