@@ -1,6 +1,7 @@
 """The commands that look at runs: status, population, failures, runs."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -129,7 +130,7 @@ def runs(
             if run.trouble:
                 print(f"{run.path}: {run.trouble}")
     else:
-        print(f"no run below {folder}; start one with `hpcnas head --run {folder / 'first'}`")
+        print(f"no run below {folder}; start one with `hpcnas head --run {shlex.quote(str(folder / 'first'))}`")
 
 
 def _watch(folder: RunFolder) -> None:
