@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hpcnas.command_help import LOOK, add, shown
-from hpcnas.commands.options import RunOption
+from hpcnas.commands.options import RunOption, terminal_width
 from hpcnas.errors import UsageError, check_at_least
 from hpcnas.run_folder import RunFolder
 
@@ -92,8 +92,10 @@ def population(
     # Only for the front: they are counted anew from each genotype, as the population keeps parameters alone.
     macs = small_macs(evaluated, config) if front else None
     ranked = (front_of(rows, macs if by == "macs" else None) if front else rank(rows))[:top]
-    write = {"text": population_text, "csv": population_csv, "json": population_json}[form]
-    print(write(ranked, macs))
+    if form == "text":
+        print(population_text(ranked, macs, terminal_width()))
+    else:
+        print({"csv": population_csv, "json": population_json}[form](ranked, macs))
 
 
 @shown(LOOK, "hpcnas failures --brief", "hpcnas failures --run runs/first")

@@ -1,6 +1,5 @@
 """`hpcnas report` and `hpcnas export`: tables, figures and page of a search; files of a genotype."""
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from hpcnas.command_help import LOOK, TAKE_AWAY, add, shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, PrimitivesOption
-from hpcnas.commands.options import RunOption
+from hpcnas.commands.options import RunOption, terminal_width
 from hpcnas.report.report_format import ReportFormat
 from hpcnas.run_folder import RunFolder
 
@@ -63,7 +62,7 @@ def report(
     target = out or own_page
     # Only a page that a head rewrites loads itself again in the browser; any other one would never change.
     reload_s = rows[0].config.cluster.page_every_s if own_page is not None and _is_rewritten(folders) else 0.0
-    text = write_report(rows, form, _terminal_width() if out is None else 0, reload_s)
+    text = write_report(rows, form, terminal_width() if out is None else 0, reload_s)
     if target is None:
         sys.stdout.write(text)
     else:
@@ -155,11 +154,3 @@ def _is_rewritten(folders: "Sequence[RunFolder]") -> bool:
     from hpcnas.head.requests import running_head
 
     return len(folders) == 1 and bool(running_head(folders[0]))
-
-
-def _terminal_width() -> int:
-    """The terminal's width; 0 for a file or pipe, in which lines may have any length.
-
-    $COLUMNS counts for a terminal alone: where a shell exports it, what is piped into `grep` would have broken cells.
-    """
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
