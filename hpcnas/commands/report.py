@@ -10,7 +10,7 @@ import typer
 from hpcnas.command_help import LOOK, TAKE_AWAY, add, shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, PrimitivesOption
 from hpcnas.commands.options import RunOption, terminal_width
-from hpcnas.report.report_format import ReportFormat
+from hpcnas.report.report_format import ReportFormat, format_of
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -29,9 +29,14 @@ def report(
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Run folders, side by side; default: --run.")
     ] = None,
     run: RunOption = None,
-    form: Annotated[
-        ReportFormat, typer.Option("--format", help="html writes RUN/report.html unless --out says where.")
-    ] = ReportFormat.TEXT,
+    given: Annotated[
+        ReportFormat | None,
+        typer.Option(
+            "--format",
+            help="html writes RUN/report.html unless --out says where. [the ending of --out, else text]",
+            show_default=False,
+        ),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write every figure there as SVG, PDF, PNG and CSV.")
     ] = None,
@@ -45,6 +50,7 @@ def report(
     from hpcnas.report.page_file import refuse_other
     from hpcnas.report.read_run import read_runs
 
+    form = format_of(given, out)
     names: Sequence[str | None] = runs or [run]
     folders = _run_folders([RunFolder.from_option(name) for name in names])
     own_page = folders[0].page if form is ReportFormat.HTML and out is None else None
