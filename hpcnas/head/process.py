@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -43,12 +44,20 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
                 return 0
             return _search(run, flag, page, endings.append)
     finally:  # not under the run's lock: nobody waits for the last page or a command of the user there
-        if endings and folder.logs.is_dir():
-            with contextlib.ExitStack() as stack:  # the run's own log is closed by now
-                log_to_file(folder, stack)
+        with contextlib.ExitStack() as stack:
+            if endings and folder.logs.is_dir():
+                log_to_file(folder, stack)  # the run's own log is closed by now
                 page.finish()
-        for ending in endings:
-            notify(config.cluster.on_failure if ending.state == "failed" else config.cluster.on_end, ending)
+            for ending in endings:
+                _notify(config, ending)
+
+
+def _notify(config: RunConfig, ending: Ending) -> None:
+    """Run the user's command; what went wrong is printed too, as somebody may sit at the terminal."""
+    trouble = notify(config.cluster.on_failure if ending.state == "failed" else config.cluster.on_end, ending)
+    if trouble and sys.stderr is not None:
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            print(trouble, file=sys.stderr, flush=True)
 
 
 def _search(run: OpenRun, flag: StopFlag, page: PageWriter, leave: Callable[[Ending], None]) -> int:

@@ -42,25 +42,27 @@ class Ending:
         }
 
 
-def notify(command: str, ending: Ending, timeout_s: float = TIMEOUT_S) -> bool:
-    """Run a shell command once; whether it ended well. One that fails or takes too long is a line of the log."""
-    if not command:
-        return True
+def notify(command: str, ending: Ending, timeout_s: float = TIMEOUT_S) -> str:
+    """Run a shell command once; "" if it ended well, else what went wrong, which is a line of the log too."""
+    trouble = _trouble(command, ending, timeout_s) if command else ""
+    if trouble:
+        trouble = f"--on-{'failure' if ending.state == 'failed' else 'end'} '{command}' {trouble}"
+        log.warning("%s", trouble)
+    return trouble
+
+
+def _trouble(command: str, ending: Ending, timeout_s: float) -> str:
     # A file, as a pipe that nobody reads meanwhile stops the command when it is full.
     with tempfile.TemporaryFile() as output:
         try:
             code = _run(command, ending, output.fileno(), timeout_s)
         except subprocess.TimeoutExpired:
-            log.warning("%s had not ended after %g s and was killed", command, timeout_s)
-            return False
+            return f"had not ended after {timeout_s:g} s and was killed"
         except OSError as error:
-            log.warning("%s could not be started: %s", command, error)
-            return False
+            return f"could not be started: {error}"
         output.seek(0)
         last = output.read().decode(errors="replace").strip().splitlines()[-1:]
-    if code:
-        log.warning("%s ended with exit code %d%s", command, code, f": {last[0]}" if last else "")
-    return not code
+    return f"ended with exit code {code}{f': {last[0]}' if last else ''}" if code else ""
 
 
 def _run(command: str, ending: Ending, output: int, timeout_s: float) -> int:
