@@ -1,6 +1,7 @@
 """The paths of the files in a run folder, all in this one place (docs/design.md)."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,11 @@ class RunFolder:
         """Folder of one full-size training: checkpoints and result.json."""
         return self.path / "final" / model / genotype / f"run-{run}"
 
+    @property
+    def as_typed(self) -> str:
+        """The path as a shell takes it for one argument, for commands that a person copies."""
+        return shlex.quote(str(self.path))
+
     def require(self) -> "RunFolder":
         """This folder, checked to hold a run.
 
@@ -98,6 +104,6 @@ class RunFolder:
         if not self.config.is_file():
             raise UsageError(
                 f"{self.path} holds no run; give the folder of one with --run, or start one with "
-                f"`python -m hpcnas.head --run {self.path}`"
+                f"`python -m hpcnas.head --run {self.as_typed}`"
             )
         return self

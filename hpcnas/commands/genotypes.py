@@ -15,6 +15,7 @@ from hpcnas.representation.genotype import Genotype
 from hpcnas.run_folder import RunFolder
 
 FORMATS = ("text", "svg", "png", "pdf", "dot", "json")
+ENDINGS = {".txt": "text", ".gv": "dot"} | {f".{form}": form for form in FORMATS if form != "text"}
 
 
 def register(app: typer.Typer) -> None:
@@ -59,8 +60,10 @@ def show(
 
 
 def _format(given: str | None, out: Path | None) -> str:
-    ending = out.suffix[1:].lower() if out else ""
-    kind = given or {"txt": "text", "gv": "dot"}.get(ending, ending if ending in FORMATS else "text")
+    ending = out.suffix.lower() if out else ""
+    kind = given or (ENDINGS.get(ending) if ending else "text")
+    if kind is None:
+        raise UsageError(f"--out {out}: {ending} is no ending of a drawing; end it in {', '.join(ENDINGS)}, or give --format")
     check_one_of("--format", kind, FORMATS)
     return kind
 

@@ -1,6 +1,8 @@
 """Adds options to a command: those of dataclasses, and those that several commands share; sets how they are shown."""
 
 import inspect
+import shutil
+import sys
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
@@ -62,3 +64,11 @@ def _parameter(option: Option, panel: str | None) -> inspect.Parameter:
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind | None, shown]
     )
+
+
+def terminal_width() -> int:
+    """The terminal's width; 0 for a file or pipe, in which lines may have any length.
+
+    $COLUMNS counts for a terminal alone: where a shell exports it, what is piped into `grep` would have broken cells.
+    """
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

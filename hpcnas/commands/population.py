@@ -1,6 +1,7 @@
 """The commands that look at runs: status, population, failures, runs."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hpcnas.command_help import LOOK, add, shown
-from hpcnas.commands.options import RunOption
+from hpcnas.commands.options import RunOption, terminal_width
 from hpcnas.errors import UsageError, check_at_least
 from hpcnas.run_folder import RunFolder
 
@@ -91,8 +92,10 @@ def population(
     # Only for the front: they are counted anew from each genotype, as the population keeps parameters alone.
     macs = small_macs(evaluated, config) if front else None
     ranked = (front_of(rows, macs if by == "macs" else None) if front else rank(rows))[:top]
-    write = {"text": population_text, "csv": population_csv, "json": population_json}[form]
-    print(write(ranked, macs))
+    if form == "text":
+        print(population_text(ranked, macs, terminal_width()))
+    else:
+        print({"csv": population_csv, "json": population_json}[form](ranked, macs))
 
 
 @shown(LOOK, "hpcnas failures --brief", "hpcnas failures --run runs/first")
@@ -129,7 +132,7 @@ def runs(
             if run.trouble:
                 print(f"{run.path}: {run.trouble}")
     else:
-        print(f"no run below {folder}; start one with `hpcnas head --run {folder / 'first'}`")
+        print(f"no run below {folder}; start one with `hpcnas head --run {shlex.quote(str(folder / 'first'))}`")
 
 
 def _watch(folder: RunFolder) -> None:

@@ -1,6 +1,5 @@
 """`hpcnas report` and `hpcnas export`: tables, figures and page of a search; files of a genotype."""
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +9,8 @@ import typer
 
 from hpcnas.command_help import LOOK, TAKE_AWAY, add, shown
 from hpcnas.commands.genotype_argument import GENOTYPE_HELP, PrimitivesOption
-from hpcnas.commands.options import RunOption
-from hpcnas.report.report_format import ReportFormat
+from hpcnas.commands.options import RunOption, terminal_width
+from hpcnas.report.report_format import ReportFormat, format_of
 from hpcnas.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -30,9 +29,14 @@ def report(
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Run folders, side by side; default: --run.")
     ] = None,
     run: RunOption = None,
-    form: Annotated[
-        ReportFormat, typer.Option("--format", help="html writes RUN/report.html unless --out says where.")
-    ] = ReportFormat.TEXT,
+    given: Annotated[
+        ReportFormat | None,
+        typer.Option(
+            "--format",
+            help="html writes RUN/report.html unless --out says where. [the ending of --out, else text]",
+            show_default=False,
+        ),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write every figure there as SVG, PDF, PNG and CSV.")
     ] = None,
@@ -46,6 +50,7 @@ def report(
     from hpcnas.report.page_file import refuse_other
     from hpcnas.report.read_run import read_runs
 
+    form = format_of(given, out)
     names: Sequence[str | None] = runs or [run]
     folders = _run_folders([RunFolder.from_option(name) for name in names])
     own_page = folders[0].page if form is ReportFormat.HTML and out is None else None
@@ -63,7 +68,7 @@ def report(
     target = out or own_page
     # Only a page that a head rewrites loads itself again in the browser; any other one would never change.
     reload_s = rows[0].config.cluster.page_every_s if own_page is not None and _is_rewritten(folders) else 0.0
-    text = write_report(rows, form, _terminal_width() if out is None else 0, reload_s)
+    text = write_report(rows, form, terminal_width() if out is None else 0, reload_s)
     if target is None:
         sys.stdout.write(text)
     else:
@@ -155,11 +160,3 @@ def _is_rewritten(folders: "Sequence[RunFolder]") -> bool:
     from hpcnas.head.requests import running_head
 
     return len(folders) == 1 and bool(running_head(folders[0]))
-
-
-def _terminal_width() -> int:
-    """The terminal's width; 0 for a file or pipe, in which lines may have any length.
-
-    $COLUMNS counts for a terminal alone: where a shell exports it, what is piped into `grep` would have broken cells.
-    """
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

@@ -1,5 +1,6 @@
 """Shows a live picture on a terminal, log lines elsewhere. A terminal that is closed stops nothing."""
 
+import shlex
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -154,7 +155,7 @@ def _picture(snapshot: Snapshot) -> "Table":
         table.add_row("best", f"{100 * snapshot.best[1]:.2f} %   genotype {snapshot.best[0]}")
     if snapshot.failed:
         # As Text: rich takes [brackets] in a path or a sentence for markup.
-        table.add_row("failed", Text(f"{snapshot.failed}   hpcnas failures --run {snapshot.run}"), style="yellow")
+        table.add_row("failed", Text(f"{snapshot.failed}   hpcnas failures --run {shlex.quote(snapshot.run)}"), style="yellow")
     table.add_row("elapsed", duration(snapshot.elapsed_s))
     if snapshot.note:
         table.add_row("", Text(snapshot.note), style="cyan")

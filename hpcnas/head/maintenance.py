@@ -173,7 +173,7 @@ class Maintenance:
         first = "" if self._has_shown_failure else self.store.first_failure().partition("\n")[0]
         if first:
             self._has_shown_failure = True
-            self.display.log(f"first failure: {first}; its traceback: hpcnas failures --run {self.run.folder.path}")
+            self.display.log(f"first failure: {first}; its traceback: hpcnas failures --run {self.run.folder.as_typed}")
 
     def _stop_if_all_fail(self) -> None:
         failed, hosts = self.store.failures_only()

@@ -2,11 +2,12 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
 from hpcnas.cluster.signals import StopFlag
-from hpcnas.config import ClusterConfig, RunConfig
+from hpcnas.config import RunConfig
 from hpcnas.head.display import make_display
 from hpcnas.head.endings.notification import Ending, notify
 from hpcnas.head.log import log_to_file
@@ -44,17 +45,25 @@ def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dr
             return _search(run, flag, page, endings.append)
     finally:  # not under the run's lock: nobody waits for the last page or a command of the user there
         if endings:
-            _conclude(folder, page, endings[-1], config.cluster)
+            _conclude(folder, page, endings[-1], config)
 
 
-def _conclude(folder: RunFolder, page: PageWriter, ending: Ending, cluster: ClusterConfig) -> None:
+def _conclude(folder: RunFolder, page: PageWriter, ending: Ending, config: RunConfig) -> None:
     """Write the last page and run the user's command, with the lines of both in the run's log if it can be written."""
     with contextlib.ExitStack() as stack:
         if folder.logs.is_dir():
             with contextlib.suppress(OSError):  # a disk that became read-only may be the failure that the command reports
                 log_to_file(folder, stack)  # the run's own log is closed by now
             page.finish()
-        notify(cluster.on_failure if ending.state == "failed" else cluster.on_end, ending)
+        _notify(config, ending)
+
+
+def _notify(config: RunConfig, ending: Ending) -> None:
+    """Run the user's command; what went wrong is printed too, as somebody may sit at the terminal."""
+    trouble = notify(config.cluster.on_failure if ending.state == "failed" else config.cluster.on_end, ending)
+    if trouble and sys.stderr is not None:
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            print(trouble, file=sys.stderr, flush=True)
 
 
 def _search(run: OpenRun, flag: StopFlag, page: PageWriter, leave: Callable[[Ending], None]) -> int:

@@ -12,6 +12,7 @@ from hpcnas.report.tables import formats
 from hpcnas.report.tables.paper import table1, table2, table3
 from hpcnas.report.tables.search import search_table
 from hpcnas.report.tables.table import Table
+from hpcnas.report.tables.text import as_text
 from hpcnas.report.views import RunRows
 
 
@@ -40,7 +41,7 @@ def write_report(runs: Sequence[RunRows], form: ReportFormat, width: int = 0, re
 
         return write_page(runs, reload_s)
     if form is ReportFormat.TEXT:
-        return formats.as_text(report_tables(runs), width)
+        return as_text(report_tables(runs), width)
     writers = {
         ReportFormat.MARKDOWN: formats.as_markdown,
         ReportFormat.LATEX: formats.as_latex,

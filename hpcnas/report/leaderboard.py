@@ -17,6 +17,8 @@ from hpcnas.population.rules import LOST, NEUTRAL_OUTCOMES
 from hpcnas.records import Individual, State
 from hpcnas.report.front import front
 from hpcnas.report.quoting import csv_cell, one_line, printable
+from hpcnas.report.tables.table import Column, ColumnKind
+from hpcnas.report.tables.text import columns_text
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
@@ -56,26 +58,35 @@ def population_csv(individuals: Sequence[Individual], macs: Mapping[int, int] | 
     return file.getvalue().rstrip("\n")
 
 
-def population_text(individuals: Sequence[Individual], macs: Mapping[int, int] | None = None) -> str:
-    """A table for people, in percent like the report; CSV and JSON keep shares of 1."""
+def population_text(individuals: Sequence[Individual], macs: Mapping[int, int] | None = None, width: int = 0) -> str:
+    """A table for people, in percent like the report; CSV and JSON keep shares of 1.
+
+    Args:
+        width: of the terminal, on which a table that is wider comes in parts; 0: as wide as it is.
+    """
     rows = [
         (
-            one.id,
-            one.state,
+            str(one.id),
+            str(one.state),
             "-" if one.fitness is None else f"{100 * one.fitness:.2f}",
             " ".join(f"{100 * accuracy:.2f}" for accuracy in one.accuracies) or "-",
             f"{one.parameters:,}",
             *(() if macs is None else (f"{macs[one.id] / 1e6:,.1f}",)),
-            "-" if one.parent_id is None else one.parent_id,
-            one.attempts,
+            "-" if one.parent_id is None else str(one.parent_id),
+            str(one.attempts),
             one_line(one.reason or "-" if one.state is State.FAILED else one.mutation or "random"),
         )
         for one in individuals
     ]
     size = ("parameters",) if macs is None else ("parameters", "MACs (M)")
     headers = ("id", "state", "fitness (%)", "accuracies (%)", *size, "parent", "attempts", "mutation or reason")
-    align = ("right", *["left"] * 3, *["right"] * (len(size) + 2), "left")
-    return str(tabulate(rows, headers, disable_numparse=True, colalign=align))
+    numbers = ("id", *size, "parent", "attempts")
+    align = ["right" if name in numbers else "left" for name in headers]
+    table = str(tabulate(rows, headers, disable_numparse=True, colalign=align))
+    if not width or max(map(len, table.splitlines())) <= width:
+        return table
+    columns = [Column(name, name, ColumnKind.COUNT if name in numbers else ColumnKind.TEXT) for name in headers]
+    return columns_text(columns, rows, width)
 
 
 def failures_text(population: Population, *, traces: bool = True) -> str:

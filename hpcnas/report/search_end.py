@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def _lines(folder: RunFolder) -> list[str]:
     return [
         f"found:   {found(best, individuals)}",
         f"picture: {_shown(_draw(folder, best))}",
-        f"next:    {_command()} report --run {_shown(folder.path)}",
+        f"next:    {_command()} report --run {shlex.quote(_shown(folder.path))}",
     ]
 
 

@@ -151,6 +151,7 @@ def test_bad_input_is_answered_by_one_sentence_and_leaves_nothing_behind(capsys,
         (["published", "--lineage"], "published has no lineage"),
         (["published", "--format", "gif"], "--format gif is unknown"),
         (["published", "--out", "no/folder.svg"], "cannot write no/folder.svg"),
+        (["published", "--out", "cell.jpg"], "--out cell.jpg: .jpg is no ending of a drawing; end it in .txt, .gv, .svg, "),
     ):
         assert expected in refused(capsys, *arguments)
     assert sorted(os.listdir()) == before

@@ -13,8 +13,9 @@ from hpcnas.report.charts.chart import Chart
 from hpcnas.report.leaderboard import population_csv, population_text
 from hpcnas.report.lineage import lineage, lineage_dot
 from hpcnas.report.quoting import latex_escape, printable
-from hpcnas.report.tables.formats import as_latex, as_markdown, as_text
+from hpcnas.report.tables.formats import as_latex, as_markdown
 from hpcnas.report.tables.table import Column, Row, Table
+from hpcnas.report.tables.text import as_text
 
 FORMULA = '=HYPERLINK("http://x","y")'
 

@@ -147,3 +147,34 @@ def test_large_populations_are_reported_quickly(tmp_path, capsys, individuals, l
     assert main(["report", str(folder)]) == 0
     assert time.process_time() - began < limit_s
     assert f"{individuals:,}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("r.md", "### Searches"),
+        ("r.TEX", "% needs"),
+        ("r.csv", "table,published,"),
+        ("r.json", "{"),
+        ("r.html", "<!"),
+        ("r.txt", "Searches\n"),
+        ("r", "Searches\n"),
+    ],
+)
+def test_the_ending_of_the_file_says_what_is_written(folder, tmp_path, name, begins):
+    assert main(["report", str(folder), "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text().startswith(begins)
+
+
+def test_a_format_that_is_given_beats_the_ending(folder, tmp_path):
+    assert main(["report", str(folder), "--out", str(tmp_path / "r.pdf"), "--format", "csv"]) == 0
+    assert (tmp_path / "r.pdf").read_text().startswith("table,published,")
+
+
+def test_an_ending_that_no_report_has_is_refused_before_anything_is_written(folder, tmp_path, capsys):
+    assert main(["report", str(folder), "--out", str(tmp_path / "r.pdf")]) == 2
+    assert (
+        ".pdf is no ending of a report; end it in .txt, .md, .tex, .csv, .json, .html, or give --format"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "r.pdf").exists()

@@ -1,5 +1,6 @@
 """The last lines of a search: what was found, a picture that is there, and a command that works."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,12 @@ def test_a_picture_that_cannot_be_written_is_a_line_of_the_log(
     folder.picture.mkdir()
     show_end(folder)
     assert "could not be shown" in caplog.text
+
+
+def test_the_next_command_is_typed_as_it_stands_where_the_path_has_spaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert search(monkeypatch, tmp_path / "mit Blumen ü", 3) == 0
+    *_, following = capsys.readouterr().out.splitlines()
+    assert shlex.split(following)[1:] == ["hpcnas", "report", "--run", "mit Blumen ü"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from typing import IO
 
 log = logging.getLogger(__name__)
 
@@ -42,25 +43,34 @@ class Ending:
         }
 
 
-def notify(command: str, ending: Ending, timeout_s: float = TIMEOUT_S) -> bool:
-    """Run a shell command once; whether it ended well. One that fails or takes too long is a line of the log."""
-    if not command:
-        return True
-    # A file, as a pipe that nobody reads meanwhile stops the command when it is full.
-    with tempfile.TemporaryFile() as output:
-        try:
+def notify(command: str, ending: Ending, timeout_s: float = TIMEOUT_S) -> str:
+    """Run a shell command once; "" if it ended well, else what went wrong, which is a line of the log too."""
+    trouble = _trouble(command, ending, timeout_s) if command else ""
+    if trouble:
+        trouble = f"--on-{'failure' if ending.state == 'failed' else 'end'} '{command}' {trouble}"
+        log.warning("%s", trouble)
+    return trouble
+
+
+def _trouble(command: str, ending: Ending, timeout_s: float) -> str:
+    try:
+        with _output_file() as output:
             code = _run(command, ending, output.fileno(), timeout_s)
-        except subprocess.TimeoutExpired:
-            log.warning("%s had not ended after %g s and was killed", command, timeout_s)
-            return False
-        except OSError as error:
-            log.warning("%s could not be started: %s", command, error)
-            return False
-        output.seek(0)
-        last = output.read().decode(errors="replace").strip().splitlines()[-1:]
-    if code:
-        log.warning("%s ended with exit code %d%s", command, code, f": {last[0]}" if last else "")
-    return not code
+            output.seek(0)
+            last = output.read().decode(errors="replace").strip().splitlines()[-1:]
+    except subprocess.TimeoutExpired:
+        return f"had not ended after {timeout_s:g} s and was killed"
+    except OSError as error:
+        return f"could not be started: {error}"
+    return f"ended with exit code {code}{f': {last[0]}' if last else ''}" if code else ""
+
+
+def _output_file() -> IO[bytes]:
+    """What takes the command's output: a file, as a pipe that nobody reads meanwhile stops the command when it is full."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # a full disk may be the failure that the command reports
+        return open(os.devnull, "w+b")
 
 
 def _run(command: str, ending: Ending, output: int, timeout_s: float) -> int:

@@ -3,6 +3,7 @@
 Source of the rules: docs/reliability.md, "Why the head owns the database".
 """
 
+import shlex
 import sqlite3
 import time
 from pathlib import Path
@@ -44,7 +45,9 @@ def translate(error: sqlite3.Error, path: Path) -> HpcnasError | None:
 
 def damaged(path: Path, why: str) -> DamagedRunError:
     """The error for a database that cannot be used, with the way out."""
-    return DamagedRunError(f"{path} is damaged ({why}); it was left as it is: `hpcnas restore --run {path.parent}` rebuilds it")
+    return DamagedRunError(
+        f"{path} is damaged ({why}); it was left as it is: `hpcnas restore --run {shlex.quote(str(path.parent))}` rebuilds it"
+    )
 
 
 def connect(path: Path, *, network: bool | None = None) -> sqlite3.Connection:

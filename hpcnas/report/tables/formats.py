@@ -1,81 +1,15 @@
-"""Tables as text, Markdown, LaTeX, CSV and JSON. HTML is the page's affair (page.py)."""
+"""Tables as Markdown, LaTeX, CSV and JSON. Text is made in text.py, HTML in page.py."""
 
 import csv
 import io
 import json
 import re
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from tabulate import tabulate
-
-from hpcnas.report.quoting import csv_cell, latex_escape, markdown_escape, one_line
+from hpcnas.report.quoting import csv_cell, latex_escape, markdown_escape
 from hpcnas.report.tables.formatting import Spread, TopErrors
 from hpcnas.report.tables.table import Column, ColumnKind, Row, Table, plain_value
-
-LEAST_WIDTH = 24  # of a column of texts, which are broken where a table is wider than the terminal
-
-
-def as_text(tables: Sequence[Table], width: int = 0) -> str:
-    """Tables for a terminal of `width` characters; 0: as wide as they are."""
-    return "\n".join(_text_table(table, width) for table in tables)
-
-
-def _text_table(table: Table, width: int) -> str:
-    """Own rows first, which a terminal shows without a look back; a table that is too wide in parts, one below the other."""
-    rows = sorted(table.rows, key=lambda row: row.is_published)
-    cells = [[one_line(text) for text in table.cells(row)] for row in rows]
-    widest = [max((len(row[index]) for row in cells), default=0) for index in range(len(table.columns))]
-    headings = [
-        textwrap.fill(column.heading, max(least, 9), break_long_words=False)
-        for column, least in zip(table.columns, widest, strict=True)
-    ]
-    # tabulate gives a heading MIN_PADDING more than its letters
-    widths = [
-        max(least, *(len(line) + 2 for line in heading.split("\n"))) for heading, least in zip(headings, widest, strict=True)
-    ]
-    if width and cells:
-        widths = _narrowed(widths, [not column.is_number for column in table.columns], width)
-    parts = _parts(widths, width) if width else [[*range(len(widths))]]
-    body = "\n\n".join(
-        tabulate(
-            [[row[index] for index in part] for row in cells],
-            [headings[index] for index in part],
-            "simple",
-            colalign=["right" if table.columns[index].is_number else "left" for index in part],
-            disable_numparse=True,
-            maxcolwidths=[None if table.columns[index].is_number else widths[index] for index in part] if cells else None,
-        )
-        for part in parts
-    )
-    notes = "".join(f"\n{textwrap.fill(note, width, subsequent_indent='  ') if width else note}" for note in table.notes)
-    return f"{table.title}\n\n{body}\n{notes}\n"
-
-
-def _narrowed(widths: Sequence[int], is_text: Sequence[bool], width: int) -> list[int]:
-    """Let columns of texts, the widest first, give way to 24 characters when the table is wider than the terminal."""
-    narrowed = list(widths)
-    excess = _total(widths) - width
-    for index in sorted((index for index, text in enumerate(is_text) if text), key=lambda index: -widths[index]):
-        if excess > 0:
-            narrowed[index] = min(widths[index], max(LEAST_WIDTH, widths[index] - excess))
-            excess -= widths[index] - narrowed[index]
-    return narrowed
-
-
-def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns that fit beside the first one, which every part begins with."""
-    parts = [[0]]
-    for index in range(1, len(widths)):
-        if len(parts[-1]) > 1 and _total([widths[i] for i in (*parts[-1], index)]) > width:
-            parts.append([0])
-        parts[-1].append(index)
-    return parts
-
-
-def _total(widths: Sequence[int]) -> int:
-    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def as_markdown(tables: Sequence[Table]) -> str:

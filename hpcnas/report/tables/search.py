@@ -38,8 +38,14 @@ def search_table(runs: Sequence[RunRows]) -> Table:
     settings = different_settings([run.config for run in runs])
     columns = (*COLUMNS, *([SETTINGS] if any(settings) else []), *([NOTE] if any(run.config.note for run in runs) else []))
     rows = tuple(_row(run, differing) for run, differing in zip(runs, settings, strict=True))
-    notes = ["fitness: validation accuracy of the best genotype's small model, mean ± standard deviation (repeats)."]
+    # A function of the user's own returns any number from 0 to 1; notes on single runs say what it was.
+    fitness = "validation accuracy of the best genotype's small model" if _are_trained(runs) else "that of the best genotype"
+    notes = [f"fitness: {fitness}, mean ± standard deviation (repeats)."]
     return Table("runs", "Searches", columns, rows, (*notes, *run_notes(runs)))
+
+
+def _are_trained(runs: Sequence[RunRows]) -> bool:
+    return not runs or any(run.config.recipe.fitness == "train" for run in runs)
 
 
 def different_settings(configs: Sequence[RunConfig]) -> list[str]:

@@ -81,11 +81,13 @@ def test_a_failing_search_runs_the_command_of_failure_and_keeps_its_error(
     assert "my own bug" in reason or "no fault of genotypes" in reason
 
 
-def test_a_command_that_fails_changes_nothing_about_the_search(tmp_path: Path) -> None:
+def test_a_command_that_fails_changes_nothing_about_the_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, config = RunFolder(tmp_path / "run"), config_of()
     broken = replace(config, cluster=replace(config.cluster, on_end="exit 7"))
     assert run_head(broken, folder) == 0
-    assert "exit 7 ended with exit code 7" in (folder.logs / "head.log").read_text()
+    trouble = "--on-end 'exit 7' ended with exit code 7"
+    assert trouble in (folder.logs / "head.log").read_text()
+    assert capsys.readouterr().err.splitlines() == [trouble]
 
 
 def test_the_command_runs_although_the_log_cannot_be_written_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ import io
 import json
 
 from hpcnas.report.quoting import latex_escape
-from hpcnas.report.tables.formats import as_csv, as_json, as_latex, as_markdown, as_text
+from hpcnas.report.tables.formats import as_csv, as_json, as_latex, as_markdown
 from hpcnas.report.tables.formatting import Spread, TopErrors
 from hpcnas.report.tables.table import Column, ColumnKind, Row, Table
 
@@ -32,40 +32,6 @@ TABLE = Table(
 def test_missing_cells_are_dashes():
     assert TABLE.cells(TABLE.rows[1]) == [HOSTILE, "-", "-", "-", "12.3"]
     assert as_latex([TABLE]).count("-- & -- & --") == 1
-
-
-def test_text_shows_every_value_with_its_spread_and_number():
-    text = as_text([TABLE])
-    assert "3.75 ± 0.12 (5)" in text
-    assert "20.3/5.2 (1)" in text
-    assert "a note" in text
-
-
-def test_text_gives_way_to_a_narrow_terminal():
-    """The first column, names, is broken; no other is."""
-    row = Row({"name": "a rather long name of a search that goes on and on", "error": Spread(3.75, 0.12, 5)})
-    table = Table("t", "T", COLUMNS, (row,))
-    assert max(map(len, as_text([table]).splitlines())) > 90
-    narrow = as_text([table], 90)
-    assert max(map(len, narrow.splitlines())) <= 90
-    assert "3.75 ± 0.12 (5)" in narrow
-
-
-def test_a_table_too_wide_for_a_terminal_comes_in_parts_with_every_value_once():
-    """Each part fits and begins with the names, as the rows would have no head otherwise."""
-    row = Row({"name": "evolution", "error": Spread(3.75, 0.12, 5), "imagenet": TopErrors(20.3, 5.2), "hours": 12.34})
-    lines = as_text([Table("t", "T", COLUMNS, (row,))], 40).splitlines()
-    assert max(map(len, lines)) <= 40
-    assert sum(line.startswith("evolution") for line in lines) == sum(line.startswith("name") for line in lines) > 1
-    text = "\n".join(lines)
-    assert [text.count(value) for value in ("3.75 ± 0.12 (5)", "20.3/5.2 (1)", "12.3")] == [1, 1, 1]
-
-
-def test_text_shows_own_rows_before_published_ones():
-    text = as_text([TABLE])
-    assert text.index("a|b_c") < text.index("paper ")
-    markdown = as_markdown([TABLE])
-    assert markdown.index("| paper ") < markdown.index("script"), "files keep the paper's order"
 
 
 def test_latex_is_booktabs_and_escapes_what_comes_from_a_run():

@@ -138,3 +138,9 @@ def test_shorter_trainings_than_the_papers_are_said(make_rows, make_finals):
     assert "short: small models trained for 500 steps, 4 times each (the paper: 5,000, 4)." in notes
     assert "short: cifar models trained for 2,000 steps (the paper: 80,000)." in notes
     assert "steps" not in " ".join(table1([make_rows(finals=make_finals(1, (4.0,)))]).notes)
+
+
+def test_the_fitness_of_a_function_is_not_called_an_accuracy(make_rows):
+    trained, mine = make_rows("trained"), make_rows("mine", fitness="mine:score")
+    assert "accuracy" not in search_table([mine]).notes[0]
+    assert all("validation accuracy" in search_table(runs).notes[0] for runs in ([trained], [trained, mine]))

@@ -1,0 +1,14 @@
+"""The folder of a run: what is said of one that holds none."""
+
+from pathlib import Path
+
+import pytest
+
+from hpcnas.errors import UsageError
+from hpcnas.run_folder import RunFolder
+
+
+def test_the_command_for_a_folder_without_a_run_is_typed_as_it_stands() -> None:
+    with pytest.raises(UsageError, match="holds no run") as refused:
+        RunFolder(Path("/runs/a b")).require()
+    assert "`python -m hpcnas.head --run '/runs/a b'`" in str(refused.value)
