@@ -1,11 +1,13 @@
 """The kernels in Triton's interpreter against the float64 reference; started by test_kernels.py with TRITON_INTERPRET=1."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from hpcnas.networks.gpu import narrow
+from hpcnas.networks.gpu.kernels.head import classify
 from hpcnas.networks.gpu.kernels.pools import pool_backward, pool_forward
 from hpcnas.networks.gpu.launch import Launch
 from hpcnas.networks.gpu.layout import Descent
@@ -105,6 +107,23 @@ def test_a_run_that_diverges_shows_it_and_leaves_the_others_alone(pair, alone):
     assert are_same(alone[0][0][0], found[0][0])
 
 
+def test_sums_of_squares_up_to_the_size_that_is_promised_do_not_overflow():
+    """|sum of z z| < 5e11, see kernels.common: a batch of 256 images of 24 px whose values are about 1800."""
+    case = Case(tiny("smallest"))
+    case.data = replace(case.data, scale=1e4 * case.data.scale, shift=1e4 * case.data.shift)
+    steps = case.steps_of([0], NO_UPDATE, rate=0.0)
+    begin, stem = steps.launches[:2]
+    for launch in (begin, stem):
+        launch()
+    with torch.no_grad():
+        z = case.reference(0, torch.float64).stem[0].conv(case.images(0, 0, torch.float64)[0]).transpose(0, 1).flatten(1)
+    largest = float(z.square().sum(1).max())
+    assert 1e10 < largest < 5e11
+    _, _, mean, inverse, *_ = steps.layout.weights.coef[: 6 * len(z)].double().view(6, -1)
+    torch.testing.assert_close(mean, z.mean(1), rtol=1e-5, atol=1.0)
+    torch.testing.assert_close(inverse, 1 / z.std(1, correction=0), rtol=1e-5, atol=0.0)
+
+
 def test_evaluation_with_running_statistics_equals_the_reference():
     error_of_features, hits, right_hits = evaluated(Case(tiny("pool_of_pool"), batch=4, crop=2))
     assert error_of_features < 2e-6
@@ -145,6 +164,29 @@ def test_max_pools_take_the_first_of_equals_as_torch_does(worst):
     assert x.grad is not None
     assert torch.equal(largest.nan_to_num(9.0), y.permute(0, 2, 3, 1).nan_to_num(9.0))
     torch.testing.assert_close(found, x.grad.permute(0, 2, 3, 1))
+
+
+def test_a_loss_is_finite_whatever_the_size_of_the_logits():
+    """exp of a logit above 88 is infinite in float32: a network whose weights grow must not look as if it had diverged."""
+    generator = torch.Generator().manual_seed(4)
+    F, classes, batch = 5, 3, 6
+    features = 100 * torch.randn(batch, F, generator=generator)
+    weight, bias = torch.randn(classes, F, generator=generator), torch.randn(classes, generator=generator)
+    labels = torch.randint(0, classes, (batch,), generator=generator)
+    logits = (features @ weight.T + bias).requires_grad_()
+    assert logits.abs().max() > 200
+    loss = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    loss.mean().backward()
+    found = {"losses": torch.zeros(batch), "dlogits": torch.zeros(batch, 16), "hits": torch.zeros(batch, dtype=torch.int32)}
+    shared = {"features": features, "weights": torch.cat([weight.flatten(), bias]), "labels": labels}
+    shared |= {"choice": torch.arange(4 * batch, dtype=torch.int32), "NP": 0, "classifier": 0, "bias": classes * F}
+    own = {"F": F, "classes": classes, "batch": batch, "BLOCK": 16, "BF": 64, "BCLS": 16, "EVAL": False}
+    launch = Launch("", classify, (1, 1), 0, own)
+    launch.bind(found | shared | {"runs": 1}, 1)
+    launch()
+    torch.testing.assert_close(found["losses"], loss.detach(), rtol=1e-5, atol=1e-4)
+    assert logits.grad is not None
+    torch.testing.assert_close(found["dlogits"][:, :classes], logits.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_wide_values_are_cut_and_equal_the_reference(monkeypatch):
