@@ -47,13 +47,13 @@ def full_size_variants(genotype: Genotype, arch: int, classes: int = 10) -> list
     return variants_of(PassPlan(genotype_to_json(genotype), evaluation_batch=0, model="cifar", **sizes).launches(5), arch)
 
 
-def stems(arch: int, in_channels: int) -> list[KernelVariant]:
-    """Of images of more channels, for a narrow and a wide stem, in training and evaluation."""
+def stems(in_channels: int) -> list[Launch]:
+    """Of images of so many channels, for a narrow and a wide stem, in training and evaluation."""
     found = []
     for channels in (16, 64):
         sizes = {"channels": channels, "cells": 1, "classes": 10, "batch": 256, "crop": 24, "image_px": 32}
         made = PassPlan(genotype_to_json(tiny("smallest")), in_channels=in_channels, evaluation_batch=500, **sizes)
-        found += variants_of([launch for launch in made.launches() if launch.name.startswith("stem")], arch)
+        found += [launch for launch in made.launches() if launch.name.startswith("stem")]
     return found
 
 
@@ -117,12 +117,11 @@ def test_every_variant_compiles_and_fits(arch, own_cache):
 @pytest.mark.parametrize("in_channels", [4, 8, 15])
 def test_with_more_channels_a_stem_holds_fewer_rows_and_is_cut_into_as_many_chunks(in_channels):
     """A tile of patches as large as that of three channels, so that registers hold it."""
-    of_three, of_more = stems(90, 3), stems(90, in_channels)
-    assert [one.launch.name for one in of_more] == [one.launch.name for one in of_three]
-    for few, many in zip(of_three, of_more, strict=True):
-        rows = many.launch.own["BLOCK"]
-        assert rows * many.launch.own["BK"] <= few.launch.own["BLOCK"] * few.launch.own["BK"] or rows == 16
-        assert many.launch.grid == few.launch.grid
+    for few, many in zip(stems(3), stems(in_channels), strict=True):
+        assert many.name == few.name
+        rows = many.own["BLOCK"]
+        assert rows * many.own["BK"] <= few.own["BLOCK"] * few.own["BK"] or rows == 16
+        assert many.grid == few.grid
 
 
 @pytest.mark.nightly
@@ -131,7 +130,7 @@ def test_with_more_channels_a_stem_holds_fewer_rows_and_is_cut_into_as_many_chun
 @pytest.mark.parametrize("arch", [80, 90])
 def test_a_stem_of_more_channels_compiles_and_fits(arch, in_channels, own_cache):
     """From 4 channels on a row of patches is 64 wide, from 8 on 128, from 15 to the most, 16, 256."""
-    assert misfits(stems(arch, in_channels), arch) == []
+    assert misfits(variants_of(stems(in_channels), arch), arch) == []
 
 
 @pytest.fixture
