@@ -62,7 +62,10 @@ def _run_of(source: str) -> tuple[RunFolder | None, int]:
     name, _, which = source.rpartition(":")
     number = which.removeprefix(TOP)
     if name and (which == BEST or (which.startswith(TOP) and number.isdecimal() and int(number[:9]) > 0)):
-        return RunFolder(Path(name).absolute()).require(), 1 if which == BEST else int(number[:9])
+        found = RunFolder(Path(name).absolute())
+        if not found.config.is_file():
+            raise UsageError(f"--initial {source}: {name} holds no run; `hpcnas runs` lists those that there are")
+        return found, 1 if which == BEST else int(number[:9])
     folder = RunFolder(Path(source).absolute())
     return (folder, 1) if folder.config.is_file() else (None, 0)
 

@@ -75,7 +75,7 @@ def test_the_best_of_a_run_is_its_name_alone_too(earlier: Path, tmp_path: Path) 
         (["--initial", "published", *FLAT], "is of another search space"),
         (["--initial", "EARLIER", *FLAT], "is of another search space"),
         (["--initial", "EARLIER:top7"], "names 7 genotypes, more than --population 6"),
-        (["--initial", "nowhere:top7"], "holds no run"),
+        (["--initial", "nowhere:top7"], "--initial nowhere:top7: nowhere holds no run; `hpcnas runs` lists"),
     ],
 )
 def test_what_cannot_be_begun_with_is_one_sentence_and_leaves_nothing(
