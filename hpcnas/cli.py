@@ -33,6 +33,7 @@ FAMILIES = {
     "bench": ("bench",),
 }
 WRONG_USAGE = 2
+_NUMBERS = {"int": "a whole number", "float": "a number"}
 INTERRUPTED = 130
 
 
@@ -137,11 +138,21 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, HpcnasError):
         return error.exit_code, str(error)
     if hasattr(error, "format_message"):  # typer's own errors; their module differs between its versions
-        why = _one_line(error.format_message()).replace("Value error, ", "").rstrip(".")
-        return WRONG_USAGE, f"{why}; see `{_command_path(error)} --help`"
+        return WRONG_USAGE, f"{_why(error, _one_line(error.format_message()))}; see `{_command_path(error)} --help`"
     if isinstance(error, OSError) and error.strerror:
         return 1, f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return 1, f"unexpected {type(error).__name__}: {_one_line(str(error))}; with --debug it comes with its traceback"
+
+
+def _why(error: Exception, text: str) -> str:
+    """The sentence of one of typer's errors; a text that should be a number is named with what is allowed."""
+    for wrong in getattr(error.__cause__, "errors", list)():  # pydantic's, of typer 0.29
+        kind = _NUMBERS.get(wrong["type"].partition("_parsing")[0])
+        if kind:
+            text = text.replace(_one_line(wrong["msg"]), f"'{str(wrong['input'])[:80]}' is not {kind}")
+    for name, kind in _NUMBERS.items():  # typer 0.28
+        text = text.replace(f"is not a valid {name}.", f"is not {kind}")
+    return text.replace("Value error, ", "").rstrip(".")
 
 
 def _command_path(error: Exception) -> str:

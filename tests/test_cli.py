@@ -260,6 +260,21 @@ def test_every_command_has_help(desk: Path) -> None:
     assert "--tournament" in hpcnas("head", "--help", cwd=desk).stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["head", "--steps", "viele"], "Invalid value for '--steps': 'viele' is not a whole number; see `hpcnas head --help`"),
+        (["head", "--hours", "x"], "Invalid value for '--hours': 'x' is not a number; see `hpcnas head --help`"),
+        (["retry", "1.5"], "'1.5' is not a whole number; see `hpcnas retry --help`"),
+    ],
+)
+def test_a_word_for_a_number_is_named_with_what_is_allowed(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_a_traceback_comes_only_with_debug(desk: Path) -> None:
     arguments = ("head", "--run", "run", "--workers", "0")
     assert "Traceback" not in hpcnas(*arguments, cwd=desk).stderr

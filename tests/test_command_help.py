@@ -106,3 +106,11 @@ def test_the_shell_completes_commands_options_and_choices(words: str, expected: 
         [sys.executable, "-m", "hpcnas"], env=os.environ | asked, cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == expected
+
+
+@pytest.mark.parametrize("names", LEAVES, ids=" ".join)
+def test_a_help_is_broken_at_the_end_of_a_sentence(names: tuple[str, ...]) -> None:
+    """A terminal keeps the line breaks of a docstring, and breaks lines at its own width besides."""
+    lines = [line for line in (found(names).help or "").splitlines() if line]
+    assert lines
+    assert [line for line in lines if not line.endswith((".", ")"))] == []

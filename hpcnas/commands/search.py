@@ -50,8 +50,8 @@ def head(
 ) -> None:
     """Search: breed genotypes, keep workers running, stop at exactly --steps evaluated.
 
-    The same command again goes on where the run stands; --workers and --steps may change. Ctrl-C once
-    drains (what runs is finished), twice leaves (workers go on).
+    The same command again goes on where the run stands; --workers and --steps may change.
+    Ctrl-C once drains (what runs is finished), twice leaves (workers go on).
     """
     folder = RunFolder.from_option(run)
     from hpcnas.cluster.launch import settle_workers

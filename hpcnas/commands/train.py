@@ -131,7 +131,8 @@ def _recipe(folder: RunFolder, run: str | None, layer: dict[str, Any]) -> "Recip
     given = layer.get("recipe", {})
     if "dataset" in given or "image_px" in given:
         none = {key: getattr(RecipeConfig(), key) for key in OF_THE_DATA}  # those of the run are of its own data set
-        given = {"image_px": 0} | given | none
+        # Images are named to be trained on, though the run's own fitness may look at none.
+        given = {"image_px": 0, "fitness": "train"} | given | none
     return RunConfig.from_dict({"recipe": given}, base).recipe
 
 

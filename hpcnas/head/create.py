@@ -130,5 +130,8 @@ def _write(path: Path, text: str, mode: int) -> None:
 
 
 def _value(config: RunConfig, name: str) -> object:
+    """A setting as it is typed: numbers of a list with commas between them; "none" for what was left out."""
     section, key = name.split(".")
-    return config.to_dict()[section][key]
+    value = config.to_dict()[section][key]
+    typed = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+    return "none" if typed in ("", None) else typed

@@ -62,7 +62,10 @@ def _run_of(source: str) -> tuple[RunFolder | None, int]:
     name, _, which = source.rpartition(":")
     number = which.removeprefix(TOP)
     if name and (which == BEST or (which.startswith(TOP) and number.isdecimal() and int(number[:9]) > 0)):
-        return RunFolder(Path(name).absolute()).require(), 1 if which == BEST else int(number[:9])
+        found = RunFolder(Path(name).absolute())
+        if not found.config.is_file():
+            raise UsageError(f"--initial {source}: {name} holds no run; `hpcnas runs` lists those that there are")
+        return found, 1 if which == BEST else int(number[:9])
     folder = RunFolder(Path(source).absolute())
     return (folder, 1) if folder.config.is_file() else (None, 0)
 
@@ -71,7 +74,7 @@ def _of_run(folder: RunFolder, number: int, source: str, space: SearchSpace) -> 
     with Population.open(folder) as population:
         theirs, rows = population.config.space, population.individuals(State.EVALUATED)
     if _shape(theirs) != _shape(space):
-        raise UsageError(f"--initial {source} is of another search space than this run's; name a run of the same space")
+        raise UsageError(_other_space(source, theirs.kind, theirs.motifs, theirs.nodes))
     if theirs.primitives and theirs.primitives_fingerprint != space.primitives_fingerprint:
         raise UsageError(f"--initial {source} has the primitives of {theirs.primitives}; give --primitives {theirs.primitives}")
     fittest: dict[str, int] = {}
@@ -98,6 +101,9 @@ def _check_space(genotype: Genotype, source: str, space: SearchSpace) -> None:
     motifs = tuple(len(level) for level in genotype.levels)
     nodes = [{motif.nodes for motif in level} for level in genotype.levels]
     if motifs != space.motifs or nodes != [{number} for number in space.nodes]:
-        raise UsageError(
-            f"--initial {source} is of another search space than this run's; give --space, --motifs and --nodes of it"
-        )
+        raise UsageError(_other_space(source, genotype.space, motifs, [max(found) for found in nodes]))
+
+
+def _other_space(source: str, kind: str, motifs: Sequence[int], nodes: Sequence[int]) -> str:
+    options = f"--space {kind} --motifs {','.join(map(str, motifs))} --nodes {','.join(map(str, nodes))}"
+    return f"--initial {source} is of another search space than this run's; leave it out, or begin one of {options}"

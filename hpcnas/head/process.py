@@ -1,6 +1,7 @@
 """The process of a head, `python -m hpcnas.head`: its signals, its run and its display, from start to exit code."""
 
 import contextlib
+import logging
 import signal
 import sys
 import threading
@@ -15,6 +16,8 @@ from hpcnas.head.loop import Head
 from hpcnas.head.page import PageWriter
 from hpcnas.head.start import OpenRun, open_run, show_plan
 from hpcnas.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 def run_head(config: RunConfig, folder: RunFolder, *, download: bool = False, dry_run: bool = False, address: str = "") -> int:
@@ -55,6 +58,7 @@ def _conclude(folder: RunFolder, page: PageWriter, ending: Ending, config: RunCo
             with contextlib.suppress(OSError):  # a disk that became read-only may be the failure that the command reports
                 log_to_file(folder, stack)  # the run's own log is closed by now
             page.finish()
+        log.info("the search %s%s", ending.state, f": {ending.reason}" if ending.reason else "")
         _notify(config, ending)
 
 

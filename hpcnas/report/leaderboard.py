@@ -121,7 +121,7 @@ def _by_cause(attempts: Sequence[AttemptRow]) -> list[list[AttemptRow]]:
 def _cause_text(rows: Sequence[AttemptRow], number: dict[tuple[int, int], int], traces: bool) -> str:
     last = rows[-1]
     attempts = "1 attempt" if len(rows) == 1 else f"{len(rows)} attempts"
-    lines = [f"{last.outcome}, {attempts}: {last.error}"]
+    lines = [f"{last.outcome}, {attempts}: {' '.join(last.error.split())}"]  # its own lines stand in the traceback
     for row in rows:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.ended))
         lines.append(f"  genotype {row.individual_id}, attempt {number[row.individual_id, row.token]} on {row.host} at {when}")

@@ -56,9 +56,10 @@ def import_own_module(option: str, name: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UsageError(
-            f"{option} {name} cannot be imported: {error}; it must be installed, or lie where the command is typed"
-        ) from error
+        todo = "it must be installed, or lie where the command is typed"
+        if module.endswith(".py"):
+            todo = f"give the module without .py, as {option} {name.replace(module, module.removesuffix('.py'), 1)}"
+        raise UsageError(f"{option} {name} cannot be imported: {error}; {todo}") from error
     except BaseException as error:
         raise_if_interrupted(error)
         raise UsageError(f"{option} {name} cannot be imported: module {module} {_fault_at_import(error)}") from error
@@ -96,8 +97,9 @@ def _fault_at_import(error: BaseException) -> str:
 
 
 def _fault(error: BaseException) -> str:
-    # Not a place in hpcnas itself, whose checks a user's line may have called.
-    places = [place for place in traceback.extract_tb(error.__traceback__) if not place.filename.startswith(_PACKAGE)]
+    # Not a place in hpcnas itself, whose checks a user's line may have called, nor one without a file, as in a dataclass.
+    others = (_PACKAGE, "<")
+    places = [place for place in traceback.extract_tb(error.__traceback__) if not place.filename.startswith(others)]
     where = f"; {os.path.basename(places[-1].filename)}, line {places[-1].lineno}" if places else ""
     return f"fails ({_in_words(error)}{where}); mend it first"
 

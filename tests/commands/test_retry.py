@@ -56,6 +56,19 @@ def test_failures_are_grouped_by_cause_the_most_frequent_first(run: RunFolder, c
     assert "Traceback" not in capsys.readouterr().out
 
 
+def test_an_error_of_several_lines_heads_its_attempts_in_one(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["retry", "2", "--run", str(run.path)]) == 0
+    store = open_store(run, RunConfig())
+    store.begin_epoch()
+    store.join(WorkerInfo("v", "host", 1))
+    lease = store.claim("v", "again").lease
+    assert lease is not None
+    store.fail(lease.individual_id, lease.token, Failure(FailureKind.BUILD, "size mismatch:\n  (3, 4)", "ValueError"))
+    store.close()
+    assert main(["failures", "--run", str(run.path)]) == 0
+    assert "build, 1 attempt: size mismatch: (3, 4)\n  genotype 2, attempt" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "left"),
     [

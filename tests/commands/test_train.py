@@ -23,3 +23,14 @@ def test_evaluate_does_not_train_on_the_cpu_in_silence(
     assert main(given) == 1
     assert "gave this process a GPU (CUDA_VISIBLE_DEVICES=0) but torch sees none" in capsys.readouterr().err
     assert main([*given, "--device", "cpu"]) == 2
+
+
+def test_a_data_set_that_is_named_is_trained_on_though_the_runs_fitness_is_synthetic(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = ["--run", str(tmp_path / "run")]
+    assert main(["head", "--preset", "smoke", "--cluster", "debug", "--fitness", "synthetic", "--steps", "1", *run]) == 0
+    assert main(["evaluate", "published", *run, "--dataset", "folder:nowhere"]) == 2
+    assert "folder:nowhere: there is no such folder" in capsys.readouterr().err
+    assert main(["evaluate", "published", *run, "--repeats", "1"]) == 0
+    assert "synthetic" in capsys.readouterr().out

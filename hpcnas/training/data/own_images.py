@@ -73,8 +73,8 @@ def _part(name: str, called: str, returned: Any) -> tuple[Bytes, Labels]:
         raise DataError(f"{where} returned images of shape {images.shape}; channels come last: give (N, H, W, channels)")
     if not 1 <= images.shape[3] <= MOST_CHANNELS or 0 in images.shape:
         raise DataError(
-            f"{where} returned images of shape {images.shape}; give at least one pixel and 1 to {MOST_CHANNELS} channels, "
-            "which come last"
+            f"{where} returned images of shape {images.shape}; give at least one image of at least one pixel and "
+            f"1 to {MOST_CHANNELS} channels, which come last"
         )
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise DataError(

@@ -53,6 +53,7 @@ def test_patience_drains_a_search_and_a_longer_one_goes_on(tmp_path: Path, capsy
     [[kind, reason, count, _]] = told(folder)
     assert (kind, count) == ("drained", str(len(order)))
     assert "--patience 2" in reason
+    assert f"the search drained: {reason}" in (folder.logs / "head.log").read_text()
 
     assert run_head(config_of(search={"steps": len(order) + 3}), folder) == 0  # a budget is no fixed setting
     assert told(folder)[1][:3] == ["finished", "", str(len(order) + 3)]
@@ -79,6 +80,7 @@ def test_a_failing_search_runs_the_command_of_failure_and_keeps_its_error(
     [[kind, reason, count, best]] = told(folder)
     assert (kind, count, best) == ("failed", "0", "")
     assert "my own bug" in reason or "no fault of genotypes" in reason
+    assert f"the search failed: {reason}" in (folder.logs / "head.log").read_text()
 
 
 def test_a_command_that_fails_changes_nothing_about_the_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,12 @@ def test_fixed_settings_are_named_with_both_values(folder: RunFolder, config: Ru
         check_resumable(folder, changed, config)
 
 
+def test_settings_that_were_left_out_and_lists_are_named_as_they_are_typed(folder: RunFolder, config: RunConfig) -> None:
+    changed = replace(config, space=replace(config.space, nodes=(3, 3), primitives="operations"))
+    with pytest.raises(UsageError, match=r"space\.nodes is 4,5, not 3,3; space\.primitives is none, not operations;"):
+        check_resumable(folder, changed, config)
+
+
 def test_workers_and_steps_may_change(folder: RunFolder, config: RunConfig) -> None:
     changed = replace(config, search=replace(config.search, steps=99), cluster=replace(config.cluster, workers=50))
     check_resumable(folder, changed, config)

@@ -72,10 +72,10 @@ def test_the_best_of_a_run_is_its_name_alone_too(earlier: Path, tmp_path: Path) 
     ("more", "sentence"),
     [
         (["--initial", "nowhere.json"], "is no source; give published"),
-        (["--initial", "published", *FLAT], "is of another search space"),
-        (["--initial", "EARLIER", *FLAT], "is of another search space"),
+        (["--initial", "published", *FLAT], "begin one of --space hierarchical --motifs 6,1 --nodes 4,5"),
+        (["--initial", "EARLIER", *FLAT], "begin one of --space hierarchical --motifs 6,1 --nodes 4,5"),
         (["--initial", "EARLIER:top7"], "names 7 genotypes, more than --population 6"),
-        (["--initial", "nowhere:top7"], "holds no run"),
+        (["--initial", "nowhere:top7"], "--initial nowhere:top7: nowhere holds no run; `hpcnas runs` lists"),
         (["--initial", "published", "--max-parameters", "5000"], "--initial published has "),
     ],
 )

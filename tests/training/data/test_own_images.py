@@ -49,6 +49,7 @@ WRONG = {
     "return np.zeros((9, 3, 8, 8), 'uint8'), np.arange(9)": "channels come last",
     "return np.zeros((9, 8, 8, 17), 'uint8'), np.arange(9)": "1 to 16 channels",
     "return np.zeros((9, 0, 0, 3), 'uint8'), np.arange(9)": "at least one pixel",
+    "return np.zeros((0, 8, 8, 3), 'uint8'), np.arange(0)": "at least one image",
     "return np.zeros((9, 8, 9), 'uint8'), np.arange(9) % 3": r"shape \(8, 9, 1\), which is no square; give --image-px",
     "return np.zeros((9, 8, 8), 'uint8'), np.arange(9) % 3 * 1.0": r"labels of shape \(9,\) and type float64",
     "return np.zeros((9, 8, 8), 'uint8'), np.zeros((9, 3), int)": r"labels of shape \(9, 3\)",
