@@ -1,6 +1,7 @@
 """For `hpcnas final`: genotypes to train, alone and in a searched run, and arguments that make it short."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,10 @@ def tiny(genotype: str, run: Path, *more: str) -> list[str]:
     """Arguments for two steps of the smallest network."""
     settings = "--dataset digits --channels 2 --cells 1 --steps 2 --batch 16"
     return [genotype, "--run", str(run), *settings.split(), *more]
+
+
+def free_port() -> int:
+    """For ranks of this machine to meet."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
