@@ -28,14 +28,14 @@ def genotype_file(tmp_path: Path) -> str:
 
 @pytest.fixture
 def searched(tmp_path: Path) -> RunFolder:
-    """A run with four evaluated genotypes, of which the first and the third set records."""
+    """A run with four evaluated genotypes, of which the first and the third set records and are the front."""
     folder = RunFolder(tmp_path / "searched")
     recipe = RecipeConfig(dataset="digits", repeats=1)
     create_run(folder, RunConfig(search=SearchConfig(steps=4, population=4), recipe=recipe))
     store = open_store(folder, RunConfig())
     store.begin_epoch()
     genotypes = [Genotype(((Motif(((k,), (3, 4))),),)) for k in (1, 2, 3, 4)]
-    store.add([OffspringRecord(digest(one), genotype_to_json(one), None, "", 100) for one in genotypes])
+    store.add([OffspringRecord(digest(one), genotype_to_json(one), None, "", 100 * k) for k, one in enumerate(genotypes, 1)])
     store.join(WorkerInfo("w", "host", 1))
     for accuracy in (0.5, 0.4, 0.6, 0.6):
         lease = store.claim("w", f"c{accuracy}{os.urandom(4).hex()}").lease
