@@ -5,7 +5,7 @@ import os
 import shutil
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,13 @@ from hpcnas.commands.final_pin import Named, pinned
 from hpcnas.commands.final_preparation import Preparation
 from hpcnas.commands.final_record import deliver_final
 from hpcnas.commands.final_start import leave
-from hpcnas.errors import StoppedBySignal, UsageError
+from hpcnas.errors import StoppedBySignal, TrainingDiverged, UsageError
 from hpcnas.records import Final
 from hpcnas.representation.canonical import digest as digest_of
 from hpcnas.representation.codec import genotype_from_json, genotype_to_json
 from hpcnas.run_folder import RunFolder
 from hpcnas.training.full_size.distributed import Group, RankLost, StoppedElsewhere
+from hpcnas.training.full_size.progress import Reporter
 from hpcnas.training.full_size.ranks import RankInfo
 from hpcnas.training.full_size.recipe import FullRecipe
 from hpcnas.training.full_size.result import WEIGHTS_NAME, safetensors_writer
@@ -45,6 +46,7 @@ def train_here(
         The exit code: 0, or that of another rank that was stopped or lost.
     Raises:
         StoppedBySignal: a signal of this rank's own.
+        TrainingDiverged: when all others are through, one error for all genotypes that diverged.
     """
     group = Group(rank_info)
     folder = options.folder
@@ -85,24 +87,54 @@ def _train_all(
         download=options.download,
         compile=options.compile,
     )
-    for genotype, individual in genotypes:
-        results = []
-        digest = digest_of(genotype)
-        tasks = [
-            TrainingTask(genotype, recipe, run, _output(options, recipe, digest, run), individual)
-            for run in options.run_numbers(recipe)
-        ]
-        # All runs are checked before the first is trained: a refusal of the last one would else come days later.
-        for task in tasks:
-            group.first_only(partial(_check_weights_out, options, task))
-        with closing(train_runs(tasks, group, run_options)) as trained:
-            # One by one, as they end: a job that is killed in its last run has delivered the others.
-            for task, result in trained:
-                group.first_only(partial(_hand_over, options, stop, task, result))
-                results.append(result)
-        if group.is_first and len(results) > 1:
-            print(_summary(results), flush=True)
+    diverged: dict[str, TrainingDiverged] = {}
+    for named in genotypes:
+        try:
+            _train_genotype(options, recipe, group, stop, named, run_options)
+        except TrainingDiverged as error:
+            name = _name(named)
+            diverged[name] = error
+            if group.is_first and named is not genotypes[-1]:
+                Reporter(0, 1)(f"genotype {name} diverged; the other genotypes go on")
+    if diverged:
+        raise _all_in_one(diverged, len(genotypes))
     return 0
+
+
+def _train_genotype(
+    options: FinalOptions, recipe: FullRecipe, group: Group, stop: StopFlag, named: Named, run_options: RunOptions
+) -> None:
+    """Train every run of one genotype, deliver each as it ends and print their mean."""
+    genotype, individual = named
+    digest = digest_of(genotype)
+    tasks = [
+        TrainingTask(genotype, recipe, run, _output(options, recipe, digest, run), individual)
+        for run in options.run_numbers(recipe)
+    ]
+    # All runs are checked before the first is trained: a refusal of the last one would else come days later.
+    for task in tasks:
+        group.first_only(partial(_check_weights_out, options, task))
+    results = []
+    with closing(train_runs(tasks, group, run_options)) as trained:
+        # One by one, as they end: a job that is killed in its last run has delivered the others.
+        for task, result in trained:
+            group.first_only(partial(_hand_over, options, stop, task, result))
+            results.append(result)
+    if group.is_first and len(results) > 1:
+        print(_summary(results), flush=True)
+
+
+def _all_in_one(diverged: Mapping[str, TrainingDiverged], count: int) -> TrainingDiverged:
+    """One error for all genotypes that diverged, of `count`; on another rank than the first error's it says nothing."""
+    first = next(iter(diverged.values()))
+    if count == 1 or isinstance(first, StoppedElsewhere):
+        return first
+    return TrainingDiverged(f"{len(diverged)} of {count} genotypes diverged ({', '.join(diverged)}); the first: {first}")
+
+
+def _name(named: Named) -> str:
+    genotype, individual = named
+    return str(individual) if individual is not None else digest_of(genotype)[:16]
 
 
 def _output(options: FinalOptions, recipe: FullRecipe, digest: str, run: int) -> Path:

@@ -5,7 +5,6 @@ as the head breeds them and get their synthetic fitness, so what tournaments see
 """
 
 import heapq
-from collections import deque
 from dataclasses import dataclass
 from math import floor
 from random import Random
@@ -49,7 +48,7 @@ class _Search:
         # Events of one time are taken in order of entry, so that a scenario has one outcome.
         self.events: list[tuple[float, int, str, int]] = []  # (time, order of entry, what, worker)
         self.entries = 0
-        self.queue: deque[_Task] = deque()
+        self.queue: list[tuple[bool, int, _Task]] = []  # as the store's: what was given back goes first, then the oldest
         self.leased: dict[int, _Task] = {}  # by worker
         self.waiting: dict[int, float] = {}  # worker -> since when
         self.asked: dict[int, float] = {}
@@ -94,7 +93,7 @@ class _Search:
 
     def serve(self, worker: int, now: float) -> None:
         """Answer a claim: draw the end of the attempt, or retire the worker if nothing is left to begin."""
-        task = self.queue.popleft() if self.queue else self.next_offspring()
+        task = heapq.heappop(self.queue)[-1] if self.queue else self.next_offspring()
         if task is None:
             self.retire(worker, now)
             return
@@ -201,7 +200,7 @@ class _Search:
             self.outcome.failed += 1
             self.hand_over(task)
         else:
-            self.queue.append(task)
+            self.enqueue(task, is_given_back=True)
         # A failed genotype is replaced by a new one, so a search in which all fail would go on for ever.
         if self.outcome.failed > 100 + 10 * self.scenario.search.steps:
             raise HpcnasError(
@@ -210,13 +209,17 @@ class _Search:
             )
         self.wake(now)
 
+    def enqueue(self, task: _Task, *, is_given_back: bool) -> None:
+        """Let a genotype that is there wait for a worker; it goes before any that is still to be bred."""
+        heapq.heappush(self.queue, (not is_given_back, task.step, task))
+
     def hand_over(self, task: _Task) -> None:
         """The first that waited for a failed genotype is trained, the others wait for it."""
         genotype = self.genotypes.get(task.step)
         if genotype is not None:
             waiting = self.twins.pop(genotype)
             if waiting:
-                self.queue.append(waiting[0])
+                self.enqueue(waiting[0], is_given_back=False)
                 self.twins[genotype] = waiting[1:]
 
     def wake(self, now: float) -> None:

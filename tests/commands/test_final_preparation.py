@@ -2,12 +2,11 @@
 
 import contextlib
 import ctypes
-import multiprocessing
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ import torch
 
 from hpcnas.system.lock_file import TRAINING_LOCK
 from hpcnas.training.full_size import train as final_training
-from tests.commands.conftest import command, tiny
+from tests.apart import start_apart
+from tests.commands.conftest import command, free_port, tiny
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("outside_of_slurm")
 
@@ -44,25 +45,28 @@ def swallow() -> None:
 
 def signalled(arguments: list[str], number: signal.Signals, prepare: Callable[[], None]) -> tuple[int | None, float]:
     """Send a signal while the data set is opened by `prepare`; exit code and seconds from then on."""
-    opening, really_open = multiprocessing.Event(), final_training.open_data
-
-    def open_data(*given: Any) -> object:
-        opening.set()
-        prepare()
-        return really_open(*given)
+    opening = Path(arguments[2]).with_name("opening")  # beside the run
+    opening.unlink(missing_ok=True)
 
     def run() -> None:
+        really_open = final_training.open_data
+
+        def open_data(*given: Any) -> object:
+            opening.touch()
+            prepare()
+            return really_open(*given)
+
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(final_training, "open_data", open_data)
             os._exit(command(*arguments))
 
-    process = multiprocessing.get_context("fork").Process(target=run)  # torch is imported already
-    process.start()
-    assert opening.wait(60)
+    process = start_apart(run)
+    wait_until(opening.exists)
     began = time.monotonic()
     os.kill(process.pid or 0, number)
     process.join(60)
     process.kill()
+    process.join()
     return process.exitcode, time.monotonic() - began
 
 
@@ -85,29 +89,25 @@ def test_lock_is_given_back(tmp_path: Path, genotype_file: str) -> None:
 
 
 @pytest.mark.parametrize("is_first_gone", [False, True], ids=["together", "the waiting one first"])
-def test_ranks_that_wait_for_one_that_prepares_leave_with_it(
-    tmp_path: Path, genotype_file: str, capfd: pytest.CaptureFixture[str], is_first_gone: bool
-) -> None:
+def test_ranks_that_wait_for_one_that_prepares_leave_with_it(tmp_path: Path, genotype_file: str, is_first_gone: bool) -> None:
     """Rank 0 reads the data, rank 1 waits in a call of gloo's: both have the signal's exit code, and one line is said."""
-    context, port = multiprocessing.get_context("fork"), free_port()
-    opening = context.Event()
+    port, opening = free_port(), tmp_path / "opening"
 
     def load(*_: object, **__: object) -> None:
-        opening.set()
+        opening.touch()
         sleep_in_python()
 
     def run(rank: int) -> None:
-        with pytest.MonkeyPatch.context() as patch:
+        with (tmp_path / f"said-{rank}").open("w") as said, pytest.MonkeyPatch.context() as patch:
+            os.dup2(said.fileno(), 2)
             patch.setattr(final_training, "load_final_data", load)
             for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}.items():
                 patch.setenv(name, str(value))
             patch.setenv("MASTER_ADDR", "127.0.0.1")
             os._exit(command(*tiny(genotype_file, tmp_path / "run", "--device", "cpu")))
 
-    ranks = [context.Process(target=run, args=(rank,)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    assert opening.wait(60)
+    ranks = [start_apart(partial(run, rank)) for rank in range(2)]
+    wait_until(opening.exists)
     for process in reversed(ranks):
         os.kill(process.pid or 0, signal.SIGTERM)
         if is_first_gone:  # then rank 0 finds, on its way out, that the other one is lost
@@ -115,15 +115,11 @@ def test_ranks_that_wait_for_one_that_prepares_leave_with_it(
     for process in ranks:
         process.join(SOON_S)
         process.kill()
+        process.join()
     assert [process.exitcode for process in ranks] == [143, 143]
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("hpcnas: ")]
+    lines = [line for rank in range(2) for line in (tmp_path / f"said-{rank}").read_text().splitlines()]
+    said = [line for line in lines if line.startswith("hpcnas: ")]
     assert said == ["hpcnas: SIGTERM stopped the preparation; the same command goes on there"]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.mark.parametrize("prepare", [sleep_in_python, hang_in_c])

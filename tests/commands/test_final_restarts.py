@@ -5,7 +5,6 @@ population. Afterwards the same command ends in the row and the weights of an un
 """
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from hpcnas.records import Final
 from hpcnas.run_folder import RunFolder
 from hpcnas.training.full_size.batches import ResidentData
 from hpcnas.training.full_size.step import FullTraining
+from tests.apart import start_apart
 from tests.commands.conftest import command, tiny
 
 pytestmark = [pytest.mark.usefixtures("outside_of_slurm"), pytest.mark.timeout(900)]
@@ -61,17 +61,17 @@ def count_calls(patch: pytest.MonkeyPatch, k: int = 0, fault: Callable[[], None]
     return calls
 
 
-def train(arguments: list[str], k: int = 0, fault: Callable[[], None] = kill) -> int:
+def train(arguments: list[str], k: int, fault: Callable[[], None]) -> int:
     """`hpcnas final` in a process of its own, `fault` at call `k`; its exit code."""
 
     def run() -> None:
+        torch.set_num_threads(1)
         with pytest.MonkeyPatch.context() as patch:
             count_calls(patch, k, fault)
             code = command(*arguments)
         os._exit(code)
 
-    process = multiprocessing.get_context("fork").Process(target=run)  # torch is imported already
-    process.start()
+    process = start_apart(run)
     process.join(PATIENCE_S)
     assert process.exitcode is not None, f"call {k}: the training hangs"
     return process.exitcode
@@ -96,7 +96,7 @@ def left(folder: RunFolder) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Forked processes of several OpenMP threads may hang."""
+    """As the processes have, so that all weights are added up in one order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -105,7 +105,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def calm(searched: RunFolder, genotype_file: str) -> RunFolder:
-    """The run after an undisturbed training, in this process: what it imports, the forked ones need not."""
+    """The run after an undisturbed training."""
     folder = RunFolder(Path(shutil.copytree(searched.path, searched.path.with_name("calm"))))
     assert command(*arguments(genotype_file, folder)) == 0
     return folder
@@ -126,7 +126,7 @@ def test_restart_at_every_point_ends_in_the_same_row_and_weights(
         ended = train(arguments(genotype_file, disturbed), k, fault)
         if ended == code:
             restarted += 1
-            ended = train(arguments(genotype_file, disturbed))
+            ended = command(*arguments(genotype_file, disturbed))  # a process of its own would take the longer start again
         assert ended == 0, f"call {k}"
         check_same(disturbed, calm, f"call {k}")
         shutil.rmtree(disturbed.path)

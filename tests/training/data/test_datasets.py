@@ -4,7 +4,6 @@ import errno
 import fcntl
 import gzip
 import hashlib
-import multiprocessing
 import pickle
 import struct
 from pathlib import Path
@@ -18,6 +17,7 @@ from hpcnas.errors import DataError, UsageError
 from hpcnas.training.data import sources
 from hpcnas.training.data.datasets import channel_statistics, load_dataset, load_final_data, split
 from hpcnas.training.data.prepare import prepare
+from tests.apart import fork_server
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -152,6 +152,8 @@ def test_unknown_names_are_refused():
 
 
 def prepare_and_count(folder: str, name: str, barrier, reads) -> None:
+    """In a process of its own, which has none of the test's patches."""
+    sources.DEBIAN_FASHION_MNIST = Path(folder) / "not-installed"
     read = sources.read_idx
 
     def counting(path):
@@ -166,7 +168,7 @@ def prepare_and_count(folder: str, name: str, barrier, reads) -> None:
 
 @pytest.mark.slow
 def test_many_processes_prepare_once(fashion):
-    context = multiprocessing.get_context("fork")
+    context = fork_server()
     reads, barrier = context.Value("i", 0), context.Barrier(6)
     arguments = (folder_of(fashion), "fashion-mnist", barrier, reads)
     processes = [context.Process(target=prepare_and_count, args=arguments) for _ in range(6)]

@@ -1,14 +1,11 @@
 """Small data sets, genotypes and ranks for the tests of full-size training."""
 
-import multiprocessing
 import os
 import traceback
 from collections.abc import Callable
 from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import cloudpickle
 import numpy as np
 import torch
 from PIL import Image
@@ -17,6 +14,7 @@ from safetensors.torch import load_file
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.training.full_size.distributed import Group
 from hpcnas.training.full_size.ranks import RankInfo
+from tests.apart import start_apart
 
 RANKS_S = 100  # until ranks that do not come to an end are killed
 
@@ -53,24 +51,6 @@ def run_ranks(world_size: int, folder: Path, work: Callable[[Group], object]) ->
             process.kill()
             process.join()
     return [process.exitcode or 0 for process in ranks]
-
-
-def start_apart(work: Callable[[], object]) -> BaseProcess:
-    """Start `work` in a process that has imported torch and has trained nothing; its patches must be made inside.
-
-    A fork of the test's own process could not train: after some tests torch's autograd has threads there.
-    """
-    context = multiprocessing.get_context("forkserver")  # its server has torch already: a fresh process would take seconds
-    context.set_forkserver_preload(["pytest", "hpcnas.cli", "hpcnas.training.full_size.train", __name__])
-    process = context.Process(target=_do, args=(dict(os.environ), cloudpickle.dumps(work)))
-    process.start()
-    return process
-
-
-def _do(environment: dict[str, str], work: bytes) -> None:
-    os.environ.clear()  # the server's is that of the first test
-    os.environ.update(environment)
-    cloudpickle.loads(work)()
 
 
 def _be_rank(rank: int, world_size: int, folder: Path, work: Callable[[Group], object]) -> None:
