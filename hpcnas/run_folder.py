@@ -18,7 +18,13 @@ class RunFolder:
 
     @classmethod
     def from_option(cls, run: str | None) -> "RunFolder":
-        """The folder of `--run`, else $HPCNAS_RUN, else runs/default; absolute."""
+        """The folder of `--run`, else $HPCNAS_RUN, else runs/default; absolute.
+
+        Raises:
+            UsageError: the option is there and empty, as a shell passes a variable that is not set.
+        """
+        if run == "":
+            raise UsageError(f"--run '' names no folder; give one, or leave the option out for {DEFAULT_RUN}")
         return cls(Path(run or os.environ.get("HPCNAS_RUN") or DEFAULT_RUN).absolute())
 
     @property

@@ -110,7 +110,7 @@ def _figure(chain: Sequence[Ancestor]) -> "Figure":
     axes.set_yticks(list(rows), labels, fontsize=8, family="monospace")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.85", linewidth=0.6)
-    axes.set_xlabel("fitness (validation accuracy, %)", fontsize=9)
+    axes.set_xlabel("fitness (%)", fontsize=9)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     return figure

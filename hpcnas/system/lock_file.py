@@ -6,6 +6,7 @@ holder is provably gone. That is a process of the same machine, boot and process
 start time. The same Slurm job before it was requeued is gone, too.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -175,6 +176,8 @@ class LockFile:
 
     def _unusable(self, error: OSError) -> UsageError:
         folder = self.path.parent
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            return UsageError(f"{folder} is no folder, or lies in none; give a folder with --run or --out")
         return UsageError(
             f"cannot write into {folder}: {error.strerror}; free its disk, or give another folder with --run or --out"
         )

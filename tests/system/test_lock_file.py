@@ -272,3 +272,10 @@ def test_a_lock_that_cannot_be_removed_any_more_is_a_warning(
         lock.release()
     assert f"{path} stays: Permission denied; remove it when the folder can be written" in caplog.text
     assert path.exists()
+
+
+def test_a_folder_that_is_a_file_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("not a folder")
+    for folder in (tmp_path / "run", tmp_path / "run" / "below"):
+        with pytest.raises(UsageError, match=f"{folder} is no folder, or lies in none; give a folder with --run or --out"):
+            head_lock(folder / "head.lock").acquire()

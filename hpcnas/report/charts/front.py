@@ -23,7 +23,7 @@ def front_chart(runs: Sequence[RunRows]) -> Chart:
     records = tuple(record for run, counted in macs for record in _records(run, counted))
     counts = "; ".join(f"{run.label}: {len(front_of(run)):,} of {len(run.evaluations):,} genotypes" for run in runs)
     caption = (
-        "Validation accuracy against the parameters and the multiply-adds of the small model. On the front are the genotypes "
+        "Fitness against the parameters and the multiply-adds of the small model. On the front are the genotypes "
         f"that no other one beats in both (hpcnas final front trains those by parameters at full size). {counts}."
     )
     return Chart("front", "Accuracy against size", caption, panels, fields, records)

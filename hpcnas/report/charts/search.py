@@ -20,7 +20,7 @@ def figure3(runs: Sequence[RunRows]) -> Chart:
     records = tuple(record for run in runs for record in _figure3_records(run))
     numbers = "; ".join(f"{run.label}: {len(run.evaluations):,} genotypes, {_repeats(run)} each" for run in runs)
     caption = (
-        "Validation accuracy of each step's genotype, the best so far, and the parameters of its small model. "
+        "Fitness of each step's genotype, the best so far, and the parameters of its small model. "
         f"The value of the best so far at the size of the initial population is random search's. {numbers}."
     )
     fields = ("run", "step", "fitness_percent", "std_percent", "repeats", "best_percent", "parameters")
@@ -165,7 +165,7 @@ def _figure4_caption(gains: Sequence[tuple[RunRows, list[Gain]]]) -> str:
     trainings = sum(row.full_size.n for _, rows in gains for row in rows if row.full_size)
     text = (
         "Gain in accuracy of the genotypes that were the best when they came, over the first random genotype. "
-        "Small model: fitness (validation accuracy). "
+        "Small model: fitness. "
     )
     if not trainings:
         return text + "Full size: the first genotype and later ones are not trained yet (hpcnas final best-so-far)."
