@@ -63,13 +63,19 @@ trap 'over=stopped; [ -z "$command" ] || kill -TERM "$command"' TERM
 # within SIGNAL COMMAND...: runs it until the stretch is over, when it gets SIGNAL. Returns 1 if the stretch is over.
 # By hand, as timeout passes Ctrl-C on to a command that has had it already; the second one makes a head leave at once.
 within() {
-  local signal=$1 status=0
+  local signal=$1 status=0 started
   shift
   [ -z "$minutes" ] || [ "$SECONDS" -lt $((60 * minutes)) ] || over="$minutes minutes are over"
   [ -z "$over" ] || return 1
   (trap - INT; exec "$@") &  # bash starts what runs in the background with SIGINT ignored
-  command=$!
-  [ -z "$over" ] || kill -"$signal" "$command"  # a signal that came before the command was there
+  started=$!
+  for _ in {1..20}; do  # until then it is a copy of this bash, which may drop a signal; a wrapper in bash remains one
+    [ "/proc/$started/exe" -ef "/proc/$$/exe" ] || break
+    sleep 0.1
+  done
+  command=$started
+  # A signal that came meanwhile. If the command has had it, too, it leaves at once: it has begun nothing yet.
+  [ -z "$over" ] || kill -"$signal" "$command" 2>/dev/null
   while kill -0 "$command" 2>/dev/null; do
     if [ -z "$over" ] && [ -n "$minutes" ] && [ "$SECONDS" -ge $((60 * minutes)) ]; then
       over="$minutes minutes are over"

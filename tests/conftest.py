@@ -10,12 +10,27 @@ import psycopg
 import pytest
 
 from hpcnas.run_folder import RunFolder
+from tests.guards.descriptors import (
+    pytest_fixture_setup,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+)
+from tests.guards.signals import own_handlers
 from tests.own_code import own_primitives, write_module
 from tests.postgres_server import PostgresServer
 from tests.processes import end_processes
 from tests.quick import TESTS, is_on_the_way, is_quick, processes_refused
 
-__all__ = ["own_primitives", "write_module"]  # fixtures
+__all__ = [  # fixtures and hooks
+    "own_handlers",
+    "own_primitives",
+    "pytest_fixture_setup",
+    "pytest_runtest_makereport",
+    "pytest_runtest_setup",
+    "pytest_runtest_teardown",
+    "write_module",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -100,6 +100,38 @@ def test_ctrl_c_in_the_first_moments_of_a_command_ends_it(tmp_path: Path) -> Non
     assert list((tmp_path / "early").iterdir()) == []
 
 
+COMMAND = """#!/bin/sh
+trap 'exit 0' INT TERM
+while :; do sleep 0.05; done
+"""
+# Before each line of the script. The copy of bash that will be the command ignores Ctrl-C until the script sleeps.
+AT_LINES = """at() {
+  case $BASH_COMMAND in
+    "trap - INT") >copy; until [ -e slept ]; do :; done ;;
+    LINE) until [ -e copy ]; do :; done; [ -e sent ] || { >sent; kill -INT 0; } ;;
+    sleep*) >slept ;;
+  esac
+}
+set -T
+trap at DEBUG
+"""
+
+
+@pytest.mark.parametrize("line", ["*=\\$!", "command=*"])
+def test_ctrl_c_while_a_command_is_still_a_copy_of_bash_reaches_it(tmp_path: Path, line: str) -> None:
+    """It comes before the script keeps the process id, or when the copy has just become the command."""
+    (tmp_path / "hpcnas").write_text(COMMAND)
+    (tmp_path / "hpcnas").chmod(0o755)
+    before = f"cd {tmp_path}\n{AT_LINES.replace('LINE', line)}"
+    process = results(tmp_path / "early", environment={"PATH": f"{tmp_path}:{TINY['PATH']}"}, before=before)
+    try:
+        said = process.communicate(timeout=30)[0]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+    assert process.returncode == 0, said
+    assert "interrupted; the same command goes on" in said
+
+
 @pytest.mark.timeout(300)
 def test_the_deadline_drains_the_search_that_runs(tmp_path: Path) -> None:
     """The clock of bash is put forward when a genotype is evaluated."""

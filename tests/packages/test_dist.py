@@ -77,7 +77,15 @@ def test_the_sdist_has_the_papers_that_a_reader_looks_for(dist: Path) -> None:
         "CHANGELOG.md",
         "CITATION.cff",
         "constraints.txt",
-        "docs/design.md",
         "hpcnas/py.typed",
     } <= names
     assert not any(name.startswith(("tests", ".venv", "runs")) or name.endswith(".pyc") for name in names)
+
+
+def test_the_sdist_holds_all_that_the_site_is_made_of(dist: Path) -> None:
+    """Its pages, styles, figures, hooks and settings."""
+    _, sdist = packages(dist)
+    with tarfile.open(sdist) as archive:
+        names = {entry.name.partition("/")[2] for entry in archive.getmembers() if entry.isfile()}
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert files | {"mkdocs.yml"} <= names

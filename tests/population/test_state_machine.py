@@ -15,37 +15,11 @@ from hpcnas.population.invariants import check_invariants
 from hpcnas.population.queries import Population
 from hpcnas.records import Failure, FailureKind, State, Verdict
 from tests.population.conftest import REPEATS, Rig, fitness, make_folder, offspring_record, worker
+from tests.population.model import Models
 
 WORKERS = {"w1": "h1", "w2": "h2"}
 KINDS_OF_FAILURE = st.sampled_from([FailureKind.CRASH, FailureKind.OUT_OF_MEMORY, FailureKind.BUILD])
 ACCURACIES = st.sampled_from([0.25, 0.5])
-
-
-class Model:
-    """One individual, as the lease table of docs/reliability.md says it in words."""
-
-    def __init__(self, kind: int, twin: int | None = None) -> None:
-        """Of the genotype `kind`; takes the fitness of `twin` over."""
-        self.kind, self.twin = kind, twin
-        self.state, self.token, self.lapsed, self.reason = "queued", 0, False, ""
-        self.errors = self.losses = self.preemptions = self.beats = 0
-        self.front, self.avoid = False, ""
-        self.rows: dict[int, float] = {}
-        self.claims: dict[str, int] = {}
-
-    def give_back(self, host: str = "") -> None:
-        self.state, self.front, self.lapsed = "queued", True, False
-        self.avoid = host or self.avoid
-
-    def close(self, reason: str) -> None:
-        self.state, self.reason, self.lapsed, self.front = "failed", reason, False, False
-
-    def accepts(self, token: int) -> bool:
-        return token == self.token and (self.state == "leased" or (self.state == "queued" and self.lapsed))
-
-    def take_up(self) -> None:
-        if self.state == "queued":
-            self.state, self.lapsed, self.front = "leased", False, False
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -59,10 +33,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.path = Path(tempfile.mkdtemp(prefix="hpcnas-machine-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         config = RunConfig(recipe=RecipeConfig(repeats=REPEATS), store=self.address)
         self.rig = Rig(self.kind, make_folder(self.path / "run", config), config).start()
-        self.models: dict[int, Model] = {}
+        self.models = Models()
         self.holder: dict[tuple[int, int], str] = {}
         self.claims = 0
-        self.order: list[int] = []
         self.draining = False
 
     def teardown(self) -> None:
@@ -78,44 +51,17 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.models) < 6)
     def breed(self, number: int) -> None:
         for kind, individual_id in enumerate(self.rig.head.add([offspring_record(n) for n in range(number)])):
-            self.models[individual_id] = Model(kind)
+            self.models.add(individual_id, kind)
 
     @rule(which=st.integers(0, 50))
     @precondition(lambda self: 0 < len(self.models) < 9)
     def breed_a_twin(self, which: int) -> None:
         """One of the very same genotype as another: it takes a fitness over, waits for one, or is trained."""
-        kind = self._pick(which, 0)[1].kind
-        record, twin = offspring_record(kind), self._twin(kind)
+        kind = self.models.pick(which, 0)[1].kind
+        record, twin = offspring_record(kind), self.models.twin(kind)
         assert self.rig.head.find_twin(record.digest, record.genotype) == twin
         (number,) = self.rig.head.add([offspring_record(kind, copied_from=twin)])
-        self.models[number] = Model(kind, twin)
-        if twin is not None and self.models[twin].state == "evaluated":
-            self._take_over(number)
-
-    def _twin(self, kind: int) -> int | None:
-        alike = [number for number, model in self.models.items() if model.kind == kind]
-        done = [number for number in alike if self.models[number].state == "evaluated"]
-        under_way = [n for n in alike if self.models[n].state in ("queued", "leased") and self.models[n].twin is None]
-        return min(done or under_way, default=None)
-
-    def _waiting(self, twin: int) -> list[int]:
-        return [number for number, model in sorted(self.models.items()) if model.state == "queued" and model.twin == twin]
-
-    def _take_over(self, number: int) -> None:
-        model = self.models[number]
-        assert model.twin is not None
-        model.state, model.rows = "evaluated", dict(self.models[model.twin].rows)
-        self.order.append(number)
-
-    def _close(self, number: int, reason: str) -> None:
-        """The first that waited is trained for the others."""
-        self.models[number].close(reason)
-        heir, *others = self._waiting(number) or [None]
-        if heir is not None:
-            self.models[heir].twin = None
-        for other in others:
-            assert other is not None
-            self.models[other].twin = heir
+        self.models.add(number, kind, twin)
 
     @rule(name=st.sampled_from(sorted(WORKERS)))
     def claim(self, name: str) -> None:
@@ -138,7 +84,7 @@ class StoreMachine(RuleBasedStateMachine):
             if answer.lease:
                 assert (answer.lease.individual_id, answer.lease.token) == (known, model.token)
             return
-        expected = None if self.draining else self._next(WORKERS[name])
+        expected = None if self.draining else self.models.next(WORKERS[name])
         if expected is None:
             assert answer.verdict is (Verdict.DRAIN if self.draining else Verdict.WAIT)
             return
@@ -150,17 +96,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert (answer.lease.individual_id, answer.lease.token) == (expected, model.token)
         assert answer.lease.done == tuple(sorted(model.rows))
 
-    def _next(self, host: str) -> int | None:
-        # Both hosts have a live worker, so what failed on one waits for the other.
-        queued = [
-            n for n, model in self.models.items() if model.state == "queued" and model.twin is None and model.avoid != host
-        ]
-        return min(queued, key=lambda n: (not self.models[n].front, n), default=None)
-
     @rule(which=st.integers(0, 50), back=st.integers(0, 2), progress=st.floats(0, 1))
     @precondition(lambda self: self.models)
     def heartbeat(self, which: int, back: int, progress: float) -> None:
-        number, model, token = self._pick(which, back)
+        number, model, token = self.models.pick(which, back)
         answer = self.rig.queue.heartbeat(number, token, progress)
         if not model.accepts(token):
             assert answer is Verdict.STALE
@@ -177,7 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
     )
     @precondition(lambda self: self.models)
     def record(self, which: int, back: int, repeat: int, accuracy: float) -> None:
-        number, model, token = self._pick(which, back)
+        number, model, token = self.models.pick(which, back)
         if token == 0:
             return
         answer = self.rig.queue.record(number, token, fitness(repeat, accuracy))
@@ -191,17 +130,14 @@ class StoreMachine(RuleBasedStateMachine):
                 model.take_up()
             model.rows[repeat] = accuracy
             if len(model.rows) == REPEATS:
-                model.state, model.lapsed, model.front, model.avoid = "evaluated", False, False, ""
-                self.order.append(number)
-                for other in self._waiting(number):
-                    self._take_over(other)
+                self.models.evaluate(number)
         else:
             assert answer is Verdict.STALE
 
     @rule(which=st.integers(0, 50), back=st.integers(0, 2), kind=KINDS_OF_FAILURE)
     @precondition(lambda self: self.models)
     def fail(self, which: int, back: int, kind: FailureKind) -> None:
-        number, model, token = self._pick(which, back)
+        number, model, token = self.models.pick(which, back)
         if token == 0:
             return
         answer = self.rig.queue.fail(number, token, Failure(kind, "boom"))
@@ -209,21 +145,21 @@ class StoreMachine(RuleBasedStateMachine):
         if model.accepts(token):
             model.errors += 1
             if kind is FailureKind.BUILD or model.errors == 2:
-                self._close(number, kind.value)
+                self.models.close(number, kind.value)
             else:
                 model.give_back(self.holder[number, token])
 
     @rule(which=st.integers(0, 50), back=st.integers(0, 2))
     @precondition(lambda self: self.models)
     def release(self, which: int, back: int) -> None:
-        number, model, token = self._pick(which, back)
+        number, model, token = self.models.pick(which, back)
         if token == 0:
             return
         answer = self.rig.queue.release(number, token, "time limit")
         assert answer is (Verdict.STALE if token < model.token else Verdict.OK)
         if model.accepts(token):
             model.preemptions += 1
-            model.give_back() if model.preemptions < 20 else self._close(number, "preempted")
+            model.give_back() if model.preemptions < 20 else self.models.close(number, "preempted")
 
     @rule(which=st.integers(0, 50), stalled=st.booleans())
     def expire(self, which: int, stalled: bool) -> None:
@@ -240,11 +176,11 @@ class StoreMachine(RuleBasedStateMachine):
         host = self.holder[view.individual_id, view.token]
         if stalled:
             model.errors += 1
-            self._close(view.individual_id, "stalled") if model.errors == 2 else model.give_back(host)
+            self.models.close(view.individual_id, "stalled") if model.errors == 2 else model.give_back(host)
         else:
             model.losses += 1
             if model.losses == 3:
-                self._close(view.individual_id, "lost")
+                self.models.close(view.individual_id, "lost")
             else:
                 model.give_back(host)
                 model.lapsed = True
@@ -252,7 +188,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 50))
     @precondition(lambda self: self.models)
     def retry(self, which: int) -> None:
-        number, model, _ = self._pick(which, 0)
+        number, model, _ = self.models.pick(which, 0)
         if model.state != "failed":
             with pytest.raises(UsageError):
                 self.rig.head.retry(number)
@@ -285,12 +221,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (row.errors, row.losses, row.preemptions) == (model.errors, model.losses, model.preemptions), number
             assert row.accuracies == tuple(model.rows[repeat] for repeat in sorted(model.rows))
         evaluated = [number for number, _ in self.rig.head.evaluated()]
-        assert evaluated == self.order
-
-    def _pick(self, which: int, back: int) -> tuple[int, Model, int]:
-        number = sorted(self.models)[which % len(self.models)]
-        model = self.models[number]
-        return number, model, max(0, model.token - back)
+        assert evaluated == self.models.order
 
 
 @pytest.mark.timeout(600)  # some seconds alone; a busy machine must not make it a failure

@@ -46,29 +46,30 @@ def test_only_missing_repeats_are_trained_each_under_its_own_seed(config: RunCon
     assert (fitness.repeat, fitness.seed) == (1, repeat_seed(config.search.seed, GENOTYPE, 1))
 
 
-def raising(error: BaseException) -> Act:
+def raising(make: Callable[[], BaseException]) -> Act:
     def act(repeat: int, progress: Callable[[float], None]) -> float:
+        error = make()
         raise error
 
     return act
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"),
+    ("make", "kind"),  # made anew: an error that was raised holds the frames that it left
     [
-        (MemoryError("no more"), FailureKind.OUT_OF_MEMORY),
-        (RecursionError("deep"), FailureKind.CRASH),
-        (SystemExit(0), FailureKind.CRASH),
-        (KeyboardInterrupt(), FailureKind.CRASH),
-        (ValueError("odd"), FailureKind.CRASH),
-        (EvaluationFailed(FailureKind.BUILD, "cannot be built"), FailureKind.BUILD),
-        (EvaluationFailed(FailureKind.OUT_OF_MEMORY, "CUDA"), FailureKind.OUT_OF_MEMORY),
+        (lambda: MemoryError("no more"), FailureKind.OUT_OF_MEMORY),
+        (lambda: RecursionError("deep"), FailureKind.CRASH),
+        (lambda: SystemExit(0), FailureKind.CRASH),
+        (KeyboardInterrupt, FailureKind.CRASH),
+        (lambda: ValueError("odd"), FailureKind.CRASH),
+        (lambda: EvaluationFailed(FailureKind.BUILD, "cannot be built"), FailureKind.BUILD),
+        (lambda: EvaluationFailed(FailureKind.OUT_OF_MEMORY, "CUDA"), FailureKind.OUT_OF_MEMORY),
     ],
 )
 def test_whatever_a_fitness_function_raises_is_data(
-    config: RunConfig, folder: RunFolder, error: BaseException, kind: FailureKind
+    config: RunConfig, folder: RunFolder, make: Callable[[], BaseException], kind: FailureKind
 ) -> None:
-    bench = Bench(config, folder, raising(error))
+    bench = Bench(config, folder, raising(make))
     assert bench.attempt.run() is AttemptOutcome.FAILED
     assert bench.failure().kind is kind
     assert "raise error" in bench.failure().trace
@@ -76,7 +77,7 @@ def test_whatever_a_fitness_function_raises_is_data(
 
 def test_the_first_line_of_an_error_names_it(config: RunConfig, folder: RunFolder) -> None:
     """A head shows that line alone, as soon as it comes."""
-    bench = Bench(config, folder, raising(ValueError("\n  odd\nand more")))
+    bench = Bench(config, folder, raising(lambda: ValueError("\n  odd\nand more")))
     bench.attempt.run()
     assert bench.failure().error.splitlines()[0] == "ValueError: odd"
 
@@ -130,7 +131,7 @@ def test_a_head_that_is_away_gets_the_result_by_the_outbox(config: RunConfig, fo
 
 
 def test_a_failure_is_left_in_the_outbox_too(config: RunConfig, folder: RunFolder) -> None:
-    bench = Bench(config, folder, raising(ValueError("odd")))
+    bench = Bench(config, folder, raising(lambda: ValueError("odd")))
     bench.queue.is_away = True
     assert bench.attempt.run() is AttemptOutcome.FAILED
     assert len(list(folder.outbox.glob("*.json"))) == 1
