@@ -1,4 +1,6 @@
-"""A test that leaves files, sockets or pipes open fails: later tests of its process need file descriptors, too.
+"""Tests that leave files, sockets or pipes open fail: later tests of their process need file descriptors, too.
+
+A library that is used for the first time may keep some; so a process may keep ALLOWED, and the test fails that passes that.
 
 The hooks are those of pytest; tests/conftest.py imports them. They take 0.1 ms a test.
 """
@@ -17,6 +19,7 @@ import pytest
 
 PATIENCE_S = 5.0  # a thread that was asked to end may still hold something
 # What libraries open once for the process lies elsewhere: /dev/urandom, torch's /dev/shm/torch_*, fonts, epoll.
+ALLOWED = 16
 WATCHED = ("socket:", "pipe:", f"{tempfile.gettempdir()}/", "/dev/shm/hpcnas-")
 
 Descriptors: TypeAlias = frozenset[tuple[int, str]]
@@ -24,6 +27,7 @@ Descriptors: TypeAlias = frozenset[tuple[int, str]]
 HAS_FAILED = pytest.StashKey[bool]()
 BEFORE = pytest.StashKey[Descriptors]()
 _of_wider_fixtures: set[tuple[int, str]] = set()
+_left_by: dict[str, list[str]] = {}  # test -> what it left
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -60,7 +64,10 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
         item.funcargs.clear()  # pytest holds what the fixtures gave a while longer
     left = left_since(item.stash[BEFORE])
     if left:
-        pytest.fail(f"the test leaves open: {', '.join(left)}", pytrace=False)
+        _left_by[item.nodeid] = left
+    if left and sum(map(len, _left_by.values())) > ALLOWED:
+        every = "\n".join(f"{test} leaves open: {', '.join(some)}" for test, some in _left_by.items())
+        pytest.fail(f"more than {ALLOWED} files, sockets and pipes are left open:\n{every}", pytrace=False)
 
 
 def open_descriptors() -> Descriptors:

@@ -29,6 +29,10 @@ def pipe():
 def test_uses_what_stays(pipe):
     pass
 
+def test_leaves_as_many_as_a_process_may_keep(tmp_path):
+    for number in range(16):
+        os.open(tmp_path / f"kept-{number}", os.O_CREAT)
+
 def test_leaves_a_file(tmp_path, pipe):
     os.open(tmp_path / "left", os.O_CREAT)
 
@@ -88,11 +92,12 @@ def test_a_look_takes_less_than_a_millisecond() -> None:
     assert min(took_s) < 0.001
 
 
-def test_the_test_that_leaves_a_file_fails_and_no_other(tmp_path: Path) -> None:
+def test_the_test_that_leaves_one_too_many_fails_and_no_other(tmp_path: Path) -> None:
     """A module's fixture keeps its pipe; a test that fails by itself is reported once."""
     (tmp_path / "test_some.py").write_text(TESTS)
     words = ["-q", "-p", "tests.guards.descriptors", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
     answer = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert re.search(r"^ERROR .*test_some\.py::test_leaves_a_file$", answer.stdout, re.MULTILINE)
-    assert re.search(r"^the test leaves open: \d+ -> .*/left$", answer.stdout, re.MULTILINE)
-    assert "1 failed, 3 passed, 1 error" in answer.stdout
+    assert re.search(r"^\S*::test_leaves_as_many_as_a_process_may_keep leaves open: .*/kept-15$", answer.stdout, re.MULTILINE)
+    assert re.search(r"^\S*::test_leaves_a_file leaves open: \d+ -> .*/left$", answer.stdout, re.MULTILINE)
+    assert "1 failed, 4 passed, 1 error" in answer.stdout
