@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpcnas.cluster.slurm.job_shape import JobShape
+from hpcnas.commands.final_pin import BEST_SO_FAR, FRONT
 from hpcnas.config import RunConfig
 from hpcnas.errors import UsageError
 from hpcnas.option import Option, check_options, option, options_of
@@ -53,6 +54,12 @@ class FinalOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        for flag, place in (("--out", self.out), ("--weights-out", self.weights_out)):
+            if place and self.genotype in (BEST_SO_FAR, FRONT):
+                raise UsageError(
+                    f"{flag} {place} is one place, and {self.genotype} names several genotypes; "
+                    "leave it out, or name one genotype"
+                )
 
     @classmethod
     def of(cls, genotype: str, run: str | None, options: Mapping[str, Any]) -> "FinalOptions":

@@ -62,6 +62,11 @@ def bad_input(tmp_path: Path, genotype: str) -> dict[str, tuple[list[str], str]]
         "run index": (tiny(genotype, run, "--runs", "2", "--run-index", "2"), "--run-index 2 must be one of 0 to 1"),
         "minutes": (tiny(genotype, run, "--checkpoint-minutes", "0"), "--checkpoint-minutes 0 must be a finite number above 0"),
         "compile": (tiny(genotype, run, "--compile", "--sync-bn"), "--compile does not go with --sync-bn"),
+        "one folder for several": (
+            tiny("front", run, "--out", str(tmp_path / "w")),
+            "is one place, and front names several genotypes; leave it out, or name one genotype",
+        ),
+        "one copy for several": (tiny("best-so-far", run, "--weights-out", "w-{run}"), "--weights-out w-{run} is one place"),
         "weights taken": (
             tiny(genotype, run, "--runs", "1", "--weights-out", str(tmp_path / "taken")),
             "taken is there already; give another name",
