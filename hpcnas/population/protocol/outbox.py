@@ -80,8 +80,6 @@ def merge_outbox(folder: RunFolder, store: Store) -> int:
     found = [one for path in sorted(folder.outbox.glob("*.json")) if (one := _taken(path, store)) is not None]
     # A genotype that is given back may be granted to another worker at once: accuracies that come after that are stale.
     found.sort(key=lambda one: not isinstance(one.message, RecordMessage))
-    # A genotype that is given back may be granted to another worker at once: accuracies that come after that are stale.
-    found.sort(key=lambda one: not isinstance(one.message, RecordMessage))
     ended: dict[tuple[int, int], float] = {}
     for one in found:
         ended[one.lease] = max(one.written, ended.get(one.lease, one.written))
