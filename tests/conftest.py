@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from hpcnas.run_folder import RunFolder
+from tests.guards.chance import same_draws
 from tests.guards.descriptors import (
     pytest_fixture_setup,
     pytest_runtest_makereport,
@@ -29,6 +30,7 @@ __all__ = [  # fixtures and hooks
     "pytest_runtest_makereport",
     "pytest_runtest_setup",
     "pytest_runtest_teardown",
+    "same_draws",
     "write_module",
 ]
 
