@@ -1,4 +1,4 @@
-"""Whether the Triton kernels can run here, and if not, why. Imports no Triton."""
+"""Whether the Triton kernels can run here, and if not, why. Imports Triton only where all else is there."""
 
 import importlib.util
 import os
@@ -45,7 +45,10 @@ def reason_against(device: torch.device, precision: str) -> str:
     if capability < LEAST_CAPABILITY:
         name, version = torch.cuda.get_device_name(device), ".".join(map(str, capability))
         return f"{name} has compute capability {version}, and 8.0 is needed"
-    return ""
+    # Only here: it imports Triton, which machines without a GPU need not have.
+    from hpcnas.networks.gpu.driver import reason_against_driver
+
+    return reason_against_driver()
 
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:

@@ -1,6 +1,7 @@
 """Which engine runs, and the one line that says why."""
 
 import logging
+import sys
 import weakref
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ def good_machine(monkeypatch, tmp_path) -> pytest.MonkeyPatch:
     monkeypatch.setenv("CC", "gcc")
     (tmp_path / "Python.h").touch()
     monkeypatch.setattr(support.sysconfig, "get_path", lambda name, scheme: str(tmp_path))
+    monkeypatch.setitem(sys.modules, "hpcnas.networks.gpu.driver", SimpleNamespace(reason_against_driver=lambda: ""))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA H200")
@@ -52,6 +54,11 @@ def test_without_pythons_headers(good_machine, tmp_path):
     """Triton compiles its link to the driver, at the first launch, against Python.h."""
     (tmp_path / "Python.h").unlink()
     assert reason_against(GPU, "auto") == "Python's header Python.h is not installed (Debian: python3-dev), which Triton needs"
+
+
+def test_without_a_link_to_the_driver(good_machine):
+    good_machine.setattr(sys.modules["hpcnas.networks.gpu.driver"], "reason_against_driver", lambda: "no libcuda")
+    assert reason_against(GPU, "auto") == "no libcuda"
 
 
 def test_on_a_card_before_ampere(good_machine):
