@@ -16,6 +16,7 @@ from hpcnas.networks.graph import network_graph
 from hpcnas.networks.skeletons import Network, build_network
 from hpcnas.representation.genotype import Genotype, Motif
 from hpcnas.training.data.augment import crop_and_flip
+from tests.networks.drawn_weights import draw_weights
 
 # Operations: 1 identity, 2 conv1x1, 3 depthwise, 4 separable, 5 maxpool, 6 avgpool.
 TINY = {
@@ -74,10 +75,10 @@ class Case:
         self.states = [self.reference(seed).state_dict() for seed in range(self.runs)]
 
     def reference(self, seed: int, dtype: torch.dtype = torch.float32) -> Network:
-        torch.manual_seed(seed)
-        return build_network(self.genotype, "small", channels=self.channels, classes=CLASSES, in_channels=self.in_channels).to(
-            dtype
-        )
+        sizes = {"channels": self.channels, "classes": CLASSES, "in_channels": self.in_channels}
+        network = build_network(self.genotype, "small", **sizes)
+        draw_weights(network, seed)
+        return network.to(dtype)
 
     def steps_of(self, runs: list[int], descent: Descent, rate: float) -> Steps:
         """A training of some of the runs by the kernels."""

@@ -26,6 +26,7 @@ from hpcnas.training.fitness.loop import train as train_network
 from hpcnas.training.fitness.repeats import RepeatsEngine
 from hpcnas.training.fitness.trained import choose_device, make_engine
 from tests.compiler import need_kernels
+from tests.networks.drawn_weights import draw_weights
 
 CPU = torch.device("cpu")
 RECIPE = RecipeConfig(train_steps=30, batch=32, channels=4, crop=10, repeats=2, learning_rate=0.05)
@@ -55,7 +56,7 @@ def test_milestones_are_the_papers_and_scale_with_the_steps():
 
 
 def test_training_learns():
-    (result,) = train()
+    (result,) = train(replace(RECIPE, channels=16))  # with 4 channels one start in five learns more slowly
     assert result.accuracy > 0.95
     assert (result.repeat, result.seed, result.steps) == (0, 7, 30)
     assert result.seconds > 0
@@ -162,20 +163,11 @@ def test_kernels_and_torch_operators_both_learn(monkeypatch):
     """In float32 rounding sends the two apart within steps, so what is compared is that both get there."""
     need_kernels()
     genotype = random_genotype(HIERARCHICAL, Random(4))
-    recipe = replace(RECIPE, train_steps=40)
+    recipe = replace(RECIPE, train_steps=40, learning_rate=0.02)  # 54 starts of 54 reach 1.0, by either
     planned = [r.accuracy for r in train(recipe, genotype, {0: 1, 1: 2})]
     monkeypatch.setattr("hpcnas.networks.cpu.body.load_library", lambda: None)
     plain = [r.accuracy for r in train(recipe, genotype, {0: 1, 1: 2})]
     assert min(*planned, *plain) > 0.75
-
-
-def start_alike(networks):
-    """In float64, with He-normal weights of a fixed seed: PyTorch's draws in float32 differ from one kind of CPU to another."""
-    generator = torch.Generator().manual_seed(0)
-    for weight in networks[0].double().parameters():
-        if weight.dim() > 1:
-            torch.nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
-    networks[1].double().load_state_dict(networks[0].state_dict())
 
 
 @pytest.mark.parametrize("seed", [4, 7])  # of others 1e-15 on the reference's own weights grows to 1 within ten steps
@@ -185,9 +177,11 @@ def test_a_whole_training_of_the_plan_ends_where_the_references_does(seed):
     single = DeviceData.of(halves(), CPU)
     data = DeviceData(single.train, single.validation, single.scale.double(), single.shift.double())
     networks = [
-        build(genotype, "small", channels=4, classes=2, in_channels=1) for build in (build_network, build_planned_network)
+        build(genotype, "small", channels=4, classes=2, in_channels=1).double()
+        for build in (build_network, build_planned_network)
     ]
-    start_alike(networks)
+    draw_weights(networks[0], 0)
+    networks[1].load_state_dict(networks[0].state_dict())
     reference, plan = (train_network(network, data, recipe, seed, lambda share: None) for network in networks)
     assert plan == reference
     with torch.no_grad():

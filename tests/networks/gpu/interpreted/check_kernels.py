@@ -65,7 +65,7 @@ def are_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bo
 @pytest.fixture(scope="module")
 def pair() -> Case:
     """Two runs that differ in weights and images."""
-    return Case(tiny("smallest"), runs=2, steps=3, batch=4, crop=3)
+    return Case(tiny("smallest"), runs=2, steps=3, batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_wide_values_are_cut_and_equal_the_reference(monkeypatch):
     """Widths of 6, 12 and 24, in slices of 3 and 4: stem, products, depthwise convolutions and classifier."""
     monkeypatch.setattr(narrow, "WIDEST", 4)
     monkeypatch.setattr(narrow, "NARROWEST", 2)
-    case = Case(tiny("smallest"), batch=4, crop=3, channels=6)
+    case = Case(tiny("smallest"), batch=4, channels=6)
     steps = case.steps_of([0], NO_UPDATE, rate=0.0)
     assert set(steps.layout.structure.widths[1:]) == {3, 4}
     check_one_step(case, steps)
