@@ -25,9 +25,9 @@ def not_yet_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(nvidia.CudaDriver, "is_active", staticmethod(lambda: True))
 
 
-def test_triton_that_is_set_to_another_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRITON_DEFAULT_BACKEND", "another")
-    assert reason_against_driver().startswith(f"{SAID}Unknown backend device 'another'.")
+def test_a_card_that_triton_does_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvidia.CudaDriver, "is_active", staticmethod(lambda: False))
+    assert reason_against_driver().startswith(f"{SAID}0 active drivers")
 
 
 def test_a_libcuda_that_the_linker_does_not_list(monkeypatch: pytest.MonkeyPatch) -> None:
